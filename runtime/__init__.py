@@ -1,0 +1,32 @@
+"""ganport's runtime: draw images from an exported generator with onnxruntime, numpy and pillow; no TensorFlow.
+
+The folder imports nothing outside itself but these three packages, and itself by relative imports only: copy it into an
+app, under any name, and it works.
+"""
+
+from .contract import Contract, ImageSpec, InputSpec
+from .errors import GanportError
+from .images import encode_png, make_grid, save_png, to_uint8
+from .latents import sample_latents
+from .providers import PROVIDERS
+from .sampler import Sampler
+from .seeds import check_seeds, parse_seeds
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PROVIDERS",
+    "Contract",
+    "GanportError",
+    "ImageSpec",
+    "InputSpec",
+    "Sampler",
+    "__version__",
+    "check_seeds",
+    "encode_png",
+    "make_grid",
+    "parse_seeds",
+    "sample_latents",
+    "save_png",
+    "to_uint8",
+]

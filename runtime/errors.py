@@ -1,0 +1,246 @@
+"""Every error that ganport raises on purpose.
+
+Catch the root to catch them all; each leaf is also the builtin that a Python programmer would expect::
+
+    GanportError
+    ├── UsageError (ValueError)                  the request itself is malformed; the command line exits with 2
+    │   ├── SeedError                            not a seed, or not a list of seeds
+    │   └── UnknownProviderError                 no such execution provider
+    ├── LatentShapeError (ValueError)            latents do not fit the generator
+    ├── MissingPackageError (ImportError)        an optional package is not installed
+    ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
+    ├── OutputError (OSError)                    a result can't be written
+    ├── ModelError
+    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   ├── ModelFormatError (ValueError)        empty, truncated, or not ONNX
+    │   ├── NotAGeneratorError (ValueError)      ONNX, but it carries no ganport contract
+    │   └── ContractError (ValueError)           the contract is malformed, or does not fit the graph
+    │       └── ContractVersionError             the contract was written by a newer ganport
+    ├── RecipeError (ValueError)
+    │   └── UnknownRecipeError (LookupError)
+    ├── DatasetError
+    │   ├── DatasetNotFoundError (FileNotFoundError)
+    │   └── DatasetContentError (ValueError)     nothing there, unreadable, mixed sizes, too few
+    ├── RunError
+    │   ├── RunNotFoundError (FileNotFoundError)
+    │   ├── RunExistsError (FileExistsError)
+    │   ├── CheckpointError (ValueError)         none there, damaged, or of another recipe
+    │   └── DivergedError (ArithmeticError)      a loss is no longer finite
+    └── ExportError
+        ├── GeneratorError (ValueError)          the Keras model can't be exported
+        └── VerificationError (ArithmeticError)  the exported file does not draw what Keras draws
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class GanportError(Exception):
+    """The root of all errors that ganport raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls type(self)(*self.args), which fails for every class below whose constructor takes facts:
+        # an error raised in a worker process could then not travel back to its parent.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[GanportError], args: tuple[Any, ...], facts: dict[str, Any]) -> GanportError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class UsageError(GanportError, ValueError):
+    """The request itself is malformed, whatever the state of the machine."""
+
+
+class SeedError(UsageError):
+    """Not a seed, or not a list of seeds."""
+
+    def __init__(self, got: object, problem: str) -> None:
+        self.got, self.problem = got, problem
+        super().__init__(f"Seed {got!r} {problem}; seeds are whole numbers from 0 to 2**63 - 1, as in 0-63 or 0,5,9-12.")
+
+
+class UnknownProviderError(UsageError):
+    """No such execution provider."""
+
+    def __init__(self, got: str, known: Sequence[str]) -> None:
+        self.got, self.known = got, tuple(known)
+        super().__init__(f"Provider {got!r} is unknown; choose one of {', '.join(known)}.")
+
+
+class LatentShapeError(GanportError, ValueError):
+    """Latents do not fit the generator's input."""
+
+    def __init__(self, got: tuple[int, ...], latent_dim: int) -> None:
+        self.got, self.latent_dim = got, latent_dim
+        super().__init__(f"Latents have shape {got}; this generator takes (batch, {latent_dim}) with batch >= 1.")
+
+
+class MissingPackageError(GanportError, ImportError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, purpose: str, extra: str) -> None:
+        self.package, self.purpose, self.extra = package, purpose, extra
+        super().__init__(f"{purpose} needs {package}, which is not installed; run: pip install 'ganport[{extra}]'")
+
+
+class ProviderError(GanportError, RuntimeError):
+    """The provider that was asked for can't be used on this machine."""
+
+    def __init__(self, provider: str, problem: str, remedy: str) -> None:
+        self.provider, self.problem, self.remedy = provider, problem, remedy
+        super().__init__(f"Provider {provider!r} can't be used: {problem}; {remedy}")
+
+
+class OutputError(GanportError, OSError):
+    """A result can't be written where it was asked for."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"Can't write {path}: {problem}; name another place with --out.")
+
+
+class ModelError(GanportError):
+    """A model file can't be used."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no model file."""
+
+    def __init__(self, path: Path, remedy: str = "make one with: ganport export") -> None:
+        self.path, self.remedy = path, remedy
+        super().__init__(f"No model file at {path}; {remedy}")
+
+
+class ModelFormatError(ModelError, ValueError):
+    """The file is empty, truncated, or not ONNX."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path} is not a readable ONNX file: {problem}; export or copy it again.")
+
+
+class NotAGeneratorError(ModelError, ValueError):
+    """The file is ONNX, but carries no ganport contract."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} is ONNX, but no ganport generator (no 'ganport' metadata); make one with: ganport export")
+
+
+class ContractError(ModelError, ValueError):
+    """The contract inside the file is malformed, or does not fit the file's graph."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field, self.problem = field, problem
+        super().__init__(f"The model's contract is broken at {field!r}: {problem}; export the model again.")
+
+
+class ContractVersionError(ContractError):
+    """The contract has a format that this runtime does not read."""
+
+    def __init__(self, got: object, known: int) -> None:
+        super().__init__("format", f"it says {got!r}, this runtime reads {known}")
+        self.got, self.known = got, known
+        self.args = (
+            f"The model's contract has format {got!r}; this runtime reads format {known}: "
+            "upgrade ganport, or export the model with this version.",
+        )
+
+
+class RecipeError(GanportError, ValueError):
+    """A recipe's numbers do not fit together."""
+
+
+class UnknownRecipeError(RecipeError, LookupError):
+    """No such recipe."""
+
+    def __init__(self, got: str, known: Sequence[str]) -> None:
+        self.got, self.known = got, tuple(known)
+        super().__init__(f"Recipe {got!r} is unknown; choose one of {', '.join(known)}.")
+
+
+class DatasetError(GanportError):
+    """A data set can't be used."""
+
+
+class DatasetNotFoundError(DatasetError, FileNotFoundError):
+    """No such data set, and no such file or folder."""
+
+    def __init__(self, got: str, remedy: str) -> None:
+        self.got, self.remedy = got, remedy
+        super().__init__(f"No data set {got!r}; {remedy}")
+
+
+class DatasetContentError(DatasetError, ValueError):
+    """The data is there, but can't be trained on."""
+
+    def __init__(self, source: object, problem: str) -> None:
+        self.source, self.problem = source, problem
+        super().__init__(f"Can't train on {source}: {problem}")
+
+
+class RunError(GanportError):
+    """A run folder can't be used."""
+
+
+class RunNotFoundError(RunError, FileNotFoundError):
+    """There is no run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"No run in {path}; make one with: ganport train")
+
+
+class RunExistsError(RunError, FileExistsError):
+    """The folder holds a run already."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} holds a run already; go on with --resume, or name another folder with --out.")
+
+
+class CheckpointError(RunError, ValueError):
+    """A run has no checkpoint that can be used."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"No usable checkpoint in {path}: {problem}")
+
+
+class DivergedError(RunError, ArithmeticError):
+    """A loss is no longer a finite number."""
+
+    def __init__(self, step: int, losses: dict[str, float], kept: int) -> None:
+        self.step, self.losses, self.kept = step, losses, kept
+        shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        super().__init__(
+            f"Training diverged before step {step} ({shown}); the last good checkpoint is of step {kept}: "
+            "lower the learning rates or the R1 weight, and train again."
+        )
+
+
+class ExportError(GanportError):
+    """A generator can't be exported."""
+
+
+class GeneratorError(ExportError, ValueError):
+    """The Keras model is none that can be exported."""
+
+    def __init__(self, source: object, problem: str) -> None:
+        self.source, self.problem = source, problem
+        super().__init__(f"Can't export {source}: {problem}")
+
+
+class VerificationError(ExportError, ArithmeticError):
+    """The exported graph does not draw what Keras draws; nothing was written."""
+
+    def __init__(self, check: str, measured: float, limit: float) -> None:
+        self.check, self.measured, self.limit = check, measured, limit
+        super().__init__(f"Export refused, nothing written: {check} is {measured:.3g}, at most {limit:g} is allowed.")

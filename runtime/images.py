@@ -1,0 +1,64 @@
+"""Pixels: from generator output to 8-bit images, grids and PNG files. Images are (batch, height, width, channels)."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .files import write_bytes
+
+GRID_GAP = 2  # pixels between two images of a grid
+
+
+def to_uint8(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Map generator output to 8-bit pixels.
+
+    Args:
+        images: shape (batch, height, width, channels), range [-1, 1]; values outside are clipped.
+
+    Returns:
+        Same shape, range [0, 255], rounded half to even.
+
+    >>> to_uint8(np.array([-1.0, 0.0, 1.0, 9.0], dtype=np.float32)).tolist()
+    [0, 128, 255, 255]
+    """
+    return np.clip(np.rint((images + np.float32(1.0)) * np.float32(127.5)), 0, 255).astype(np.uint8)
+
+
+def make_grid(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return one image with all of the images in rows, as near to a square as their number allows.
+
+    Args:
+        images: shape (n, height, width, channels), n >= 1.
+
+    Returns:
+        Shape (rows * (height + 2) - 2, columns * (width + 2) - 2, channels), the gaps and the empty places black.
+
+    >>> make_grid(np.ones((3, 28, 28, 1), dtype=np.uint8)).shape
+    (58, 58, 1)
+    """
+    count, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    cells = np.zeros((rows * columns, height + GRID_GAP, width + GRID_GAP, channels), dtype=np.uint8)
+    cells[:count, :height, :width] = images
+    grid = cells.reshape(rows, columns, height + GRID_GAP, width + GRID_GAP, channels).swapaxes(1, 2)
+    return grid.reshape(rows * (height + GRID_GAP), columns * (width + GRID_GAP), channels)[:-GRID_GAP, :-GRID_GAP]
+
+
+def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
+    """Return one image, shape (height, width, channels) with 1, 3 or 4 channels, as PNG."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def save_png(image: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write one image as a PNG file, whole or not at all. Raises OutputError."""
+    write_bytes(path, encode_png(image))

@@ -1,0 +1,139 @@
+"""Sampler: load a generator once, draw many images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .contract import METADATA_KEY, Contract
+from .errors import ContractError, LatentShapeError, ModelFormatError, ModelNotFoundError, NotAGeneratorError
+from .images import to_uint8
+from .latents import sample_latents
+from .providers import open_session
+from .seeds import check_seeds
+
+BATCH_SIZE = 64  # images per call where the model leaves the choice: enough to fill a CPU, little enough to bound memory
+
+_ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+
+
+class Sampler:
+    """Draws images from one exported generator.
+
+    An image belongs to its seed: the same bytes whether drawn alone, in a batch, or in another order.
+
+    Args:
+        path: an .onnx file that `ganport export` made.
+        provider: "cpu" or "cuda". What is asked for is what runs, or there is an error.
+
+    Raises:
+        ModelError: the file is missing, damaged, or no ganport generator (see runtime.errors for the leaves).
+        ProviderError: the provider can't be used on this machine.
+
+    Example::
+
+        sampler = Sampler("generator.onnx")
+        images = sampler.sample(range(64))  # uint8 (64, 28, 28, 1)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], provider: str = "cpu") -> None:
+        self.path = Path(path)
+        self.provider = provider
+        self._session = open_session(_check_file(self.path), provider)
+        self._model = _read_contract(self._session, self.path)
+        self._batch_size = self._model.batch or BATCH_SIZE
+
+    @property
+    def model(self) -> Contract:
+        """What the model file says about itself."""
+        return self._model
+
+    def sample(self, seeds: Iterable[int]) -> npt.NDArray[np.uint8]:
+        """Draw one image per seed.
+
+        Args:
+            seeds: whole numbers in [0, 2**63), in any order.
+
+        Returns:
+            uint8 (n, height, width, channels), in the order of the seeds.
+
+        Raises:
+            SeedError: a seed is no whole number or out of range, or there is none.
+        """
+        checked = check_seeds(seeds)
+        images = np.empty((len(checked), *self._model.image.shape), dtype=np.uint8)
+        for start in range(0, len(checked), self._batch_size):
+            part = slice(start, start + self._batch_size)
+            images[part] = self._run(sample_latents(checked[part], self._model.input.dim))
+        return images
+
+    def sample_latents(self, latents: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+        """Draw one image per latent.
+
+        Args:
+            latents: shape (n, dim), n >= 1, any float type.
+
+        Returns:
+            uint8 (n, height, width, channels), in the order of the latents.
+
+        Raises:
+            LatentShapeError: another shape.
+        """
+        dim = self._model.input.dim
+        if latents.ndim != 2 or latents.shape[0] == 0 or latents.shape[1] != dim:
+            raise LatentShapeError(latents.shape, dim)
+        checked = np.ascontiguousarray(latents, dtype=np.float32)
+        images = np.empty((len(checked), *self._model.image.shape), dtype=np.uint8)
+        for start in range(0, len(checked), self._batch_size):
+            part = slice(start, start + self._batch_size)
+            images[part] = self._run(checked[part])
+        return images
+
+    def _run(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Draw at most one batch, shape (n, dim) with n <= batch_size."""
+        count = len(latents)
+        if self._model.batch is not None and count < self._model.batch:
+            padded = np.zeros((self._model.batch, latents.shape[1]), dtype=np.float32)
+            padded[:count] = latents
+            latents = padded
+        (images,) = self._session.run([self._model.image.name], {self._model.input.name: latents})
+        images = images[:count]
+        return images if images.dtype == np.uint8 else to_uint8(images)
+
+
+def _check_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelNotFoundError(path)
+    if path.stat().st_size == 0:
+        raise ModelFormatError(path, "the file is empty")
+    return path
+
+
+def _read_contract(session: Any, path: Path) -> Contract:
+    """Return the contract, after holding it against the graph that it came with."""
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise NotAGeneratorError(path)
+    contract = Contract.from_json(text)
+    _check_tensors("input", session.get_inputs(), contract.input.name, "float32", contract.batch, (contract.input.dim,))
+    _check_tensors("image", session.get_outputs(), contract.image.name, contract.image.dtype, contract.batch, contract.image.shape)
+    return contract
+
+
+def _check_tensors(field: str, tensors: Any, name: str, dtype: str, batch: int | None, shape: tuple[int, ...]) -> None:
+    """Raise ContractError unless the graph has exactly the one tensor that the contract promises."""
+    there = [(tensor.name, tensor.type, tuple(tensor.shape)) for tensor in tensors]
+    fits = (
+        len(there) == 1
+        and there[0][:2] == (name, _ORT_TYPES[dtype])
+        and there[0][2][1:] == shape
+        and (not isinstance(there[0][2][0], int) if batch is None else there[0][2][0] == batch)
+    )
+    if not fits:
+        due = (name, _ORT_TYPES[dtype], ("batch" if batch is None else batch, *shape))
+        raise ContractError(field, f"the contract promises {due}, the graph has {there}")

@@ -1,0 +1,92 @@
+"""Seeds: whole numbers, 0 <= seed < 2**63, one per image; and the text that lists them."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import SeedError
+
+SEED_LIMIT = 2**63
+_ITEM = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def check_seeds(seeds: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Return the seeds as an int64 array of shape (n,), n >= 1.
+
+    Args:
+        seeds: whole numbers in [0, 2**63), in any order, with repetitions if wanted; a range, a list or an integer array.
+
+    Raises:
+        SeedError: something else than whole numbers, one out of range, or none at all.
+
+    >>> check_seeds(range(3)).tolist()
+    [0, 1, 2]
+    """
+    if isinstance(seeds, np.ndarray):
+        return _check_array(seeds)
+    try:
+        checked = [_check_seed(seed) for seed in seeds]
+    except TypeError:
+        raise SeedError(seeds, "is not a list of seeds") from None
+    if not checked:
+        raise SeedError(seeds, "is an empty list")
+    return np.array(checked, dtype=np.int64)
+
+
+def parse_seeds(text: str, at_most: int) -> npt.NDArray[np.int64]:
+    """Return the seeds that a text lists, as an int64 array: numbers and ranges with both ends in, in the order written.
+
+    Args:
+        text: such as "0-63" or "0,5,9-12".
+        at_most: how many seeds there may be; checked before any memory is taken.
+
+    Raises:
+        SeedError: the text is malformed, a seed is out of range, a range runs backwards, or there are too many.
+
+    >>> parse_seeds("0,5,9-12", at_most=64).tolist()
+    [0, 5, 9, 10, 11, 12]
+    """
+    spans = [_parse_item(item.strip()) for item in text.split(",")]
+    count = sum(last - first + 1 for first, last in spans)
+    if count > at_most:
+        raise SeedError(text, f"lists {count:,} seeds where at most {at_most:,} fit")
+    return np.concatenate([first + np.arange(last - first + 1, dtype=np.int64) for first, last in spans])
+
+
+def _parse_item(item: str) -> tuple[int, int]:
+    match = _ITEM.fullmatch(item)
+    # 19 digits are enough for every seed; int() refuses texts of thousands of digits in an error of its own.
+    if match is None or not item.isascii() or len(item) > 2 * 19 + 1:
+        raise SeedError(item, "is not a number or a range of numbers")
+    first = _check_seed(int(match[1]))
+    last = _check_seed(int(match[2])) if match[2] else first
+    if last < first:
+        raise SeedError(item, f"is a range that runs backwards (write {last}-{first})")
+    return first, last
+
+
+def _check_seed(seed: object) -> int:
+    if isinstance(seed, (bool, np.bool_)):
+        raise SeedError(seed, "is a bool")
+    try:
+        number = operator.index(seed)  # type: ignore[arg-type]  # refuses floats and texts, takes numpy integers
+    except TypeError:
+        raise SeedError(seed, "is not a whole number") from None
+    if not 0 <= number < SEED_LIMIT:
+        raise SeedError(number, "is out of range")
+    return number
+
+
+def _check_array(seeds: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
+        raise SeedError(f"array of {seeds.dtype} with shape {seeds.shape}", "is not a flat array of whole numbers")
+    if seeds.size == 0:
+        raise SeedError(seeds, "is an empty list")
+    for extreme in (seeds.min(), seeds.max()):
+        _check_seed(extreme)
+    return seeds.astype(np.int64)

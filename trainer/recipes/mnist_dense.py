@@ -1,0 +1,76 @@
+"""Dense layers only, BatchNormalization in the generator: the classic first GAN.
+
+Described in "Generating Images using GANs in Tensorflow" (system 000). Generator 1,493,520 parameters, discriminator 533,505.
+
+As published: SGD at Keras' default rate, batch 32, 10,000 steps; the discriminator sees real and fake images in two updates,
+and the fakes come from `predict`, with BatchNormalization in inference mode. Its sigmoid and binary cross-entropy are here
+logits and softplus: the same function, without the rounding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from ..recipe import Optimizer, Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
+    """Return 100-256-512-1024-784 for 28x28 images."""
+    from keras import Input, Sequential, layers
+
+    model = Sequential([Input((latent_dim,), name="latent")], name="generator")
+    for width in (256, 512, 1024):
+        model.add(layers.Dense(width))
+        model.add(layers.LeakyReLU(0.2))
+        model.add(layers.BatchNormalization(momentum=0.8))
+    model.add(layers.Dense(math.prod(image_shape), activation="tanh"))
+    model.add(layers.Reshape(image_shape))
+    return model
+
+
+def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
+    """Return 784-512-256-1 for 28x28 images."""
+    from keras import Input, Sequential, layers
+
+    model = Sequential([Input(image_shape, name="image"), layers.Flatten()], name="discriminator")
+    for width in (512, 256):
+        model.add(layers.Dense(width))
+        model.add(layers.LeakyReLU(0.2))
+    model.add(layers.Dense(1))
+    return model
+
+
+_ADAM = Optimizer(name="adam", learning_rate=5e-4, beta_1=0.5, beta_2=0.99, decay="cosine")
+
+RECIPE = Recipe(
+    name="mnist-dense",
+    dataset="mnist",
+    image_shape=(28, 28, 1),
+    latent_dim=100,
+    steps=30_000,
+    batch_size=64,
+    generator_optimizer=_ADAM,
+    discriminator_optimizer=_ADAM,
+    r1_weight=1.0,
+    r1_interval=4,
+    ema_decay=0.999,
+    preview_interval=2_000,
+)
+
+AS_PUBLISHED = dataclasses.replace(
+    RECIPE,
+    steps=10_000,
+    batch_size=32,
+    schedule="separate",
+    generator_optimizer=Optimizer(name="sgd", learning_rate=0.01),
+    discriminator_optimizer=Optimizer(name="sgd", learning_rate=0.01),
+    r1_weight=0.0,
+    r1_interval=1,
+    ema_decay=0.0,
+    preview_interval=200,
+)
