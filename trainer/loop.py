@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from runtime import make_grid, sample_latents, save_png, to_uint8
-from runtime.errors import CheckpointError, DatasetContentError, DivergedError, OutputError
+from runtime.errors import DivergedError, OutputError
 from runtime.files import remove_leftovers, replacing, write_bytes
 from runtime.seeds import check_seeds
 
@@ -34,7 +34,7 @@ def train(recipe: Recipe, data: Dataset, run: Run, report: Report, first: int = 
     Args:
         recipe: with the image shape of the data.
         data: the images.
-        run: a folder made by `start_run`, or one to resume.
+        run: a folder that `runs.start_run` made, or one to resume.
         report: is told of every chunk and every checkpoint.
         first: 0, or the step of a checkpoint to resume from.
 
@@ -69,31 +69,6 @@ def train(recipe: Recipe, data: Dataset, run: Run, report: Report, first: int = 
 
     with replacing(run.keras_file) as temporary:
         shipped_generator(recipe, networks).save(temporary)
-
-
-def start_run(run: Run, recipe: Recipe, data: Dataset) -> None:
-    """Make the folder of a new run.
-
-    Raises:
-        DatasetContentError: there are fewer images than one batch takes.
-        RunExistsError: the folder holds a run already.
-        OutputError: it can't be written.
-    """
-    _check_size(recipe, data)
-    run.create(recipe, data)
-
-
-def check_same_data(run: Run, data: Dataset) -> None:
-    """Raise CheckpointError unless these are the images that the run was started with."""
-    if run.read_data()["fingerprint"] != data.fingerprint():
-        problem = f"the images of {data.source} are not the ones that the run was started with; start a new run."
-        raise CheckpointError(run.path, problem)
-
-
-def _check_size(recipe: Recipe, data: Dataset) -> None:
-    if len(data.images) < recipe.batch_size:
-        there = f"{len(data.images)} images are fewer than one batch of {recipe.batch_size}"
-        raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")
 
 
 def _next_stop(step: int, recipe: Recipe) -> int:

@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import CheckpointError, RunExistsError, RunNotFoundError
+from runtime.errors import CheckpointError, DatasetContentError, ModelNotFoundError, RunExistsError, RunNotFoundError
 from runtime.files import write_bytes
 
 from .datasets import Dataset
@@ -74,19 +74,6 @@ class Run:
             raise CheckpointError(self.path, "there is none; train it first with: ganport train")
         return steps[-1]
 
-    def create(self, recipe: Recipe, data: Dataset) -> None:
-        """Write down what the run is about to do.
-
-        Raises:
-            RunExistsError: the folder holds a run.
-            OutputError: it can't be written.
-        """
-        if self.recipe_file.exists():
-            raise RunExistsError(self.path)
-        source = {"source": data.source, "fingerprint": data.fingerprint()}
-        _write_json(self.data_file, data.facts() | source)
-        _write_json(self.recipe_file, recipe.to_dict())
-
     def read_recipe(self) -> Recipe:
         """Return the recipe that the run was made with. Raises RunNotFoundError, CheckpointError, RecipeError."""
         return Recipe.from_dict(self._read_json(self.recipe_file))
@@ -107,13 +94,50 @@ class Run:
         return document
 
 
-def newest_run(root: Path, recipe: str = "*") -> Run:
-    """Return the run under a folder whose newest checkpoint is the newest of all. Raises RunNotFoundError."""
+def start_run(run: Run, recipe: Recipe, data: Dataset) -> None:
+    """Make the folder of a new run, and write down what it is about to do.
+
+    Raises:
+        RunExistsError: the folder holds a run already.
+        OutputError: it can't be written.
+    """
+    if run.recipe_file.exists():
+        raise RunExistsError(run.path)
+    source = {"source": data.source, "fingerprint": data.fingerprint()}
+    _write_json(run.data_file, data.facts() | source)
+    _write_json(run.recipe_file, recipe.to_dict())
+
+
+def check_enough_images(recipe: Recipe, data: Dataset) -> None:
+    """Raise DatasetContentError where there are fewer images than one batch takes."""
+    if len(data.images) < recipe.batch_size:
+        there = f"its {len(data.images)} images are fewer than one batch of {recipe.batch_size}"
+        raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")
+
+
+def check_same_images(run: Run, data: Dataset) -> None:
+    """Raise CheckpointError unless these are the images that the run was started with."""
+    if run.read_data().get("fingerprint") != data.fingerprint():
+        problem = f"the images of {data.source} are not the ones that the run was started with; start a new run."
+        raise CheckpointError(run.path, problem)
+
+
+def newest_run(root: Path, recipe: str | None = None) -> Run:
+    """Return the run under a folder that was trained last, of one recipe or of any. Raises RunNotFoundError."""
     runs = [Run(file.parent) for file in root.glob("*/recipe.json")]
-    of_recipe = [run for run in runs if recipe in ("*", run.read_recipe().name)]
-    if not of_recipe:
+    if recipe:
+        runs = [run for run in runs if run.read_recipe().name == recipe]
+    if not runs:
         raise RunNotFoundError(root)
-    return max(of_recipe, key=_age_key)
+    return max(runs, key=_training_time)
+
+
+def newest_model(root: Path) -> Path:
+    """Return the model under a folder that was exported last. Raises ModelNotFoundError."""
+    models = list(root.glob(f"*/{Run(root).onnx_file.name}"))
+    if not models:
+        raise ModelNotFoundError(root / "*" / Run(root).onnx_file.name)
+    return max(models, key=lambda model: (model.stat().st_mtime, model))
 
 
 def unused_run(root: Path, name: str) -> Run:
@@ -126,10 +150,11 @@ def unused_run(root: Path, name: str) -> Run:
         number += 1
 
 
-def _age_key(run: Run) -> tuple[float, str]:
+def _training_time(run: Run) -> tuple[bool, float]:
+    """Sort a run that has a checkpoint after one that has none, then by age."""
     steps = run.checkpoint_steps()
     newest = run.checkpoint_file(steps[-1]) if steps else run.recipe_file
-    return newest.stat().st_mtime, run.path.name
+    return bool(steps), newest.stat().st_mtime
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -1,0 +1,55 @@
+"""The one call into tf2onnx."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+LATENT = "latent"
+IMAGE = "image"
+
+
+def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> onnx.ModelProto:
+    """Return the generator as an ONNX graph.
+
+    Args:
+        generator: latents (batch, dim) -> images (batch, height, width, channels).
+        opset: of the ONNX standard operators.
+        batch: images per call, or None to leave it to the caller.
+
+    Returns:
+        A model with one input "latent", float32 (batch, dim), and one output "image", float32 in the generator's own range.
+        BatchNormalization is in inference mode.
+    """
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports each of its optimisers on stderr
+    signature = [tf.TensorSpec((batch, generator.input_shape[1]), tf.float32, name=LATENT)]
+    function = tf.function(lambda latent: generator(latent, training=False), autograph=False)
+    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+    _rename_output(model.graph, IMAGE)
+    model.graph.name = "generator"
+    _declare_shape(model.graph.input[0], batch, generator.input_shape[1:])
+    _declare_shape(model.graph.output[0], batch, generator.output_shape[1:])
+    return model
+
+
+def _rename_output(graph: onnx.GraphProto, name: str) -> None:
+    (output,) = graph.output
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name if there == output.name else there for there in names]
+    output.name = name
+
+
+def _declare_shape(value: onnx.ValueInfoProto, batch: int | None, rest: tuple[int, ...]) -> None:
+    # tf2onnx calls the free dimension "unk__17", another number each time.
+    del value.type.tensor_type.shape.dim[:]
+    for size in ("batch" if batch is None else batch, *rest):
+        dimension = value.type.tensor_type.shape.dim.add()
+        if isinstance(size, str):
+            dimension.dim_param = size
+        else:
+            dimension.dim_value = size
