@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -36,22 +36,24 @@ messages = Console(highlight=False, soft_wrap=True, stderr=True)
 @app.command()
 def train(
     recipe: Annotated[str | None, typer.Argument(help="See `ganport recipes`.", show_default="digits")] = None,
-    data: Annotated[str | None, typer.Option(help="Named set, image folder, .npz or IDX file.", show_default="the recipe's")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the named sets lie; else $GANPORT_DATA, then a download.")] = None,
+    data: Annotated[str | None, typer.Option(help="Set by name, image folder, .npz or IDX file.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the named sets lie; else $GANPORT_DATA.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Real images per step.", show_default="the recipe's")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of weights and draws.", show_default="0")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of weights and draws.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/RECIPE")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or with the newest one.")] = False,
-    as_published: Annotated[bool, typer.Option("--as-published", help="Train exactly as the recipe's description does.")] = False,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Train exactly as the recipe's description does.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe as JSON, and stop.")] = False,
 ) -> None:
     """Train a GAN: progress, preview grids, checkpoints; all in a run folder."""
-    changes = {"steps": steps, "batch_size": batch_size, "seed": seed}
-    changes = {name: value for name, value in changes.items() if value is not None}
+    asked: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed}
+    changes = {name: value for name, value in asked.items() if value is not None}
     if resume:
         if changes or data or as_published or dry_run:
-            raise typer.BadParameter("--resume goes on as the run was started; of the other options it takes --out and --data-dir.")
+            raise typer.BadParameter("--resume goes on as the run was started; it goes with --out and --data-dir only.")
         _resume(recipe, out, data_dir)
         return
 

@@ -23,7 +23,7 @@ def add_uint8_tail(model: onnx.ModelProto) -> onnx.ModelProto:
         node.input[:] = [raw if name == IMAGE else name for name in node.input]
         node.output[:] = [raw if name == IMAGE else name for name in node.output]
     for name, value in (("one", 1.0), ("half_span", 127.5), ("darkest", 0.0), ("brightest", 255.0)):
-        graph.initializer.append(numpy_helper.from_array(np.float32(value), f"tail/{name}"))
+        graph.initializer.append(numpy_helper.from_array(np.array(value, dtype=np.float32), f"tail/{name}"))
     graph.node.extend(
         [
             helper.make_node("Add", [raw, "tail/one"], ["tail/shifted"], name="tail/shift"),

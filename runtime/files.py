@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
             raise IsADirectoryError(None, "it is a folder")
         yield temporary
         _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if isinstance(error, OutputError):
             raise

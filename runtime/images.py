@@ -27,7 +27,8 @@ def to_uint8(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     >>> to_uint8(np.array([-1.0, 0.0, 1.0, 9.0], dtype=np.float32)).tolist()
     [0, 128, 255, 255]
     """
-    return np.clip(np.rint((images + np.float32(1.0)) * np.float32(127.5)), 0, 255).astype(np.uint8)
+    levels: npt.NDArray[np.float32] = np.rint((images + np.float32(1.0)) * np.float32(127.5))
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def make_grid(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

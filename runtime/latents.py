@@ -48,7 +48,7 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
     words = philox4x32(counters, keys)  # (4, n, blocks)
     halves = np.stack([words >> np.uint64(16), words & np.uint64(0xFFFF)], axis=-1)  # (4, n, blocks, 2)
     numbers = halves.transpose(1, 2, 0, 3).reshape(len(seeds), -1)[:, :dim]
-    return signed_normal_table()[numbers >> np.uint64(3)]
+    return signed_normal_table().take(numbers >> np.uint64(3))
 
 
 def philox4x32(counters: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

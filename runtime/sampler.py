@@ -120,8 +120,9 @@ def _read_contract(session: Any, path: Path) -> Contract:
     if text is None:
         raise NotAGeneratorError(path)
     contract = Contract.from_json(text)
-    _check_tensors("input", session.get_inputs(), contract.input.name, "float32", contract.batch, (contract.input.dim,))
-    _check_tensors("image", session.get_outputs(), contract.image.name, contract.image.dtype, contract.batch, contract.image.shape)
+    source, image = contract.input, contract.image
+    _check_tensors("input", session.get_inputs(), source.name, "float32", contract.batch, (source.dim,))
+    _check_tensors("image", session.get_outputs(), image.name, image.dtype, contract.batch, image.shape)
     return contract
 
 

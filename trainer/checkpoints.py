@@ -23,7 +23,7 @@ def save_checkpoint(run: Run, step: int, networks: Networks) -> None:
     """Write the state after `step` steps, then remove all but the last two. Raises OutputError."""
     arrays = {name: np.asarray(variable.value) for name, variable in networks.variables()}
     with replacing(run.checkpoint_file(step)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     for old in run.checkpoint_steps()[:-KEPT]:
         run.checkpoint_file(old).unlink(missing_ok=True)
 

@@ -170,8 +170,8 @@ def _load_npz(path: Path) -> Pixels:
             images = {name: images[name]}
     if len(images) != 1:
         there = _describe_arrays(arrays)
-        problem = f"one uint8 array (n, height, width) or (n, height, width, 1 or 3), called 'images' or 'x_train', is due; it has {there}."
-        raise DatasetContentError(path, problem)
+        due = "one uint8 array (n, height, width) or (n, height, width, 1 or 3), called 'images' or 'x_train'"
+        raise DatasetContentError(path, f"{due} is due; it has {there}.")
     (pixels,) = images.values()
     return _not_empty(path, pixels if pixels.ndim == 4 else pixels[..., np.newaxis])
 
@@ -191,7 +191,8 @@ def _load_image_folder(folder: Path) -> Pixels:
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file())
     if not files:
-        raise DatasetContentError(folder, f"no image in it ({', '.join(sorted(_IMAGE_SUFFIXES))}); give a folder that has some.")
+        suffixes = ", ".join(sorted(_IMAGE_SUFFIXES))
+        raise DatasetContentError(folder, f"no image in it ({suffixes}); give a folder that has some.")
     pictures = [_open_image(file) for file in files]
     for file, picture in zip(files, pictures, strict=True):
         if picture.size != pictures[0].size:

@@ -22,8 +22,8 @@ _CALIBRATION_BATCH = 512
 def update_average(average: keras.Model, generator: keras.Model, decay: float, step: tf.Tensor) -> None:
     """Move the average towards the generator by one step.
 
-    Polyak and Juditsky 1992; for GANs Yazici et al., ICLR 2019. The decay grows from 0.1 to its final value, (1 + t) / (10 + t),
-    so that the random initial weights are soon forgotten.
+    Polyak and Juditsky 1992; for GANs Yazici et al., ICLR 2019. The decay grows as (1 + t) / (10 + t) to its final value, so
+    that the random initial weights are soon forgotten.
     """
     t = tf.cast(step, tf.float32)
     kept = tf.minimum(decay, (1.0 + t) / (10.0 + t))

@@ -1,13 +1,13 @@
 """Run folders: what is where, and which is the newest. No TensorFlow.
 
-    runs/digits/
-        recipe.json            the resolved recipe
-        data.json              name, number, licence, source and fingerprint of the images
-        history.jsonl          one line per chunk of steps: losses, accuracy, images per second
-        checkpoints/           step-00010000.npz, the last two
-        previews/              step-00010000.png: the averaged generator's images of seeds 0-63
-        generator.keras        the averaged generator, when the run is complete
-        generator.onnx         what `export` makes of it
+runs/digits/
+    recipe.json            the resolved recipe
+    data.json              name, number, licence, source and fingerprint of the images
+    history.jsonl          one line per chunk of steps: losses, accuracy, images per second
+    checkpoints/           step-00010000.npz, the last two
+    previews/              step-00010000.png: the averaged generator's images of seeds 0-63
+    generator.keras        the averaged generator, when the run is complete
+    generator.onnx         what `export` makes of it
 """
 
 from __future__ import annotations

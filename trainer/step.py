@@ -7,6 +7,7 @@ resumed run ends as if it had never stopped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import tensorflow as tf
 
@@ -31,7 +32,6 @@ def compile_chunk(recipe: Recipe, networks: Networks) -> Chunk:
     any length run the same compiled code, and so give the same bits.
     """
 
-    @tf.function(jit_compile=recipe.jit, autograph=False)
     def chunk(images: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         def body(step: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return step + 1, totals + train_step(recipe, networks, images, step)
@@ -39,7 +39,7 @@ def compile_chunk(recipe: Recipe, networks: Networks) -> Chunk:
         _, totals = tf.while_loop(lambda step, _: step < first + count, body, (first, tf.zeros(len(METRICS))))
         return totals / tf.cast(count, tf.float32)
 
-    return chunk
+    return cast(Chunk, tf.function(chunk, jit_compile=recipe.jit, autograph=False))
 
 
 def train_step(recipe: Recipe, networks: Networks, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
