@@ -1,16 +1,18 @@
 """Execution providers: a session on the device that was asked for, or an error that says why not.
 
-onnxruntime itself changes to the CPU without a word where a provider's libraries do not load, and lists providers as
-available that can't be used. So the libraries are loaded first, by hand, where the loader names what is missing; and what
-counts in the end is what the finished session says of itself.
+onnxruntime lists providers as available whose libraries do not load, changes to the CPU in their place, and says why only on
+stderr. So a provider is tried on a model of one node first; what counts is what a finished session says of itself, and what was
+printed on the way becomes the error's reason.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
-from collections.abc import Mapping
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,12 @@ PROVIDERS: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExec
 
 _ONLY_FATAL = 4  # onnxruntime's log level; everything below reaches the caller as an exception or is checked for
 _WHEELS = ("onnxruntime", "onnxruntime-gpu")
+# ONNX: float32 y(1) = Identity(x), opset 13.
+_ONE_NODE = (
+    b'\x08\x07\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+_LOADER_REASON = re.compile(r"with error: (.+)")
 _CUDA_REMEDY = "in an environment of its own, run: pip install 'ganport[cuda]'"
 
 
@@ -41,8 +49,9 @@ def open_session(path: Path, provider: str) -> Any:
         raise UnknownProviderError(provider, tuple(PROVIDERS))
     ort = _import_onnxruntime()
     if provider == "cuda":
-        _load_cuda(ort)
+        _check_cuda(ort)
     session = _create_session(ort, path, PROVIDERS[provider])
+    # The trial above was on another model, so the promise is checked on this one.
     if session.get_providers()[0] != PROVIDERS[provider]:
         used = ", ".join(session.get_providers())
         raise ProviderError(provider, f"onnxruntime started {used} in its place", _CUDA_REMEDY)
@@ -63,35 +72,61 @@ def _create_session(ort: Any, path: Path, provider: str) -> Any:
     errors = ort.capi.onnxruntime_pybind11_state
     unreadable = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NotImplemented, errors.Fail)
     try:
-        session = ort.InferenceSession(path, options, providers=[provider])
+        # With its fallback on, which is the default, both this line and run() change to the CPU after an error, and only print.
+        return ort.InferenceSession(path, options, providers=[provider], enable_fallback=0)
     except unreadable as error:
         raise ModelFormatError(path, _first_line(error)) from error
-    session.disable_fallback()  # without this, a failing run() changes to the CPU and only prints
-    return session
 
 
-def _load_cuda(ort: Any) -> None:
-    """Load CUDA, cuDNN and the CUDA provider, or raise ProviderError with the loader's own words."""
+def _check_cuda(ort: Any) -> None:
+    """Raise ProviderError, with onnxruntime's own reason, unless a session of one node starts on CUDA."""
     installed = installed_wheels()
     if len(installed) > 1:
         remedy = "run: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'ganport[cuda]'"
         raise ProviderError("cuda", f"{' and '.join(installed)} are both installed and overwrite each other", remedy)
     if PROVIDERS["cuda"] not in ort.get_available_providers():
         raise ProviderError("cuda", f"this onnxruntime {ort.__version__} is built for the CPU only", _CUDA_REMEDY)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        ort.preload_dlls(directory="")  # the libraries of the nvidia packages; it prints what it can't find, and goes on
-    try:
-        for library in sorted(Path(ort.__file__).parent.glob("capi/*onnxruntime_providers_*cuda*")):
-            ctypes.CDLL(str(library))
-    except OSError as error:
-        problem = f"a CUDA library does not load ({_first_line(error)})"
-        raise ProviderError("cuda", problem, _cuda_remedy(printed.getvalue())) from error
+    # The libraries of the nvidia packages are not on the loader's path. What this can't find it prints, on stdout; which of
+    # them matters, the session below says better.
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls(directory="")
+    with _captured_stderr() as captured:
+        try:
+            session = ort.InferenceSession(_ONE_NODE, providers=[PROVIDERS["cuda"]], enable_fallback=0)
+            started, reason = session.get_providers()[0], ""
+        except _provider_errors(ort) as error:
+            started, reason = "nothing", _first_line(error)
+    if started != PROVIDERS["cuda"]:
+        loader = _LOADER_REASON.search(captured.getvalue())
+        problem = loader[1] if loader else reason or f"onnxruntime started {started} in its place"
+        raise ProviderError("cuda", problem, _cuda_remedy(problem))
 
 
-def _cuda_remedy(printed: str) -> str:
-    if "Failed to load" in printed:
-        return _CUDA_REMEDY
-    return "install an NVIDIA driver that fits (series 580 or newer for CUDA 13)"
+def _cuda_remedy(problem: str) -> str:
+    if "libcuda." in problem or "driver" in problem or "device" in problem:
+        return "it takes an NVIDIA GPU and its driver, series 580 or newer for CUDA 13; look with: nvidia-smi"
+    return _CUDA_REMEDY
+
+
+def _provider_errors(ort: Any) -> tuple[type[Exception], ...]:
+    state = ort.capi.onnxruntime_pybind11_state
+    return state.Fail, state.EPFail, state.EngineError, state.RuntimeException, RuntimeError, ValueError
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[io.StringIO]:
+    """Collect what is written to file descriptor 2 meanwhile; the C++ part of onnxruntime does not go through sys.stderr."""
+    text = io.StringIO()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield text
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            file.seek(0)
+            text.write(file.read().decode(errors="replace"))
 
 
 def installed_wheels() -> list[str]:
