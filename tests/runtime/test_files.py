@@ -1,0 +1,40 @@
+import pytest
+
+from runtime.errors import OutputError
+from runtime.files import remove_leftovers, replacing, write_bytes
+
+
+def test_file_is_replaced_only_when_the_block_ends_well(tmp_path):
+    target = tmp_path / "deep" / "result.bin"
+    write_bytes(target, b"old")
+    with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
+        temporary.write_bytes(b"half of the new")
+        1 / 0  # noqa: B018
+    assert target.read_bytes() == b"old"
+    write_bytes(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in target.parent.iterdir()] == ["result.bin"]
+
+
+def test_temporary_name_keeps_the_ending_and_is_hidden(tmp_path):
+    with replacing(tmp_path / "model.keras") as temporary:
+        assert temporary.suffix == ".keras"
+        assert temporary.name.startswith(".")
+        temporary.write_bytes(b"")
+
+
+def test_full_disk_is_an_output_error_and_the_old_file_stays(tmp_path):
+    target = tmp_path / "result.bin"
+    write_bytes(target, b"old")
+    with pytest.raises(OutputError, match="no space left"), replacing(target) as temporary:
+        temporary.symlink_to("/dev/full")
+        temporary.write_bytes(b"new")
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.bin"]
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+    (tmp_path / "kept.npz").write_bytes(b"")
+    (tmp_path / ".step-1.0a0b0c0d.part.npz").write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]

@@ -1,0 +1,51 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime.errors import OutputError
+from runtime.images import encode_png, make_grid, save_png, to_uint8
+
+
+def test_levels_are_rounded_half_to_even_and_clipped():
+    halves = np.arange(255, dtype=np.float32) + np.float32(0.5)
+    outputs = halves / np.float32(127.5) - 1
+    exact = (outputs + 1) * np.float32(127.5) == halves  # where float32 can say it
+    assert exact.sum() > 50
+    np.testing.assert_array_equal(to_uint8(outputs)[exact], (2 * np.round(np.arange(255) / 2 + 0.25))[exact])
+    assert to_uint8(np.array([-9, -1, 1, 9], np.float32)).tolist() == [0, 0, 255, 255]
+
+
+def test_every_level_survives_the_way_there_and_back():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_uint8(levels.astype(np.float32) / 127.5 - 1), levels)
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (7, 3, 3), (12, 3, 4), (64, 8, 8)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_holds_every_image_at_its_place(count, rows, columns, channels):
+    images = np.random.default_rng(0).integers(1, 256, (count, 5, 7, channels)).astype(np.uint8)
+    grid = make_grid(images)
+    assert grid.shape == (rows * 7 - 2, columns * 9 - 2, channels)
+    for index in range(count):
+        row, column = divmod(index, columns)
+        np.testing.assert_array_equal(grid[row * 7 : row * 7 + 5, column * 9 : column * 9 + 7], images[index])
+    assert (grid > 0).sum() == images.size  # and nothing else
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_png_holds_the_same_pixels(channels):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, channels)).astype(np.uint8)
+    read = np.asarray(Image.open(io.BytesIO(encode_png(image))))
+    np.testing.assert_array_equal(read.reshape(image.shape), image)
+
+
+def test_png_that_cant_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for target in (tmp_path / "file" / "grid.png", tmp_path):
+        with pytest.raises(OutputError) as caught:
+            save_png(np.zeros((2, 2, 1), np.uint8), target)
+        assert isinstance(caught.value, OSError)
+        assert "--out" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,47 @@
+"""The promise: what was asked for is what runs. There is no GPU in the tests, so CUDA is seen to fail, and to say why."""
+
+import sys
+
+import onnxruntime
+import pytest
+
+from runtime import Sampler
+from runtime.errors import MissingPackageError, ProviderError, UnknownProviderError
+from runtime.providers import open_session
+
+
+def test_cpu_runs_on_the_cpu_without_fallback(tiny_file):
+    session = open_session(tiny_file, "cpu")
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert session._enable_fallback is False
+
+
+@pytest.mark.parametrize("provider", ["tpu", "CPU", "CUDAExecutionProvider", ""])
+def test_unknown_provider_is_a_usage_error(tiny_file, provider):
+    with pytest.raises(UnknownProviderError, match="choose one of cpu, cuda"):
+        Sampler(tiny_file, provider)
+
+
+def test_cuda_on_a_cpu_wheel_is_an_error_with_the_install_line(tiny_file):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(ProviderError, match="built for the CPU only") as caught:
+        Sampler(tiny_file, "cuda")
+    assert "pip install 'ganport[cuda]'" in str(caught.value)
+
+
+def test_cuda_that_is_listed_and_does_not_load_is_an_error(tiny_file, monkeypatch, capfd):
+    """The wheel lists CUDA, and its session starts the CPU: what onnxruntime does where a library is missing."""
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    with pytest.warns(UserWarning, match="not in available"), pytest.raises(ProviderError, match="in its place"):
+        Sampler(tiny_file, "cuda")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_onnxruntime_is_an_error_with_the_install_line(tiny_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'ganport\[cpu\]'"):
+        Sampler(tiny_file)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.errors import SeedError, UsageError
+from runtime.seeds import check_seeds, parse_seeds
+
+
+@pytest.mark.parametrize("text", ["", " ", "abc", "-1", "1-", "-", "1--2", "9-3", "1,,2", "1,", "1.5", "0x10", "٣", "1-2-3", "9" * 5000])
+def test_text_that_is_no_list_of_seeds_is_refused(text):
+    with pytest.raises(SeedError):
+        parse_seeds(text, at_most=100)
+
+
+@pytest.mark.parametrize("text", [str(2**63), f"0-{2**63}"])
+def test_seed_out_of_range_is_refused(text):
+    with pytest.raises(SeedError, match="out of range"):
+        parse_seeds(text, at_most=2**64)
+
+
+def test_too_many_seeds_are_refused_before_memory_is_taken():
+    with pytest.raises(SeedError, match="at most 100 fit"):
+        parse_seeds(f"0-{2**63 - 1}", at_most=100)
+
+
+def test_seeds_keep_their_order_and_repetitions():
+    assert parse_seeds("5, 9-11,5", at_most=5).tolist() == [5, 9, 10, 11, 5]
+    assert parse_seeds(str(2**63 - 1), at_most=1).tolist() == [2**63 - 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 9)), min_size=1, max_size=5))
+def test_what_is_written_is_what_is_read(spans):
+    spans = [(first, min(first + more, 2**63 - 1)) for first, more in spans]
+    text = ",".join(f"{first}-{last}" for first, last in spans)
+    expected = [seed for first, last in spans for seed in range(first, last + 1)]
+    assert parse_seeds(text, at_most=50).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        [1.0],
+        [True],
+        [np.True_],
+        ["1"],
+        [None],
+        [-1],
+        [2**63],
+        [],
+        7,
+        "12",
+        np.array([1.0]),
+        np.array([True]),
+        np.array([[1]]),
+        np.array([], np.int64),
+        np.array([-1]),
+        np.array([2**63], np.uint64),
+    ],
+)
+def test_what_is_no_list_of_seeds_is_refused(seeds):
+    with pytest.raises(SeedError) as caught:
+        check_seeds(seeds)
+    assert isinstance(caught.value, UsageError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("seeds", [[3, 1], (3, 1), range(3, 0, -2), np.array([3, 1], np.uint8), (seed for seed in (3, 1))])
+def test_every_kind_of_list_is_taken(seeds):
+    checked = check_seeds(seeds)
+    assert checked.dtype == np.int64
+    assert checked.tolist() == [3, 1]

