@@ -34,17 +34,17 @@ def load_checkpoint(run: Run, step: int, networks: Networks) -> None:
     Raises:
         CheckpointError: the file is damaged, or holds other networks; the networks are then as before.
     """
-    file = run.checkpoint_file(step)
+    path = run.checkpoint_file(step)
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(run.path, f"{file.name} is damaged ({error})") from error
+        raise CheckpointError(run.path, f"{path.name} is damaged ({error})") from error
     there = {name: array.shape for name, array in arrays.items()}
     due = {name: tuple(variable.shape) for name, variable in networks.variables()}
     if there != due:
         wrong = min(set(there.items()) ^ set(due.items()))[0]
-        raise CheckpointError(run.path, f"{file.name} is of other networks than its recipe's ({wrong} differs)")
+        raise CheckpointError(run.path, f"{path.name} is of other networks than its recipe's ({wrong} differs)")
     for name, variable in networks.variables():
         variable.assign(arrays[name])
 

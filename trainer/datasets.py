@@ -160,7 +160,7 @@ def _load_idx(path: Path) -> Pixels:
 def _load_npz(path: Path) -> Pixels:
     """Return the one array of an .npz file that can be images: uint8 of shape (n, h, w) or (n, h, w, 1 or 3)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetContentError(path, f"it can't be read as .npz ({error}).") from error

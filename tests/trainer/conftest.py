@@ -21,8 +21,8 @@ load_tensorflow()
 
 @pytest.fixture
 def small_recipe() -> Recipe:
-    """The networks of mnist-minimal with a BatchNormalization-free generator, a few steps, and everything that a run does."""
-    return dataclasses.replace(load_recipe_module("mnist-minimal").RECIPE, steps=25, batch_size=8, preview_interval=10)
+    """The networks of mnist-minimal, a few steps, everything that a run does; not compiled by XLA, which takes seconds."""
+    return dataclasses.replace(load_recipe_module("mnist-minimal").RECIPE, steps=25, batch_size=8, preview_interval=10, jit=False)
 
 
 @pytest.fixture

@@ -1,0 +1,37 @@
+"""A generator whose weights are not trivial: the networks of mnist-dense, as if trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.devices import load_tensorflow
+
+load_tensorflow()
+
+import keras  # noqa: E402
+
+from export import Source  # noqa: E402
+from trainer.recipes import load_recipe_module  # noqa: E402
+
+
+def shake(model: keras.Model) -> keras.Model:
+    """Give every weight and statistic a value that matters: no bias of 0, no variance of 1."""
+    rng = np.random.default_rng(5)
+    for variable in model.variables:
+        value = np.asarray(variable.value)
+        if "variance" in variable.path or "gamma" in variable.path:
+            variable.assign(rng.uniform(0.5, 2.0, value.shape))
+        else:
+            variable.assign(value + 0.1 * rng.standard_normal(value.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def dense() -> keras.Model:
+    return shake(load_recipe_module("mnist-dense").build_generator(100, (28, 28, 1)))
+
+
+@pytest.fixture(scope="session")
+def source(dense: keras.Model) -> Source:
+    return Source(name="shaken", generator=dense, data={"name": "none", "images": 0, "licence": "CC0"})

@@ -1,0 +1,237 @@
+"""What is exported draws what Keras draws; what would not is refused."""
+
+import base64
+import io
+import json
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from export import Source, export_generator, load_source
+from export.convert import convert_generator
+from export.exporter import OPSET
+from runtime import Sampler, encode_png, make_grid, sample_latents, to_uint8
+from runtime.contract import METADATA_KEY, Contract
+from runtime.errors import CheckpointError, GeneratorError, OutputError, RunNotFoundError, VerificationError
+from tests.export.conftest import shake
+
+SEEDS = np.arange(1000, 1100)
+
+
+@pytest.mark.parametrize("output", ["uint8", "float"])
+@pytest.mark.parametrize("batch", [None, 1, 5])
+def test_exported_file_draws_what_keras_draws(source, tmp_path, output, batch):
+    target = tmp_path / "generator.onnx"
+    contract = export_generator(source, target, output, batch)
+    sampler = Sampler(target)
+    expected = to_uint8(source.generator(sample_latents(SEEDS, 100), training=False).numpy())
+    drawn = sampler.sample(SEEDS)
+    apart = np.abs(drawn.astype(int) - expected)
+    assert apart.max() <= 1
+    assert (apart > 0).mean() <= 1e-3
+    assert expected.std() > 50  # else it would be no test
+
+    assert sampler.model == contract
+    assert contract.image.dtype == ("uint8" if output == "uint8" else "float32")
+    assert contract.batch == batch
+    graph = onnx.load(target).graph
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == (batch or 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["generator.onnx"]
+
+
+def test_contract_holds_the_whole_document(source, tmp_path):
+    export_generator(source, tmp_path / "x.onnx")
+    (entry,) = onnx.load(tmp_path / "x.onnx").metadata_props
+    assert entry.key == METADATA_KEY
+    document = json.loads(entry.value)
+    assert set(document) == {
+        "format", "name", "created_by", "input", "image", "batch", "precision",
+        "recipe", "data", "training", "verification", "golden",
+    }  # fmt: skip
+    assert document["data"] == {"name": "none", "images": 0, "licence": "CC0"}
+    assert document["verification"]["batch_sizes"] == [1, 7, 64]
+    assert 0 < document["verification"]["max_abs_error"] <= 1e-4
+
+
+def test_golden_images_are_what_the_file_draws(source, tmp_path):
+    contract = export_generator(source, tmp_path / "x.onnx")
+    grid = np.asarray(Image.open(io.BytesIO(base64.b64decode(contract.golden["png_base64"]))))
+    np.testing.assert_array_equal(grid[..., np.newaxis], make_grid(Sampler(tmp_path / "x.onnx").sample([0, 1, 2, 3])))
+    assert base64.b64decode(contract.golden["png_base64"]) == encode_png(grid[..., np.newaxis])
+
+
+def test_one_seed_gives_the_same_bytes_alone_and_in_batches_of_7_and_64(source, tmp_path):
+    export_generator(source, tmp_path / "x.onnx")
+    sampler = Sampler(tmp_path / "x.onnx")
+    rng = np.random.default_rng()
+    for seed in rng.integers(0, 2**63, 20):
+        alone = sampler.sample([seed])[0]
+        for size in (7, 64):
+            seeds = rng.integers(0, 2**63, size)
+            place = rng.integers(size)
+            seeds[place] = seed
+            np.testing.assert_array_equal(sampler.sample(seeds)[place], alone, err_msg=f"seed {seed}, batch {size}")
+
+
+def change_weight(model: onnx.ModelProto, amount: float) -> onnx.ModelProto:
+    """Return the model with its largest initializer changed in one row."""
+    damaged = onnx.ModelProto()
+    damaged.CopyFrom(model)
+    largest = max(damaged.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = onnx.numpy_helper.to_array(largest).copy()
+    values[0] += amount
+    largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
+    return damaged
+
+
+def drop_node(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
+    """Return the model with the first node of a kind taken out of the way."""
+    damaged = onnx.ModelProto()
+    damaged.CopyFrom(model)
+    node = next(node for node in damaged.graph.node if node.op_type == kind)
+    for other in damaged.graph.node:
+        other.input[:] = [node.input[0] if name == node.output[0] else name for name in other.input]
+    damaged.graph.node.remove(node)
+    return damaged
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda model: change_weight(model, 1e-3), lambda model: drop_node(model, "LeakyRelu"), lambda model: drop_node(model, "Mul")],
+    ids=["a weight is off by 1e-3", "an activation is missing", "half of a normalisation is missing"],
+)
+@pytest.mark.parametrize("output", ["uint8", "float"])
+def test_graph_that_draws_something_else_is_refused(source, tmp_path, monkeypatch, damage, output):
+    monkeypatch.setattr("export.exporter.convert_generator", lambda *arguments: damage(convert_generator(*arguments)))
+    target = tmp_path / "x.onnx"
+    target.write_bytes(b"an older export")
+    with pytest.raises(VerificationError, match="nothing written"):
+        export_generator(source, target, output)
+    assert target.read_bytes() == b"an older export"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+
+
+def test_tail_that_rounds_otherwise_is_refused(source, tmp_path, monkeypatch):
+    from export.tails import add_uint8_tail
+
+    monkeypatch.setattr("export.exporter.add_uint8_tail", lambda model: drop_node(add_uint8_tail(model), "Round"))
+    with pytest.raises(VerificationError, match="share of 8-bit pixels"):
+        export_generator(source, tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_normalisation_in_training_mode_is_refused(tmp_path, dense):
+    class Training(keras.layers.Layer):
+        """A generator that normalises by the batch it is in, as some loops export it."""
+
+        def call(self, latents):
+            return dense(latents, training=True)
+
+    # A graph and a Keras model that agree at batch 64 and differ from themselves at other sizes.
+    model = keras.Sequential([keras.Input((100,)), Training()])
+    before = dense.get_weights()
+    with pytest.raises(VerificationError):
+        export_generator(Source(name="training", generator=model), tmp_path / "x.onnx")
+    dense.set_weights(before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_outside_of_the_range_is_refused(tmp_path):
+    model = shake(keras.Sequential([keras.Input((5,)), keras.layers.Dense(12), keras.layers.Reshape((3, 4, 1))]))
+    with pytest.raises(VerificationError, match=r"from \[-1, 1\]"):
+        export_generator(Source(name="linear", generator=model), tmp_path / "x.onnx")
+
+
+def test_colour_generator(tmp_path):
+    layers = [keras.Input((5,)), keras.layers.Dense(36, activation="tanh"), keras.layers.Reshape((3, 4, 3))]
+    export_generator(Source(name="colour", generator=shake(keras.Sequential(layers))), tmp_path / "x.onnx")
+    assert Sampler(tmp_path / "x.onnx").sample(range(9)).shape == (9, 3, 4, 3)
+
+
+def test_target_that_cant_be_written_is_an_output_error(source, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError):
+        export_generator(source, tmp_path / "file" / "x.onnx")
+
+
+def test_keras_file_is_a_source(dense, tmp_path):
+    dense.save(tmp_path / "mine.keras")
+    source = load_source(tmp_path / "mine.keras")
+    assert (source.name, source.latent_dim, source.image_shape) == ("mine", 100, (28, 28, 1))
+    contract = export_generator(source, tmp_path / "mine.onnx")
+    assert contract.recipe == {}
+    assert Contract.from_json(contract.to_json()) == contract
+
+
+@pytest.mark.parametrize("name", ["x.keras", "x.h5", "x.onnx", "x"])
+def test_file_that_is_no_keras_model_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"nothing that Keras knows")
+    with pytest.raises(GeneratorError, match="x"):
+        load_source(tmp_path / name)
+
+
+def test_truncated_keras_file_is_refused(dense, tmp_path):
+    dense.save(tmp_path / "x.keras")
+    content = (tmp_path / "x.keras").read_bytes()
+    (tmp_path / "x.keras").write_bytes(content[: len(content) // 2])
+    with pytest.raises(GeneratorError, match="can't load"):
+        load_source(tmp_path / "x.keras")
+
+
+def test_code_in_a_keras_file_is_not_run(tmp_path):
+    layers = [keras.Input((5,)), keras.layers.Lambda(lambda x: x), keras.layers.Dense(12), keras.layers.Reshape((3, 4, 1))]
+    keras.Sequential(layers).save(tmp_path / "x.keras")
+    with pytest.raises(GeneratorError, match="can't load"):
+        load_source(tmp_path / "x.keras")
+
+
+def build(input_shape, *layers):
+    return keras.Sequential([keras.Input(input_shape), *layers])
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        (lambda: build((5,), keras.layers.Dense(12)), "draws images"),
+        (lambda: build((5,), keras.layers.Dense(24), keras.layers.Reshape((3, 4, 2))), "draws images"),
+        (lambda: build((2, 5), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Reshape((2, 2, 1))), "takes latents"),
+        (lambda: keras.Model([a := keras.Input((5,)), b := keras.Input((5,))], keras.layers.add([a, b])), "2 inputs"),
+    ],
+    ids=["flat", "two channels", "sequence", "two inputs"],
+)
+def test_model_that_is_no_generator_is_refused(tmp_path, model, problem):
+    model().save(tmp_path / "x.keras")
+    with pytest.raises(GeneratorError, match=problem):
+        load_source(tmp_path / "x.keras")
+
+
+def test_weight_that_is_not_finite_is_named(tmp_path):
+    model = build((5,), keras.layers.Dense(12, activation="tanh", name="culprit"), keras.layers.Reshape((3, 4, 1)))
+    model.layers[0].bias.assign(np.full(12, np.nan))
+    model.save(tmp_path / "x.keras")
+    with pytest.raises(GeneratorError, match="culprit/bias"):
+        load_source(tmp_path / "x.keras")
+
+
+def test_what_is_not_there_is_no_run(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(RunNotFoundError, match="ganport train"):
+            load_source(path)
+
+
+def test_run_without_a_checkpoint_is_refused(tmp_path):
+    from trainer.recipes import load_recipe_module
+
+    recipe = load_recipe_module("digits").RECIPE
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe.to_dict()))
+    (tmp_path / "data.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="there is none"):
+        load_source(tmp_path)
+
+
+def test_opset_is_the_stated_one(source, tmp_path):
+    export_generator(source, tmp_path / "x.onnx")
+    assert [opset.version for opset in onnx.load(tmp_path / "x.onnx").opset_import if opset.domain == ""] == [OPSET]

@@ -1,0 +1,280 @@
+"""The command line as a user meets it: real processes, real files, one red line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from runtime import Sampler, make_grid
+from tests.tiny_generator import tiny_model
+
+WALK = ("train", "mnist-minimal", "--data", "digits", "--steps", "30", "--batch-size", "16", "--seed", "3")
+
+
+def failure(result, status=1):
+    """Check that a command failed as promised, and return its one line."""
+    assert result.returncode == status, result.stderr
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("model: ")]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    """A folder in which train, export and sample were called one after the other."""
+    import os
+    import subprocess
+    import sys
+
+    from tests.conftest import ROOT
+
+    folder = tmp_path_factory.mktemp("walk")
+    outputs = []
+    for arguments in (WALK, ("export",), ("sample",), ("inspect",), ("inspect", "--json")):
+        command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+        env = os.environ | {"COLUMNS": "200"}
+        outputs.append(subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False))
+    return folder, outputs
+
+
+def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
+    folder, outputs = walked
+    for output in outputs:
+        assert output.returncode == 0, output.stderr
+    train, export, sample, inspect, inspect_json = outputs
+    assert "runs/mnist-minimal: trained to step 30" in train.stdout
+    assert "5,000 images of 28x28x1 (digits), batch 16, 30 steps" in train.stderr
+    assert re.search(r"generator\.onnx: 0\.\d+ MB, 28x28x1 uint8; verified against Keras", export.stdout)
+    assert "grid.png: 64 images of runs/mnist-minimal/generator.onnx, drawn on cpu" in sample.stdout
+    assert "model: runs/mnist-minimal/generator.onnx (the newest export)" in sample.stderr
+    assert "mnist-minimal" in inspect.stdout
+    document = json.loads(inspect_json.stdout)
+    assert document["recipe"]["seed"] == 3
+    assert document["data"] == {"name": "digits", "images": 5000, "licence": "CC BY-SA 3.0"}
+    assert document["training"] == {"steps": 30, "images_seen": 480, "metrics": {}}
+    assert str(folder) not in inspect_json.stdout
+
+    grid = np.asarray(Image.open(folder / "grid.png"))
+    drawn = make_grid(Sampler(folder / "runs/mnist-minimal/generator.onnx").sample(range(64)))
+    np.testing.assert_array_equal(grid, drawn[..., 0])
+
+
+def test_preview_of_the_run_shows_the_same_seeds_as_the_exported_file(walked):
+    folder, _ = walked
+    preview = np.asarray(Image.open(folder / "runs/mnist-minimal/previews/step-00000030.png"))
+    grid = np.asarray(Image.open(folder / "grid.png"))
+    assert np.abs(preview.astype(int) - grid).max() <= 1
+
+
+def test_output_is_free_of_noise(walked):
+    _, outputs = walked
+    for output in outputs:
+        text = output.stdout + output.stderr
+        for noise in ("oneDNN", "cuda", "WARNING", "I0000", "XLA", "tf2onnx", "\x1b["):
+            assert noise not in text
+
+
+def test_complete_run_is_resumed_without_a_step(walked, ganport):
+    folder, _ = walked
+    result = ganport("train", "--resume", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "trained to step 30" in result.stdout
+
+
+def test_float_and_fixed_batch(walked, ganport):
+    folder, _ = walked
+    out = folder / "fixed.onnx"
+    result = ganport("export", "runs/mnist-minimal", "--out", out, "--output", "float", "--batch", 4, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert Sampler(out).model.batch == 4
+    assert Sampler(out).model.image.dtype == "float32"
+
+
+def test_second_run_gets_a_folder_of_its_own(walked, ganport):
+    folder, _ = walked
+    result = ganport(*WALK[:-4], "--batch-size", 8, cwd=folder)
+    assert "runs/mnist-minimal-2: trained to step 30" in result.stdout
+    line = failure(ganport(*WALK, "--out", "runs/mnist-minimal", cwd=folder))
+    assert "runs/mnist-minimal holds a run already" in line
+    assert "--resume" in line
+
+
+def test_recipes_lists_them_all(ganport):
+    result = ganport("recipes")
+    assert result.returncode == 0
+    for name in ("digits", "mnist-dense", "mnist-minimal"):
+        assert name in result.stdout
+
+
+def test_dry_run_prints_the_resolved_recipe_and_leaves_nothing(ganport, tmp_path):
+    result = ganport("train", "mnist-dense", "--as-published", "--steps", 7, "--dry-run")
+    assert json.loads(result.stdout)["steps"] == 7
+    assert json.loads(result.stdout)["batch_size"] == 32
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seeds", ["-1", str(2**63), "9-3", "abc", "", "0-99999999", "1.5"])
+def test_bad_seeds(ganport, tiny_file, tmp_path, seeds):
+    line = failure(ganport("sample", tiny_file, f"--seeds={seeds}"), 2)
+    assert "seeds are whole numbers from 0 to 2**63 - 1" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
+    assert "Seed '-1'" in failure(ganport("sample", tiny_file, "--seeds", "-1"), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sample", "--provider", "tpu"], ["Provider 'tpu' is unknown", "cpu, cuda"]),
+        (["sample", "--out", "grid.jpg"], ["grid.jpg", ".png"]),
+        (["sample", "--nonsense"], ["--nonsense", "sample --help"]),
+        (["nonsense"], ["nonsense"]),
+        (["train", "--steps", "0"], ["--steps"]),
+        (["train", "--steps", "many"], ["--steps"]),
+        (["train", "--resume", "--steps", "5"], ["--resume"]),
+        (["export", "--output", "jpeg"], ["--output"]),
+        (["export", ".", "--out", "x.png"], ["x.png", ".onnx"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage(ganport, tiny_file, tmp_path, arguments, words):
+    if arguments[0] == "sample":
+        arguments = [arguments[0], str(tiny_file), *arguments[1:]]
+    line = failure(ganport(*arguments), 2)
+    for word in words:
+        assert word in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_cuda_that_isnt_there(ganport, tiny_file, tmp_path):
+    line = failure(ganport("sample", tiny_file, "--provider", "cuda"))
+    assert "Provider 'cuda' can't be used" in line
+    assert "pip install 'ganport[cuda]'" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["sample", "inspect"])
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.onnx", None, "No model file at none.onnx"),
+        ("empty.onnx", b"", "the file is empty"),
+        ("text.onnx", b"no model at all", "not a readable ONNX file"),
+        ("cut.onnx", tiny_model().SerializeToString()[:300], "not a readable ONNX file"),
+        ("foreign.onnx", tiny_model(metadata={}).SerializeToString(), "no ganport generator"),
+        ("newer.onnx", tiny_model(metadata={"ganport": '{"format": 2}'}).SerializeToString(), "upgrade ganport"),
+        ("broken.onnx", tiny_model(metadata={"ganport": '{"format": 1}'}).SerializeToString(), "contract is broken at 'name'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.endswith(".onnx") else "",
+)
+def test_bad_model(ganport, tmp_path, command, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert words in failure(ganport(command, name))
+    assert {path.name for path in tmp_path.iterdir()} <= {name}
+
+
+def test_no_model_and_no_run_anywhere(ganport):
+    assert "make one with: ganport export" in failure(ganport("sample"))
+    assert "make one with: ganport train" in failure(ganport("export"))
+    assert "make one with: ganport train" in failure(ganport("train", "--resume"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mnst"], "Recipe 'mnst' is unknown; choose one of digits"),
+        (["--data", "nowhere"], "No data set 'nowhere'"),
+        (["--data", "notes"], "no image in it"),
+        (["--data", "broken"], "2.png: it can't be read as an image"),
+        (["--data", "mixed"], "differ in size"),
+        (["--data", "few"], "its 2 images are fewer than one batch of 64"),
+        (["--data", "labels.idx"], "no IDX file of images"),
+        (["--data", "mnist", "--data-dir", "nowhere"], "is no folder"),
+        (["digits", "--as-published"], "no published version"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_training_input(ganport, tmp_path, arguments, words):
+    for folder, sizes in {"few": [(4, 4)] * 2, "mixed": [(4, 4), (5, 4)], "broken": [(4, 4)], "notes": []}.items():
+        (tmp_path / folder).mkdir()
+        for index, size in enumerate(sizes):
+            Image.new("L", size).save(tmp_path / folder / f"{index + 1}.png")
+    (tmp_path / "broken" / "2.png").write_bytes(b"no picture")
+    (tmp_path / "labels.idx").write_bytes(bytes(100))
+    assert words in failure(ganport("train", *arguments))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_without_a_checkpoint(walked, ganport, tmp_path):
+    folder, _ = walked
+    (tmp_path / "run").mkdir()
+    for name in ("recipe.json", "data.json"):
+        (tmp_path / "run" / name).write_bytes((folder / "runs/mnist-minimal" / name).read_bytes())
+    line = failure(ganport("export", "run"))
+    assert "No usable checkpoint in run: there is none" in line
+    assert not (tmp_path / "run" / "generator.onnx").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "export", "sample"])
+def test_place_that_cant_be_written(walked, ganport, tiny_file, tmp_path, command):
+    folder, _ = walked
+    (tmp_path / "file").write_text("in the way")
+    arguments = {
+        "train": ["mnist-minimal", "--data", "digits", "--out", "file/run"],
+        "export": [folder / "runs/mnist-minimal", "--out", "file/x.onnx"],
+        "sample": [tiny_file, "--out", "file/x.png"],
+    }
+    line = failure_after_a_start(ganport(command, *arguments[command]))
+    assert "Can't write file/" in line
+    assert "--out" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def failure_after_a_start(result):
+    """As `failure`, for a command that may have said what it is about to do."""
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def test_other_images_than_the_runs_are_refused(ganport, tmp_path):
+    for folder, shade in (("images", 10), ("others", 20)):
+        (tmp_path / folder).mkdir()
+        for index in range(4):
+            Image.new("L", (8, 8), shade + index).save(tmp_path / folder / f"{index}.png")
+    run = ("train", "mnist-minimal", "--data", "images", "--steps", 2, "--batch-size", 4)
+    assert ganport(*run).returncode == 0
+    (tmp_path / "images").rename(tmp_path / "gone")
+    (tmp_path / "others").rename(tmp_path / "images")
+    assert "not the ones that the run was started with" in failure(ganport("train", "--resume"))
+
+
+def test_helps_name_every_command(ganport):
+    result = ganport("--help")
+    assert result.returncode == 0
+    for command in ("train", "recipes", "export", "sample", "inspect"):
+        assert command in result.stdout
+        assert ganport(command, "--help").returncode == 0
+
+
+def test_large_grid_of_colour(ganport, tmp_path):
+    """A contract whose image is colour, drawn to a PNG."""
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_model("uint8", batch=3).SerializeToString())
+    result = ganport("sample", path, "--seeds", "5,7-9", "--out", "deep/er/grid.PNG")
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "deep/er/grid.PNG")), make_grid(Sampler(path).sample([5, 7, 8, 9]))[..., 0]
+    )
+    onnx.checker.check_model(onnx.load(path))

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from runtime import sample_latents
+from trainer.ema import recalibrate_batch_norm, update_average
+from trainer.recipes import load_recipe_module
+
+
+@pytest.fixture
+def dense():
+    return load_recipe_module("mnist-dense").build_generator(100, (28, 28, 1))
+
+
+def test_average_moves_by_the_decay():
+    module = load_recipe_module("mnist-minimal")
+    average, generator = (module.build_generator(100, (28, 28, 1)) for _ in range(2))
+    before, target = average.get_weights()[0], generator.get_weights()[0]
+    update_average(average, generator, 0.999, tf.constant(10**6))
+    np.testing.assert_allclose(average.get_weights()[0], 0.999 * before + 0.001 * target, atol=1e-6)
+    update_average(average, generator, 0.999, tf.constant(0))
+    np.testing.assert_allclose(average.get_weights()[0], target, rtol=0.2, atol=0.02)  # a tenth is kept at the start
+    np.testing.assert_array_equal(generator.get_weights()[0], target)
+
+
+def test_statistics_are_those_of_the_present_weights(dense):
+    latents = sample_latents(np.arange(4000), 100)
+
+    def gap() -> float:
+        """Return how far inference is from what the batch's own statistics give, on average."""
+        return float(np.abs(dense(latents, training=False).numpy() - drawn_in_training).mean())
+
+    drawn_in_training = dense(latents, training=True).numpy()
+    untrained = gap()
+    before = [variable.numpy() for variable in dense.trainable_variables]
+    momenta = [layer.momentum for layer in dense.layers if hasattr(layer, "momentum")]
+    recalibrate_batch_norm(dense, 100)
+    assert gap() < 0.01 < untrained
+    np.testing.assert_array_equal(before[0], dense.trainable_variables[0].numpy())
+    assert momenta == [layer.momentum for layer in dense.layers if hasattr(layer, "momentum")]
+
+
+def test_statistics_of_a_nested_model_are_found_too(dense):
+    import keras
+
+    outer = keras.Sequential([keras.Input((100,)), dense])
+    before = [weight.copy() for weight in dense.get_weights()]
+    recalibrate_batch_norm(outer, 100)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, dense.get_weights(), strict=True))
+
+
+def test_recalibration_is_repeatable(dense):
+    recalibrate_batch_norm(dense, 100)
+    first = dense.get_weights()
+    recalibrate_batch_norm(dense, 100)
+    for a, b in zip(first, dense.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
