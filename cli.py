@@ -52,9 +52,9 @@ def train(
     asked: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed}
     changes = {name: value for name, value in asked.items() if value is not None}
     if resume:
-        if changes or data or as_published or dry_run:
-            raise typer.BadParameter("--resume goes on as the run was started; it goes with --out and --data-dir only.")
-        _resume(recipe, out, data_dir)
+        if changes or data or data_dir or as_published or dry_run:
+            raise typer.BadParameter("--resume goes on as the run was started; of the other options it takes --out alone.")
+        _resume(recipe, out)
         return
 
     from trainer.datasets import load_dataset
@@ -103,10 +103,10 @@ def export(
     batch: Annotated[int | None, typer.Option(min=1, help="Images per call, fixed.", show_default="free")] = None,
 ) -> None:
     """Turn a generator into one verified .onnx file."""
-    from trainer.runs import RUNS, newest_run
+    from trainer.runs import RUNS, Run, newest_run
 
     source = source or newest_run(RUNS).path
-    target = out or (source / "generator.onnx" if source.is_dir() else source.with_suffix(".onnx"))
+    target = out or (Run(source).onnx_file if source.is_dir() else source.with_suffix(".onnx"))
     if target.suffix != ".onnx":
         raise typer.BadParameter(f"--out is {target}; it takes a name that ends in .onnx.")
     _load_tensorflow()
@@ -209,14 +209,14 @@ def _load_tensorflow() -> None:
         load_tensorflow()
 
 
-def _resume(recipe: str | None, out: Path | None, data_dir: Path | None) -> None:
+def _resume(recipe: str | None, out: Path | None) -> None:
     from trainer.datasets import load_dataset
     from trainer.runs import RUNS, Run, check_same_images, newest_run
 
     run = Run(out) if out else newest_run(RUNS, recipe)
     resolved = run.read_recipe()
     steps = run.checkpoint_steps()
-    images = load_dataset(run.read_data()["source"], data_dir)
+    images = dataclasses.replace(load_dataset(run.read_data()["source"]), name=resolved.dataset)
     check_same_images(run, images)
     _load_tensorflow()
     _train(run, resolved, images, first=steps[-1] if steps else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,6 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(image: npt.NDArray[np.uint8], path: Path) -> None:
+def save_png(image: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
     """Write one image as a PNG file, whole or not at all. Raises OutputError."""
-    write_bytes(path, encode_png(image))
+    write_bytes(Path(path), encode_png(image))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from .providers import open_session
 from .seeds import check_seeds
 
 BATCH_SIZE = 64  # images per call where the model leaves the choice: enough to fill a CPU, little enough to bound memory
+
+Latents = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 
 _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
@@ -53,7 +56,7 @@ class Sampler:
         """What the model file says about itself."""
         return self._model
 
-    def sample(self, seeds: Iterable[int]) -> npt.NDArray[np.uint8]:
+    def sample(self, seeds: Iterable[int]) -> Pixels:
         """Draw one image per seed.
 
         Args:
@@ -66,13 +69,10 @@ class Sampler:
             SeedError: a seed is no whole number or out of range, or there is none.
         """
         checked = check_seeds(seeds)
-        images = np.empty((len(checked), *self._model.image.shape), dtype=np.uint8)
-        for start in range(0, len(checked), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            images[part] = self._run(sample_latents(checked[part], self._model.input.dim))
-        return images
+        dim = self._model.input.dim
+        return self._draw(len(checked), lambda part: sample_latents(checked[part], dim))
 
-    def sample_latents(self, latents: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+    def sample_latents(self, latents: npt.NDArray[np.floating[Any]]) -> Pixels:
         """Draw one image per latent.
 
         Args:
@@ -88,13 +88,17 @@ class Sampler:
         if latents.ndim != 2 or latents.shape[0] == 0 or latents.shape[1] != dim:
             raise LatentShapeError(latents.shape, dim)
         checked = np.ascontiguousarray(latents, dtype=np.float32)
-        images = np.empty((len(checked), *self._model.image.shape), dtype=np.uint8)
-        for start in range(0, len(checked), self._batch_size):
+        return self._draw(len(checked), lambda part: checked[part])
+
+    def _draw(self, count: int, latents_of: Callable[[slice], Latents]) -> Pixels:
+        """Draw batch by batch, so that memory beyond the result is bounded."""
+        images = np.empty((count, *self._model.image.shape), dtype=np.uint8)
+        for start in range(0, count, self._batch_size):
             part = slice(start, start + self._batch_size)
-            images[part] = self._run(checked[part])
+            images[part] = self._run(latents_of(part))
         return images
 
-    def _run(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    def _run(self, latents: Latents) -> Pixels:
         """Draw at most one batch, shape (n, dim) with n <= batch_size."""
         count = len(latents)
         if self._model.batch is not None and count < self._model.batch:

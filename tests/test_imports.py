@@ -20,7 +20,9 @@ def python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["sample", "MODEL"], ["inspect", "MODEL"], ["recipes"], ["train", "--dry-run"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["sample", "MODEL"], ["inspect", "MODEL"], ["recipes"], ["train", "--dry-run"]]
+)
 def test_command_runs_where_no_heavy_package_can_be_imported(tiny_file, tmp_path, arguments):
     arguments = [str(tiny_file) if argument == "MODEL" else argument for argument in arguments]
     result = python(BLOCKED + "import cli; cli.main()", *arguments, cwd=tmp_path)

@@ -1,6 +1,6 @@
 """A generator small enough to build in a test: latents (batch, 5) -> images (batch, 3, 4, 1), its weights random but fixed.
 
-    python tests/tiny_generator.py tiny.onnx
+python tests/tiny_generator.py tiny.onnx
 """
 
 from __future__ import annotations
@@ -41,7 +41,13 @@ def tiny_contract(**changes: Any) -> Contract:
         "created_by": "tests",
         "input": InputSpec(kind="latent", name="latent", dim=DIM, distribution="normal"),
         "image": ImageSpec(
-            name="image", height=3, width=4, channels=1, layout="NHWC", dtype=dtype, range=(0, 255) if dtype == "uint8" else (-1, 1)
+            name="image",
+            height=3,
+            width=4,
+            channels=1,
+            layout="NHWC",
+            dtype=dtype,
+            range=(0, 255) if dtype == "uint8" else (-1, 1),
         ),
         "batch": None,
         "precision": "float32",
@@ -64,7 +70,9 @@ def tiny_model(dtype: str = "float32", batch: int | None = None, metadata: Mappi
         helper.make_node("Reshape", ["flat", "shape"], ["float"]),
     ]
     if dtype == "uint8":
-        constants |= {name: np.array(value, np.float32) for name, value in (("one", 1), ("half", 127.5), ("low", 0), ("high", 255))}
+        constants |= {
+            name: np.array(value, np.float32) for name, value in (("one", 1), ("half", 127.5), ("low", 0), ("high", 255))
+        }
         nodes += [
             helper.make_node("Add", ["float", "one"], ["shifted"]),
             helper.make_node("Mul", ["shifted", "half"], ["scaled"]),

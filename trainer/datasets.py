@@ -38,7 +38,7 @@ class Dataset:
 
     Attributes:
         name: for people; without any path.
-        source: what `load_dataset` was given, made absolute, so that a run can be resumed from elsewhere.
+        source: what `load_dataset` takes to give the same images again: an absolute path, or the name of a set that has none.
         licence: of the images; "unknown" for the user's own.
         images: uint8 (n, height, width, channels), n >= 1; channels 1 or 3.
     """
@@ -74,7 +74,9 @@ def load_dataset(source: str, data_dir: Path | None = None) -> Dataset:
     if source == "digits":
         return Dataset(source, source, "CC BY-SA 3.0", _load_digits())
     if source in _DOWNLOADABLE:
-        return Dataset(source, source, _DOWNLOADABLE[source], _load_named(source, data_dir))
+        file = _find_named(source, data_dir)
+        images = _load_idx(file) if file else _load_by_keras(source)
+        return Dataset(source, str(file or source), _DOWNLOADABLE[source], images)
     path = Path(source).expanduser().resolve()
     if not path.exists():
         remedy = f"name one of {', '.join(NAMED_DATASETS)}, a folder of images, or an .npz or IDX file that exists."
@@ -91,21 +93,22 @@ def _load_digits() -> Pixels:
     return pixels.astype(np.uint8).reshape(-1, 28, 28, 1)
 
 
-def _load_named(name: str, data_dir: Path | None) -> Pixels:
-    if data_dir is not None and not data_dir.is_dir():
-        raise DatasetNotFoundError(name, f"--data-dir {data_dir} is no folder.")
-    for root in _data_dirs(data_dir):
-        for folder in (root / name, root):
-            file = _find_training_images(folder)
-            # A file right in the root may be of any set; only the user's own word, --data-dir, says that it is this one.
-            if file and (folder != root or root == data_dir):
-                return _load_idx(file)
-    return _load_by_keras(name)
-
-
-def _data_dirs(data_dir: Path | None) -> list[Path]:
+def _find_named(name: str, data_dir: Path | None) -> Path | None:
+    """Return the IDX file of a named set in the user's own folders, if it is there."""
     variable = os.environ.get(DATA_DIR_VARIABLE)
-    return [root for root in (data_dir, Path(variable).expanduser() if variable else None) if root]
+    roots = {"--data-dir": data_dir, f"${DATA_DIR_VARIABLE}": Path(variable) if variable else None}
+    for origin, root in roots.items():
+        if root is None:
+            continue
+        root = root.expanduser().resolve()
+        if not root.is_dir():
+            raise DatasetNotFoundError(name, f"{origin} is {root}, which is no folder.")
+        # Files right in the folder may be of any set; only --data-dir, given for this run, says that they are of this one.
+        for folder in (root / name, root) if origin == "--data-dir" else (root / name,):
+            file = _find_training_images(folder)
+            if file:
+                return file
+    return None
 
 
 def _load_by_keras(name: str) -> Pixels:

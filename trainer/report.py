@@ -16,6 +16,7 @@ class Report:
     def __init__(self, console: Console, run: Run, steps: int, first: int) -> None:
         self._console, self._run, self._steps = console, run, steps
         self._live = console.is_terminal
+        self._numbers = "compiling"
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -26,7 +27,7 @@ class Report:
             disable=not self._live,
             expand=True,
         )
-        self._task = self._bar.add_task("training", total=steps, completed=first, numbers="compiling")
+        self._task = self._bar.add_task("training", total=steps, completed=first, numbers=self._numbers)
 
     def __enter__(self) -> Report:
         self._bar.start()

@@ -100,7 +100,11 @@ def drop_node(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda model: change_weight(model, 1e-3), lambda model: drop_node(model, "LeakyRelu"), lambda model: drop_node(model, "Mul")],
+    [
+        lambda model: change_weight(model, 1e-3),
+        lambda model: drop_node(model, "LeakyRelu"),
+        lambda model: drop_node(model, "Mul"),
+    ],
     ids=["a weight is off by 1e-3", "an activation is missing", "half of a normalisation is missing"],
 )
 @pytest.mark.parametrize("output", ["uint8", "float"])
@@ -197,7 +201,10 @@ def build(input_shape, *layers):
     [
         (lambda: build((5,), keras.layers.Dense(12)), "draws images"),
         (lambda: build((5,), keras.layers.Dense(24), keras.layers.Reshape((3, 4, 2))), "draws images"),
-        (lambda: build((2, 5), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Reshape((2, 2, 1))), "takes latents"),
+        (
+            lambda: build((2, 5), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Reshape((2, 2, 1))),
+            "takes latents",
+        ),
         (lambda: keras.Model([a := keras.Input((5,)), b := keras.Input((5,))], keras.layers.add([a, b])), "2 inputs"),
     ],
     ids=["flat", "two channels", "sequence", "two inputs"],

@@ -153,5 +153,7 @@ def test_folder_works_under_another_name_in_an_empty_project(tiny_file, tmp_path
         f"sys.stdout.buffer.write(Sampler({str(tiny_file)!r}).sample(range(70)).tobytes())\n"
         "assert 'runtime' not in sys.modules"
     )
-    drawn = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PYTHONPATH": "."}, stdout=subprocess.PIPE, check=True)
+    drawn = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PYTHONPATH": "."}, stdout=subprocess.PIPE, check=True
+    )
     assert drawn.stdout == Sampler(tiny_file).sample(range(70)).tobytes()

@@ -7,7 +7,9 @@ from runtime.errors import SeedError, UsageError
 from runtime.seeds import check_seeds, parse_seeds
 
 
-@pytest.mark.parametrize("text", ["", " ", "abc", "-1", "1-", "-", "1--2", "9-3", "1,,2", "1,", "1.5", "0x10", "٣", "1-2-3", "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", " ", "abc", "-1", "1-", "-", "1--2", "9-3", "1,,2", "1,", "1.5", "0x10", "٣", "1-2-3", "9" * 5000]
+)
 def test_text_that_is_no_list_of_seeds_is_refused(text):
     with pytest.raises(SeedError):
         parse_seeds(text, at_most=100)

@@ -22,7 +22,9 @@ load_tensorflow()
 @pytest.fixture
 def small_recipe() -> Recipe:
     """The networks of mnist-minimal, a few steps, everything that a run does; not compiled by XLA, which takes seconds."""
-    return dataclasses.replace(load_recipe_module("mnist-minimal").RECIPE, steps=25, batch_size=8, preview_interval=10, jit=False)
+    return dataclasses.replace(
+        load_recipe_module("mnist-minimal").RECIPE, steps=25, batch_size=8, preview_interval=10, jit=False
+    )
 
 
 @pytest.fixture

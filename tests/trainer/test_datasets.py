@@ -47,6 +47,7 @@ def test_named_set_is_found_in_the_users_folders(tmp_path, pixels, monkeypatch, 
     data = load_dataset("mnist", None if where == "variable" else tmp_path)
     np.testing.assert_array_equal(data.images, pixels)
     assert (data.name, data.licence) == ("mnist", "CC BY-SA 3.0")
+    np.testing.assert_array_equal(load_dataset(data.source).images, pixels)  # as --resume does, without the option
 
 
 def test_named_set_that_cant_be_had_names_the_ways_out(tmp_path, monkeypatch):
@@ -62,9 +63,12 @@ def test_named_set_that_cant_be_had_names_the_ways_out(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_data_dir_that_is_no_folder_is_refused(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match="is no folder"):
+def test_data_dir_that_is_no_folder_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(DatasetNotFoundError, match=r"--data-dir is .*none, which is no folder"):
         load_dataset("mnist", tmp_path / "none")
+    monkeypatch.setenv("GANPORT_DATA", str(tmp_path / "none"))
+    with pytest.raises(DatasetNotFoundError, match=r"GANPORT_DATA is .*none, which is no folder"):
+        load_dataset("mnist")
 
 
 def test_digits_without_their_package_give_the_install_line(monkeypatch):
@@ -103,7 +107,7 @@ def test_idx_without_images_is_refused(tmp_path):
 @pytest.mark.parametrize("names", [("images",), ("x_train", "x_test"), ("anything",), ("images", "extra")])
 def test_npz_file(tmp_path, pixels, names):
     path = tmp_path / "data.npz"
-    arrays = {names[0]: pixels[..., 0]} | {name: pixels[:2] for name in names[1:]} | {"y_train": np.arange(6)}
+    arrays = {names[0]: pixels[..., 0]} | dict.fromkeys(names[1:], pixels[:2]) | {"y_train": np.arange(6)}
     np.savez(path, **arrays)
     np.testing.assert_array_equal(load_dataset(str(path)).images, pixels)
 

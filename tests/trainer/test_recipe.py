@@ -44,13 +44,21 @@ def test_published_settings_are_the_described_ones():
 
 
 def test_unknown_recipe_names_the_known_ones():
-    with pytest.raises(UnknownRecipeError, match="mnst.*digits, mnist-dense, mnist-minimal"):
+    with pytest.raises(UnknownRecipeError, match=r"mnst.*digits, mnist-dense, mnist-minimal"):
         load_recipe_module("mnst")
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"steps": 0}, {"batch_size": 0}, {"latent_dim": 0}, {"seed": -1}, {"seed": 2**31}, {"ema_decay": 1.0}, {"schedule": "odd"}],
+    [
+        {"steps": 0},
+        {"batch_size": 0},
+        {"latent_dim": 0},
+        {"seed": -1},
+        {"seed": 2**31},
+        {"ema_decay": 1.0},
+        {"schedule": "odd"},
+    ],
     ids=str,
 )
 def test_number_that_cant_be_is_refused(change):

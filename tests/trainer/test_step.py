@@ -1,6 +1,7 @@
 """One training step, held against the same step written out by hand."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_chunks_of_any_length_give_the_same_bits(small_recipe, small_data, name,
     for cuts in ([0, 6], [0, 1, 4, 6]):
         networks = build_networks(recipe, module)
         chunk = compile_chunk(recipe, networks)
-        for first, last in zip(cuts, cuts[1:], strict=False):
+        for first, last in itertools.pairwise(cuts):
             metrics = chunk(images, tf.constant(first), tf.constant(last - first))
         endings.append({variable_name: np.asarray(variable.value) for variable_name, variable in networks.variables()})
         assert np.isfinite(metrics.numpy()).all()
@@ -123,7 +124,7 @@ def test_chunks_of_any_length_give_the_same_bits(small_recipe, small_data, name,
 
 
 def test_the_dataset_is_used_from_end_to_end(setting):
-    recipe, _, images = setting
+    recipe, _, _ = setting
     big = dataclasses.replace(recipe, batch_size=2000)
     positions = tf.reshape(tf.range(50, dtype=tf.int32), (50, 1, 1, 1))
     drawn = draw_images(positions, big, tf.constant(0)).numpy()

@@ -1,0 +1,60 @@
+"""The documents keep up with the code: commands, options, links and examples."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+import typer
+
+from cli import app
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_and_option_is_documented(command):
+    assert f"`{command}" in (ROOT / "README.md").read_text()
+    pages = "\n".join(page.read_text() for page in PAGES)
+    assert f"ganport {command}" in pages
+    for parameter in COMMANDS[command].params:
+        for option in parameter.opts:
+            if option.startswith("--") and option != "--help":
+                assert f"`{option}" in pages, option
+
+
+def test_no_option_is_documented_that_is_not_there():
+    known = {option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts}
+    known |= {"--help"}
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            if "ganport " in line or "cli.py " in line:
+                assert set(re.findall(r"(?<!-)--[a-z][a-z-]+", line)) <= known, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md"])
+def test_python_examples_run(page, tiny_file, tmp_path, monkeypatch):
+    shutil.copy(tiny_file, tmp_path / "generator.onnx")
+    shutil.copytree(ROOT / "runtime", tmp_path / "my_app" / "ganlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert examples
+    for example in examples:
+        exec(example, {})
+    if page == "README.md":
+        assert (tmp_path / "three.png").exists()
