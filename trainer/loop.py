@@ -50,6 +50,7 @@ def train(recipe: Recipe, data: Dataset, run: Run, report: Report, first: int = 
 
     images = tf.constant(data.images)  # (n, height, width, channels), uint8, on the device for the whole run
     chunk = compile_chunk(recipe, networks)
+    chunk(images, tf.constant(first), tf.constant(0))  # compiles, which takes seconds, and makes no step
     step = first
     while step < recipe.steps:
         stop = _next_stop(step, recipe)

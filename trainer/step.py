@@ -29,7 +29,7 @@ def compile_chunk(recipe: Recipe, networks: Networks) -> Chunk:
 
     It takes the images, uint8 (n, height, width, channels), the first step and the number of steps, both int32 scalars, and
     returns the mean of METRICS over these steps, float32 (3,). The number of steps is data, not part of the program: chunks of
-    any length run the same compiled code, and so give the same bits.
+    any length run the same compiled code, and so give the same bits; one of length 0 compiles it, and its means are NaN.
     """
 
     def chunk(images: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
