@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.errors import GanportError, UsageError
+from runtime.errors import GanportError, MissingPackageError, UsageError
+from runtime.files import reason
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset
@@ -25,7 +28,6 @@ LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x
 
 app = typer.Typer(
     help="Train a GAN in Keras, export its generator to one ONNX file, draw images from it anywhere.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -67,21 +69,21 @@ def train(
     if dry_run and data is None:
         results.print_json(data=resolved.to_dict())
         return
-    images = load_dataset(data or resolved.dataset, data_dir)
+    images = load_dataset(resolved.dataset if data is None else data, data_dir)
     resolved = dataclasses.replace(resolved, dataset=images.name, image_shape=images.images.shape[1:])
     check_enough_images(resolved, images)
     if dry_run:
         results.print_json(data=resolved.to_dict())
         return
+    _load_tensorflow("training", "train")
     run = Run(out) if out else unused_run(RUNS, resolved.name)
-    _load_tensorflow()
     start_run(run, resolved, images)
     _train(run, resolved, images, first=0)
 
 
 @app.command()
 def recipes() -> None:
-    """List the recipes: what they train, on what, for how long."""
+    """List the recipes: what they train, on what, in how many steps."""
     from trainer.recipes import RECIPES, load_recipe_module
 
     table = Table(box=None, pad_edge=False)
@@ -105,12 +107,15 @@ def export(
     """Turn a generator into one verified .onnx file."""
     from trainer.runs import RUNS, Run, newest_run
 
-    source = source or newest_run(RUNS).path
+    if source is None:
+        source = newest_run(RUNS).path
+        messages.print(f"run: {source} (the newest)", markup=False)
     target = out or (Run(source).onnx_file if source.is_dir() else source.with_suffix(".onnx"))
     if target.suffix != ".onnx":
         raise typer.BadParameter(f"--out is {target}; it takes a name that ends in .onnx.")
-    _load_tensorflow()
-    from export import export_generator, load_source
+    _load_tensorflow("export", "export")
+    with _needs("export", "export"):
+        from export import export_generator, load_source
 
     contract = export_generator(load_source(source), target, output, batch)
     checks = contract.verification
@@ -169,15 +174,16 @@ def inspect(
 def main() -> None:
     """Run the command line; mistakes of the user end in one red line and exit code 1, or 2 for wrong usage."""
     try:
-        status = app(standalone_mode=False)
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         status = _fail(str(error), 2)
     except GanportError as error:
         status = _fail(str(error), 1)
     except typer.TyperException as error:
         status = _fail(f"{_usage_message(error)} See: ganport {' '.join(sys.argv[1:2])} --help", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        status = _fail("Stopped.", 130)
+    except OSError as error:
+        # What the library has no error of its own for: a place that may not be looked into, say.
+        status = _fail(f"{error.filename or 'the system'}: {reason(error)}", 1)
     sys.exit(status)
 
 
@@ -202,23 +208,37 @@ def _chosen_model(model: Path | None) -> Path:
     return newest
 
 
-def _load_tensorflow() -> None:
+def _load_tensorflow(purpose: str, extra: str) -> None:
     from trainer.devices import load_tensorflow
 
-    with messages.status("loading TensorFlow"):
+    with messages.status("loading TensorFlow"), _needs(purpose, extra):
         load_tensorflow()
+
+
+@contextlib.contextmanager
+def _needs(purpose: str, extra: str) -> Iterator[None]:
+    """Turn a failed import into an error with the install line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "a package", purpose, extra) from error
 
 
 def _resume(recipe: str | None, out: Path | None) -> None:
     from trainer.datasets import load_dataset
+    from trainer.recipes import load_recipe_module
     from trainer.runs import RUNS, Run, check_same_images, newest_run
 
+    if recipe:
+        load_recipe_module(recipe)  # a name that there is not should be called that, not a missing run
     run = Run(out) if out else newest_run(RUNS, recipe)
     resolved = run.read_recipe()
+    if recipe not in (None, resolved.name):
+        raise typer.BadParameter(f"{run.path} is a run of {resolved.name}, not of {recipe}.")
     steps = run.checkpoint_steps()
     images = dataclasses.replace(load_dataset(run.read_data()["source"]), name=resolved.dataset)
     check_same_images(run, images)
-    _load_tensorflow()
+    _load_tensorflow("training", "train")
     _train(run, resolved, images, first=steps[-1] if steps else 0)
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from runtime.errors import GeneratorError, RunNotFoundError
+from runtime.providers import first_line
 from trainer.checkpoints import load_generator
 from trainer.runs import Run
 
@@ -82,11 +83,12 @@ def _load_keras(path: Path) -> keras.Model:
         # Keras' safe mode stays on: a model file may not bring code of its own.
         return keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise GeneratorError(path, f"Keras can't load it ({reason})") from error
+        raise GeneratorError(path, f"Keras can't load it ({first_line(error)})") from error
 
 
 def _check_generator(path: Path, model: keras.Model) -> None:
+    if not model.built or not getattr(model, "inputs", None):
+        raise GeneratorError(path, "the model was never built, so that it has no inputs; call it once before it is saved.")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         found = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
         raise GeneratorError(path, f"a generator has one input and one output; this model has {found}.")
@@ -96,6 +98,9 @@ def _check_generator(path: Path, model: keras.Model) -> None:
     if len(image) != 4 or None in image[1:] or image[3] not in (1, 3, 4):
         due = "(batch, height, width, 1, 3 or 4)"
         raise GeneratorError(path, f"a generator draws images {due} of a fixed size; this model gives {image}.")
+    for tensor in (*model.inputs, *model.outputs):
+        if tensor.dtype != "float32":
+            raise GeneratorError(path, f"a generator works in float32; this model has {tensor.dtype}.")
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight.value)).all():
             raise GeneratorError(path, f"the weight {weight.path} holds numbers that are not finite.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -71,6 +71,13 @@ def verify_parity(generator: keras.Model, float_model: onnx.ModelProto, shipped:
     apart = max(int(_levels_apart(drawing, drawings[0]).max()) for drawing in drawings)
     _require("the largest difference, in 8-bit levels, of one image between two batches", apart, 0)
     return Verification(max_abs_error, pixel_mismatch, BATCH_SIZES if batch is None else (batch,))
+
+
+def check_pixels(generator: keras.Model, seeds: Sequence[int], images: npt.NDArray[np.uint8]) -> None:
+    """Raise VerificationError where 8-bit images of these seeds are more than one level from Keras' own."""
+    latents = sample_latents(check_seeds(seeds), generator.input_shape[1])
+    apart = _levels_apart(images, to_uint8(generator(latents, training=False).numpy()))
+    _require("the largest difference of the golden images to Keras in 8-bit levels", int(apart.max()), 1)
 
 
 def _open(model: onnx.ModelProto) -> tuple[Draw, int | None]:

@@ -5,19 +5,19 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     GanportError
     ├── UsageError (ValueError)                  the request itself is malformed; the command line exits with 2
     │   ├── SeedError                            not a seed, or not a list of seeds
-    │   └── UnknownProviderError                 no such execution provider
+    │   ├── UnknownProviderError                 no such execution provider
+    │   └── UnknownRecipeError (LookupError)     no such recipe
     ├── LatentShapeError (ValueError)            latents do not fit the generator
     ├── MissingPackageError (ImportError)        an optional package is not installed
     ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
     ├── OutputError (OSError)                    a result can't be written
     ├── ModelError
-    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   ├── ModelNotFoundError (FileNotFoundError)  there is none, or it can't be read
     │   ├── ModelFormatError (ValueError)        empty, truncated, or not ONNX
     │   ├── NotAGeneratorError (ValueError)      ONNX, but it carries no ganport contract
     │   └── ContractError (ValueError)           the contract is malformed, or does not fit the graph
     │       └── ContractVersionError             the contract was written by a newer ganport
-    ├── RecipeError (ValueError)
-    │   └── UnknownRecipeError (LookupError)
+    ├── RecipeError (ValueError)                 a recipe's numbers do not fit together
     ├── DatasetError
     │   ├── DatasetNotFoundError (FileNotFoundError)
     │   └── DatasetContentError (ValueError)     nothing there, unreadable, mixed sizes, too few
@@ -74,6 +74,14 @@ class UnknownProviderError(UsageError):
         super().__init__(f"Provider {got!r} is unknown; choose one of {', '.join(known)}.")
 
 
+class UnknownRecipeError(UsageError, LookupError):
+    """No such recipe."""
+
+    def __init__(self, got: str, known: Sequence[str]) -> None:
+        self.got, self.known = got, tuple(known)
+        super().__init__(f"Recipe {got!r} is unknown; choose one of {', '.join(known)}.")
+
+
 class LatentShapeError(GanportError, ValueError):
     """Latents do not fit the generator's input."""
 
@@ -111,11 +119,11 @@ class ModelError(GanportError):
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
-    """There is no model file."""
+    """There is no model file, or none that may be read."""
 
-    def __init__(self, path: Path, remedy: str = "make one with: ganport export") -> None:
-        self.path, self.remedy = path, remedy
-        super().__init__(f"No model file at {path}; {remedy}")
+    def __init__(self, path: Path, problem: str = "there is none") -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"No model file at {path} ({problem}); make one with: ganport export")
 
 
 class ModelFormatError(ModelError, ValueError):
@@ -156,14 +164,6 @@ class ContractVersionError(ContractError):
 
 class RecipeError(GanportError, ValueError):
     """A recipe's numbers do not fit together."""
-
-
-class UnknownRecipeError(RecipeError, LookupError):
-    """No such recipe."""
-
-    def __init__(self, got: str, known: Sequence[str]) -> None:
-        self.got, self.known = got, tuple(known)
-        super().__init__(f"Recipe {got!r} is unknown; choose one of {', '.join(known)}.")
 
 
 class DatasetError(GanportError):

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import OutputError
+from .errors import GanportError, OutputError
 
 _PART = ".part"
 
@@ -33,12 +33,17 @@ def replacing(path: Path) -> Iterator[Path]:
         _flush_to_disk(temporary)
         temporary.replace(path)
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(path, (error.strerror or str(error)).lower()) from error
+        if isinstance(error, GanportError):
+            raise  # of the block: some of ours are OSErrors too
+        raise OutputError(path, reason(error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says, without number and path: "permission denied"."""
+    return (error.strerror or str(error)).lower()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,9 +1,10 @@
-"""Seed -> latent, bit-identical on every host: a counter, a table, and no floating-point arithmetic at all.
+"""Seed -> latent, bit-identical on every host: a counter and a table; no floating-point arithmetic but to make the table.
 
 1. Philox4x32-10, Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The key is the seed (low word,
    high word); block b uses the counter (b, 0, 0, 0) and gives four 32-bit words.
 2. A word gives two 16-bit numbers, high half first.
-3. A 16-bit number becomes a normal variate by one look-up: bit 15 is the sign, the next 12 bits choose the magnitude.
+3. A 16-bit number becomes a normal variate by one look-up: bit 15 is the sign, the next 12 bits choose the magnitude. The table
+   is computed in double precision and rounded to float32, which hides the last bits where hosts may differ; its hash is tested.
 
 So latent j of a seed depends on that seed and j alone, never on the batch, the order, or an earlier draw.
 """

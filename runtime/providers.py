@@ -11,13 +11,18 @@ import contextlib
 import io
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError
+from .stderr import captured_stderr
+
+# onnxruntime's packages report events to Microsoft over HTTPS unless this is set before they are imported. Whoever embeds this
+# folder has not agreed to that; to allow it, set the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 PROVIDERS: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -69,13 +74,16 @@ def _import_onnxruntime() -> Any:
 def _create_session(ort: Any, path: Path, provider: str) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = _ONLY_FATAL
-    errors = ort.capi.onnxruntime_pybind11_state
-    unreadable = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NotImplemented, errors.Fail)
+    # TF32, the default on newer GPUs, keeps 10 bits of a product: enough to move pixels by whole levels.
+    chosen = (provider, {"use_tf32": "0"}) if provider == PROVIDERS["cuda"] else provider
     try:
         # With its fallback on, which is the default, both this line and run() change to the CPU after an error, and only print.
-        return ort.InferenceSession(path, options, providers=[provider], enable_fallback=0)
-    except unreadable as error:
-        raise ModelFormatError(path, _first_line(error)) from error
+        return ort.InferenceSession(path, options, providers=[chosen], enable_fallback=0)
+    except onnxruntime_errors() as error:
+        if provider != PROVIDERS["cpu"]:
+            # CUDA itself works, as the trial has shown; this may be memory, or an operation that it lacks.
+            raise ProviderError("cuda", f"it does not take {path} ({first_line(error)})", "try --provider cpu") from error
+        raise ModelFormatError(path, first_line(error)) from error
 
 
 def _check_cuda(ort: Any) -> None:
@@ -90,16 +98,17 @@ def _check_cuda(ort: Any) -> None:
     # them matters, the session below says better.
     with contextlib.redirect_stdout(io.StringIO()):
         ort.preload_dlls(directory="")
-    with _captured_stderr() as captured:
+    with captured_stderr() as captured:
         try:
             session = ort.InferenceSession(_ONE_NODE, providers=[PROVIDERS["cuda"]], enable_fallback=0)
             started, reason = session.get_providers()[0], ""
-        except _provider_errors(ort) as error:
-            started, reason = "nothing", _first_line(error)
+        except onnxruntime_errors() as error:
+            started, reason = "nothing", first_line(error)
     if started != PROVIDERS["cuda"]:
         loader = _LOADER_REASON.search(captured.getvalue())
         problem = loader[1] if loader else reason or f"onnxruntime started {started} in its place"
         raise ProviderError("cuda", problem, _cuda_remedy(problem))
+    sys.stderr.write(captured.getvalue())  # of a CUDA that works: warnings, or another thread's lines
 
 
 def _cuda_remedy(problem: str) -> str:
@@ -108,25 +117,11 @@ def _cuda_remedy(problem: str) -> str:
     return _CUDA_REMEDY
 
 
-def _provider_errors(ort: Any) -> tuple[type[Exception], ...]:
-    state = ort.capi.onnxruntime_pybind11_state
-    return state.Fail, state.EPFail, state.EngineError, state.RuntimeException, RuntimeError, ValueError
-
-
-@contextlib.contextmanager
-def _captured_stderr() -> Iterator[io.StringIO]:
-    """Collect what is written to file descriptor 2 meanwhile; the C++ part of onnxruntime does not go through sys.stderr."""
-    text = io.StringIO()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield text
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
-            file.seek(0)
-            text.write(file.read().decode(errors="replace"))
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises when it can't make or run a session; it has no class for them all."""
+    state = _import_onnxruntime().capi.onnxruntime_pybind11_state
+    names = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "Fail", "RuntimeException", "EPFail")
+    return *(getattr(state, name) for name in names), RuntimeError, ValueError
 
 
 def installed_wheels() -> list[str]:
@@ -138,5 +133,6 @@ def installed_wheels() -> list[str]:
     return found
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].removeprefix("[ONNXRuntimeError] : ").rstrip(".")
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("[ONNXRuntimeError] : ").rstrip(".")

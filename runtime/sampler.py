@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .contract import METADATA_KEY, Contract
 from .errors import ContractError, LatentShapeError, ModelFormatError, ModelNotFoundError, NotAGeneratorError
+from .files import reason
 from .images import to_uint8
 from .latents import sample_latents
 from .providers import open_session
@@ -28,7 +29,7 @@ _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 class Sampler:
     """Draws images from one exported generator.
 
-    An image belongs to its seed: the same bytes whether drawn alone, in a batch, or in another order.
+    An image belongs to its seed: on the CPU the same bytes whether drawn alone, in a batch, or in another order.
 
     Args:
         path: an .onnx file that `ganport export` made.
@@ -111,10 +112,14 @@ class Sampler:
 
 
 def _check_file(path: Path) -> Path:
-    if not path.is_file():
-        raise ModelNotFoundError(path)
-    if path.stat().st_size == 0:
-        raise ModelFormatError(path, "the file is empty")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ModelFormatError(path, "the file is empty")
+    except FileNotFoundError:
+        raise ModelNotFoundError(path) from None
+    except OSError as error:
+        raise ModelNotFoundError(path, reason(error)) from error
     return path
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.tiny_generator import tiny_model
+
+# A deadline per example would make a slow machine a failure.
+hypothesis.settings.register_profile("ganport", deadline=None)
+hypothesis.settings.load_profile("ganport")
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,13 +31,14 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def run_ganport(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python cli.py ...` as a process of its own; wide, so that no line is wrapped."""
+    command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+    env = os.environ | {"COLUMNS": "200"} | environment
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
 @pytest.fixture
 def ganport(tmp_path: Path) -> Command:
-    """Run `python cli.py ...` in an empty folder, as a process of its own; wide, so that no line is wrapped."""
-
-    def run(*arguments: object, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-        env = os.environ | {"COLUMNS": "200"} | environment
-        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
-
-    return run
+    """`run_ganport` in an empty folder."""
+    return functools.partial(run_ganport, cwd=tmp_path)

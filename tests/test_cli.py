@@ -6,11 +6,11 @@ import json
 import re
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image
 
 from runtime import Sampler, make_grid
+from tests.conftest import run_ganport
 from tests.tiny_generator import tiny_model
 
 WALK = ("train", "mnist-minimal", "--data", "digits", "--steps", "30", "--batch-size", "16", "--seed", "3")
@@ -30,19 +30,9 @@ def failure(result, status=1):
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
     """A folder in which train, export and sample were called one after the other."""
-    import os
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
     folder = tmp_path_factory.mktemp("walk")
-    outputs = []
-    for arguments in (WALK, ("export",), ("sample",), ("inspect",), ("inspect", "--json")):
-        command = [sys.executable, str(ROOT / "cli.py"), *arguments]
-        env = os.environ | {"COLUMNS": "200"}
-        outputs.append(subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False))
-    return folder, outputs
+    commands = (WALK, ("export",), ("sample",), ("inspect",), ("inspect", "--json"))
+    return folder, [run_ganport(*arguments, cwd=folder) for arguments in commands]
 
 
 def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
@@ -139,6 +129,8 @@ def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
         (["sample", "--out", "grid.jpg"], ["grid.jpg", ".png"]),
         (["sample", "--nonsense"], ["--nonsense", "sample --help"]),
         (["nonsense"], ["nonsense"]),
+        (["train", "mnst"], ["Recipe 'mnst' is unknown", "digits"]),
+        (["train", "mnst", "--resume"], ["Recipe 'mnst' is unknown", "digits"]),
         (["train", "--steps", "0"], ["--steps"]),
         (["train", "--steps", "many"], ["--steps"]),
         (["train", "--resume", "--steps", "5"], ["--resume"]),
@@ -193,8 +185,9 @@ def test_no_model_and_no_run_anywhere(ganport):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["mnst"], "Recipe 'mnst' is unknown; choose one of digits"),
         (["--data", "nowhere"], "No data set 'nowhere'"),
+        (["--data", ""], "No data set ''"),
+        (["--resume", "--out", "labels.idx"], "No run in labels.idx"),
         (["--data", "notes"], "no image in it"),
         (["--data", "broken"], "2.png: it can't be read as an image"),
         (["--data", "mixed"], "differ in size"),
@@ -268,8 +261,7 @@ def test_helps_name_every_command(ganport):
         assert ganport(command, "--help").returncode == 0
 
 
-def test_large_grid_of_colour(ganport, tmp_path):
-    """A contract whose image is colour, drawn to a PNG."""
+def test_chosen_seeds_to_a_chosen_place(ganport, tmp_path):
     path = tmp_path / "tiny.onnx"
     path.write_bytes(tiny_model("uint8", batch=3).SerializeToString())
     result = ganport("sample", path, "--seeds", "5,7-9", "--out", "deep/er/grid.PNG")
@@ -277,4 +269,22 @@ def test_large_grid_of_colour(ganport, tmp_path):
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "deep/er/grid.PNG")), make_grid(Sampler(path).sample([5, 7, 8, 9]))[..., 0]
     )
-    onnx.checker.check_model(onnx.load(path))
+
+
+def test_no_argument_at_all_shows_the_help(ganport):
+    result = ganport()
+    assert result.returncode == 0
+    assert "train" in result.stdout
+    assert result.stderr == ""
+
+
+def test_run_of_another_recipe_is_not_resumed(walked, ganport):
+    folder, _ = walked
+    line = failure(ganport("train", "digits", "--resume", "--out", "runs/mnist-minimal", cwd=folder), 2)
+    assert "is a run of mnist-minimal, not of digits" in line
+
+
+def test_place_that_may_not_be_looked_into(ganport, tiny_file):
+    """Whatever the system refuses ends in one line too; /proc refuses even root."""
+    for arguments in (("sample", tiny_file, "--out", "/proc/grid.png"), ("inspect", "/proc/self/mem")):
+        assert failure(ganport(*arguments))

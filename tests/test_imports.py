@@ -42,9 +42,29 @@ def test_command_that_needs_tensorflow_gives_the_install_line(tmp_path, command)
     arguments = {"train": ["train"], "export": ["export", "x.keras"]}[command]
     result = python(BLOCKED + "import cli; cli.main()", *arguments, cwd=tmp_path)
     assert result.returncode == 1
-    assert "pip install 'ganport[train]'" in result.stderr
+    assert f"pip install 'ganport[{command}]'" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_export_without_its_own_packages_gives_the_install_line(tmp_path):
+    (tmp_path / "x.keras").touch()
+    code = "import sys; sys.modules['tf2onnx'] = None; import cli; cli.main()"
+    result = python(code, "export", "x.keras", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "error: export needs tf2onnx, which is not installed; run: pip install 'ganport[export]'\n"
+
+
+def test_nothing_is_reported_to_anybody(tiny_file, tmp_path):
+    """onnxruntime's telemetry keeps its queue and a device number in the home folder; here there is neither."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = BLOCKED + "import cli; cli.main()"
+    command = [sys.executable, "-c", code, "sample", str(tiny_file)]
+    env = {"PYTHONPATH": str(ROOT), "HOME": str(home)}
+    subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert (tmp_path / "grid.png").exists()
+    assert not list(home.iterdir())
 
 
 def test_runtime_imports_its_three_packages_and_no_more(tmp_path):

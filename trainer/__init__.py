@@ -1,4 +1,5 @@
 """ganport's trainer: a recipe and a data set in, a run folder out.
 
-Modules without TensorFlow: recipe, recipes, datasets, runs. With it: networks, losses, step, ema, checkpoints, loop.
+Modules without TensorFlow: recipe, recipes, datasets, npz, runs, report; devices brings it in. With it: networks, losses, step,
+ema, checkpoints, loop.
 """

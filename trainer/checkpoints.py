@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ from runtime.files import replacing
 
 from .ema import shipped_generator
 from .networks import Networks, build_networks
+from .npz import read_npz
 from .recipes import load_recipe_module
 from .runs import Run
 
@@ -21,9 +21,9 @@ KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 def save_checkpoint(run: Run, step: int, networks: Networks) -> None:
     """Write the state after `step` steps, then remove all but the last two. Raises OutputError."""
-    arrays = {name: np.asarray(variable.value) for name, variable in networks.variables()}
+    arrays: dict[str, Any] = {name: np.asarray(variable.value) for name, variable in networks.variables()}
     with replacing(run.checkpoint_file(step)) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
     for old in run.checkpoint_steps()[:-KEPT]:
         run.checkpoint_file(old).unlink(missing_ok=True)
 
@@ -36,10 +36,10 @@ def load_checkpoint(run: Run, step: int, networks: Networks) -> None:
     """
     path = run.checkpoint_file(step)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(run.path, f"{path.name} is damaged ({error})") from error
+        arrays = read_npz(path)
+    except ValueError as error:
+        remedy = "take it away, and the one before it is used"
+        raise CheckpointError(run.path, f"{path.name} is damaged ({error}); {remedy}") from error
     there = {name: array.shape for name, array in arrays.items()}
     due = {name: tuple(variable.shape) for name, variable in networks.variables()}
     if there != due:

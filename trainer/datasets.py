@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
 import os
 import struct
-import zipfile
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
+from runtime.providers import first_line
+
+from .devices import load_tensorflow
+from .npz import read_npz
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,7 +34,8 @@ NAMED_DATASETS = ("digits", *_DOWNLOADABLE)
 _IDX_UINT8_IMAGES = 0x00000803  # unsigned byte, three dimensions
 _IDX_TRAINING_IMAGES = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "train-images.idx3-ubyte")
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
-_GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I"})
+_GREY_MODES = frozenset({"1", "L", "LA"})
+_DEEP_MODES = frozenset({"I;16", "I;16B", "I", "F"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +83,19 @@ def load_dataset(source: str, data_dir: Path | None = None) -> Dataset:
         file = _find_named(source, data_dir)
         images = _load_idx(file) if file else _load_by_keras(source)
         return Dataset(source, str(file or source), _DOWNLOADABLE[source], images)
-    path = Path(source).expanduser().resolve()
-    if not path.exists():
+    path = _existing_path(source)
+    if path is None:
         remedy = f"name one of {', '.join(NAMED_DATASETS)}, a folder of images, or an .npz or IDX file that exists."
         raise DatasetNotFoundError(source, remedy)
     return Dataset(path.stem if path.is_file() else path.name, str(path), "unknown", _load_path(path))
+
+
+def _existing_path(source: str) -> Path | None:
+    try:
+        path = Path(source).expanduser().resolve()
+        return path if source and path.exists() else None
+    except (OSError, RuntimeError):  # a name too long, a folder without access, a user that there is not
+        return None
 
 
 def _load_digits() -> Pixels:
@@ -113,16 +127,17 @@ def _find_named(name: str, data_dir: Path | None) -> Path | None:
 
 def _load_by_keras(name: str) -> Pixels:
     try:
+        load_tensorflow()
         import keras
-    except ImportError as error:
-        raise MissingPackageError("keras", f"the data set {name!r}", "train") from error
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "keras", f"the data set {name!r}", "train") from error
     loader = keras.datasets.mnist if name == "mnist" else keras.datasets.fashion_mnist
     try:
-        (images, _), _ = loader.load_data()
+        with contextlib.redirect_stdout(sys.stderr):  # it shows the progress of the download
+            (images, _), _ = loader.load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        reason = str(error).splitlines()[0]
         remedy = (
-            f"it is neither in --data-dir nor in ${DATA_DIR_VARIABLE}, and the download failed ({reason}); "
+            f"it is neither in --data-dir nor in ${DATA_DIR_VARIABLE}, and the download failed ({first_line(error)}); "
             "give its folder with --data-dir, or train on --data digits, which needs no download."
         )
         raise DatasetNotFoundError(name, remedy) from error
@@ -163,9 +178,8 @@ def _load_idx(path: Path) -> Pixels:
 def _load_npz(path: Path) -> Pixels:
     """Return the one array of an .npz file that can be images: uint8 of shape (n, h, w) or (n, h, w, 1 or 3)."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(path)
+    except ValueError as error:
         raise DatasetContentError(path, f"it can't be read as .npz ({error}).") from error
     images = {name: array for name, array in arrays.items() if _is_images(array)}
     for name in ("images", "x_train"):
@@ -210,9 +224,19 @@ def _open_image(file: Path) -> Image.Image:
     try:
         with Image.open(file) as picture:
             picture.load()
-            return picture
+            return _to_8_bit(file, picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetContentError(file, f"it can't be read as an image ({error}); mend it or take it away.") from error
+
+
+def _to_8_bit(file: Path, picture: Image.Image) -> Image.Image:
+    if picture.mode not in _DEEP_MODES:
+        return picture
+    if not picture.mode.startswith("I;16"):
+        # 32 bits per pixel, whole or floating: nobody knows which value is white.
+        raise DatasetContentError(file, f"its pixels have mode {picture.mode}; bring it to 8 or 16 bits first.")
+    # Pillow's own conversion clips instead of scaling: nearly all of the picture would be white.
+    return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
 
 
 def _size(picture: Image.Image) -> str:

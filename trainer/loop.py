@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from runtime import make_grid, sample_latents, save_png, to_uint8
 from runtime.errors import DivergedError, OutputError
-from runtime.files import remove_leftovers, replacing, write_bytes
+from runtime.files import reason, remove_leftovers, replacing, write_bytes
 from runtime.seeds import check_seeds
 
 from .checkpoints import load_checkpoint, save_checkpoint
@@ -58,12 +58,15 @@ def train(recipe: Recipe, data: Dataset, run: Run, report: Report, first: int = 
         means = chunk(images, tf.constant(step), tf.constant(stop - step)).numpy()
         images_per_second = (stop - step) * recipe.batch_size / (time.perf_counter() - started)
         metrics = dict(zip(METRICS, means.tolist(), strict=True))
-        _check_finite(run, stop, metrics)
+        saving = stop % recipe.preview_interval == 0 or stop == recipe.steps
+        # The losses are those before the last update, so what is saved is looked at itself.
+        if not all(map(math.isfinite, metrics.values())) or (saving and not networks.are_finite()):
+            raise DivergedError(stop, metrics, kept=max(run.checkpoint_steps(), default=0))
 
         step = stop
         _append_history(run, step, recipe, metrics, images_per_second)
         report.advance(step, metrics, images_per_second)
-        if step % recipe.preview_interval == 0 or step == recipe.steps:
+        if saving:
             _save_preview(run, step, recipe, networks)
             save_checkpoint(run, step, networks)
             report.saved(step)
@@ -77,19 +80,13 @@ def _next_stop(step: int, recipe: Recipe) -> int:
     return min(step + CHUNK_STEPS, next_preview, recipe.steps)
 
 
-def _check_finite(run: Run, step: int, metrics: dict[str, float]) -> None:
-    if not all(math.isfinite(value) for value in metrics.values()):
-        kept = run.checkpoint_steps()
-        raise DivergedError(step, metrics, kept[-1] if kept else 0)
-
-
 def _append_history(run: Run, step: int, recipe: Recipe, metrics: dict[str, float], images_per_second: float) -> None:
     line = {"step": step, "images_seen": step * recipe.batch_size, **metrics, "images_per_second": round(images_per_second, 1)}
     try:
         with run.history_file.open("a") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
-        raise OutputError(run.history_file, (error.strerror or str(error)).lower()) from error
+        raise OutputError(run.history_file, reason(error)) from error
 
 
 def _clean_up(run: Run, first: int) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 from .recipe import Optimizer, Recipe
 from .recipes import RecipeModule
@@ -20,6 +21,10 @@ class Networks:
     average: keras.Model
     generator_optimizer: keras.Optimizer
     discriminator_optimizer: keras.Optimizer
+
+    def are_finite(self) -> bool:
+        """Return whether every number is one."""
+        return all(bool(np.isfinite(variable.numpy()).all()) for _, variable in self.variables())
 
     def variables(self) -> Iterator[tuple[str, keras.Variable]]:
         """Yield (name, variable) of everything that training changes, in a fixed order; names are unique."""

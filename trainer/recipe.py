@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -29,6 +30,14 @@ class Optimizer:
     beta_1: float = 0.9
     beta_2: float = 0.999
     decay: Decay = "none"
+
+    def __post_init__(self) -> None:
+        """Raise RecipeError where a value can't be."""
+        if self.name not in get_args(OptimizerName) or self.decay not in get_args(Decay):
+            known = f"{', '.join(get_args(OptimizerName))} with decay {', '.join(get_args(Decay))}"
+            raise RecipeError(f"Optimiser {self.name!r} with decay {self.decay!r} is unknown; there is {known}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise RecipeError(f"The learning rate is {self.learning_rate}; it must be above 0.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +87,8 @@ class Recipe:
                 raise RecipeError(f"Recipe {self.name!r}: {field} is {getattr(self, field)}; it must be at least 1.")
         if not 0 <= self.seed < 2**31:
             raise RecipeError(f"Recipe {self.name!r}: seed is {self.seed}; it must be in 0 .. 2**31 - 1.")
+        if not 0 <= self.r1_weight < math.inf:
+            raise RecipeError(f"Recipe {self.name!r}: r1_weight is {self.r1_weight}; it must be at least 0.")
         if not 0 <= self.ema_decay < 1:
             raise RecipeError(f"Recipe {self.name!r}: ema_decay is {self.ema_decay}; it must be in [0, 1).")
         if self.schedule not in get_args(Schedule):

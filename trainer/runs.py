@@ -5,8 +5,8 @@ runs/digits/
     data.json              name, number, licence, source and fingerprint of the images
     history.jsonl          one line per chunk of steps: losses, accuracy, images per second
     checkpoints/           step-00010000.npz, the last two
-    previews/              step-00010000.png: the averaged generator's images of seeds 0-63
-    generator.keras        the averaged generator, when the run is complete
+    previews/              step-00010000.png: the generator's images of seeds 0-63
+    generator.keras        the generator, when the run is complete
     generator.onnx         what `export` makes of it
 """
 
@@ -18,7 +18,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import CheckpointError, DatasetContentError, ModelNotFoundError, RunExistsError, RunNotFoundError
+from runtime.errors import (
+    CheckpointError,
+    DatasetContentError,
+    ModelNotFoundError,
+    RecipeError,
+    RunError,
+    RunExistsError,
+    RunNotFoundError,
+)
 from runtime.files import write_bytes
 
 from .datasets import Dataset
@@ -61,6 +69,13 @@ class Run:
     def preview_file(self, step: int) -> Path:
         return self.path / "previews" / f"step-{step:08d}.png"
 
+    def exists(self) -> bool:
+        """Return whether the folder holds a run, as far as it can be looked into."""
+        try:
+            return self.recipe_file.exists()
+        except OSError:
+            return False
+
     def checkpoint_steps(self) -> list[int]:
         """Return the steps of the checkpoints that are there, oldest first."""
         folder = self.path / "checkpoints"
@@ -79,15 +94,19 @@ class Run:
         return Recipe.from_dict(self._read_json(self.recipe_file))
 
     def read_data(self) -> dict[str, Any]:
-        """Return what the run was trained on. Raises RunNotFoundError, CheckpointError."""
-        return self._read_json(self.data_file)
+        """Return name, images, licence, source and fingerprint of its data. Raises RunNotFoundError, CheckpointError."""
+        document = self._read_json(self.data_file)
+        missing = {"name", "images", "licence", "source", "fingerprint"} - set(document)
+        if missing:
+            raise CheckpointError(self.path, f"{self.data_file.name} is damaged (it lacks {', '.join(sorted(missing))})")
+        return document
 
     def _read_json(self, file: Path) -> dict[str, Any]:
         try:
             document = json.loads(file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RunNotFoundError(self.path) from None
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(self.path, f"{file.name} is damaged ({error})") from error
         if not isinstance(document, dict):
             raise CheckpointError(self.path, f"{file.name} is damaged (it holds no JSON object)")
@@ -101,7 +120,7 @@ def start_run(run: Run, recipe: Recipe, data: Dataset) -> None:
         RunExistsError: the folder holds a run already.
         OutputError: it can't be written.
     """
-    if run.recipe_file.exists():
+    if run.exists():
         raise RunExistsError(run.path)
     source = {"source": data.source, "fingerprint": data.fingerprint()}
     _write_json(run.data_file, data.facts() | source)
@@ -117,7 +136,7 @@ def check_enough_images(recipe: Recipe, data: Dataset) -> None:
 
 def check_same_images(run: Run, data: Dataset) -> None:
     """Raise CheckpointError unless these are the images that the run was started with."""
-    if run.read_data().get("fingerprint") != data.fingerprint():
+    if run.read_data()["fingerprint"] != data.fingerprint():
         problem = f"the images of {data.source} are not the ones that the run was started with; start a new run."
         raise CheckpointError(run.path, problem)
 
@@ -126,7 +145,7 @@ def newest_run(root: Path, recipe: str | None = None) -> Run:
     """Return the run under a folder that was trained last, of one recipe or of any. Raises RunNotFoundError."""
     runs = [Run(file.parent) for file in root.glob("*/recipe.json")]
     if recipe:
-        runs = [run for run in runs if run.read_recipe().name == recipe]
+        runs = [run for run in runs if _recipe_name(run) == recipe]
     if not runs:
         raise RunNotFoundError(root)
     return max(runs, key=_training_time)
@@ -145,9 +164,17 @@ def unused_run(root: Path, name: str) -> Run:
     number = 1
     while True:
         run = Run(root / (name if number == 1 else f"{name}-{number}"))
-        if not run.recipe_file.exists():
+        if not run.exists():
             return run
         number += 1
+
+
+def _recipe_name(run: Run) -> str | None:
+    """Return which recipe a run is of, or None where it is too damaged to say."""
+    try:
+        return run.read_recipe().name
+    except (RunError, RecipeError):
+        return None
 
 
 def _training_time(run: Run) -> tuple[bool, float]:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from export import Source, export_generator, load_source
@@ -143,6 +144,26 @@ def test_normalisation_in_training_mode_is_refused(tmp_path, dense):
     assert not list(tmp_path.iterdir())
 
 
+def test_operation_without_a_counterpart_is_refused(tmp_path):
+    class Odd(keras.layers.Layer):
+        """An operation that ONNX does not have."""
+
+        def call(self, latents):
+            return tf.reshape(tf.math.bessel_i0(latents[:, :1]) * 0, (-1, 1, 1, 1))
+
+    model = keras.Sequential([keras.Input((5,)), Odd()])
+    with pytest.raises(GeneratorError, match="can't be converted"):
+        export_generator(Source(name="odd", generator=model), tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_golden_images_that_the_runtime_draws_otherwise_are_refused(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("runtime.sampler.sample_latents", lambda seeds, dim: sample_latents(seeds + 1, dim))
+    with pytest.raises(VerificationError, match="golden"):
+        export_generator(source, tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_output_outside_of_the_range_is_refused(tmp_path):
     model = shake(keras.Sequential([keras.Input((5,)), keras.layers.Dense(12), keras.layers.Reshape((3, 4, 1))]))
     with pytest.raises(VerificationError, match=r"from \[-1, 1\]"):
@@ -205,9 +226,13 @@ def build(input_shape, *layers):
             lambda: build((2, 5), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Reshape((2, 2, 1))),
             "takes latents",
         ),
+        (
+            lambda: build((5,), keras.layers.Dense(4, dtype="float16"), keras.layers.Reshape((2, 2, 1), dtype="float16")),
+            "float32",
+        ),
         (lambda: keras.Model([a := keras.Input((5,)), b := keras.Input((5,))], keras.layers.add([a, b])), "2 inputs"),
     ],
-    ids=["flat", "two channels", "sequence", "two inputs"],
+    ids=["flat", "two channels", "sequence", "float16", "two inputs"],
 )
 def test_model_that_is_no_generator_is_refused(tmp_path, model, problem):
     model().save(tmp_path / "x.keras")
@@ -234,7 +259,8 @@ def test_run_without_a_checkpoint_is_refused(tmp_path):
 
     recipe = load_recipe_module("digits").RECIPE
     (tmp_path / "recipe.json").write_text(json.dumps(recipe.to_dict()))
-    (tmp_path / "data.json").write_text("{}")
+    facts = {"name": "x", "images": 1, "licence": "x", "source": "x", "fingerprint": "x"}
+    (tmp_path / "data.json").write_text(json.dumps(facts))
     with pytest.raises(CheckpointError, match="there is none"):
         load_source(tmp_path)
 

@@ -26,6 +26,7 @@ EXAMPLES = [
     errors.ContractError("image.dtype", "it is missing"),
     errors.ContractVersionError(2, 1),
     errors.UnknownRecipeError("mnst", ("digits",)),
+    errors.RecipeError("Recipe 'x': steps is 0; it must be at least 1."),
     errors.DatasetNotFoundError("mnist", "download it"),
     errors.DatasetContentError("folder", "no image in it"),
     errors.RunNotFoundError(Path("runs")),

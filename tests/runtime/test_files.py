@@ -1,6 +1,6 @@
 import pytest
 
-from runtime.errors import OutputError
+from runtime.errors import ModelNotFoundError, OutputError
 from runtime.files import remove_leftovers, replacing, write_bytes
 
 
@@ -15,6 +15,12 @@ def test_file_is_replaced_only_when_the_block_ends_well(tmp_path):
     write_bytes(target, b"new")
     assert target.read_bytes() == b"new"
     assert [path.name for path in target.parent.iterdir()] == ["result.bin"]
+
+
+def test_error_of_the_block_is_not_relabelled(tmp_path):
+    with pytest.raises(ModelNotFoundError):
+        with replacing(tmp_path / "x"):
+            raise ModelNotFoundError(tmp_path)
 
 
 def test_temporary_name_keeps_the_ending_and_is_hidden(tmp_path):

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,9 +81,16 @@ def test_model_is_the_contract(sampler):
 
 
 def test_missing_file(tmp_path):
-    for path in (tmp_path / "none.onnx", tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "none.onnx", tmp_path, tmp_path / "file" / "x.onnx", tmp_path / ("x" * 300)):
         with pytest.raises(ModelNotFoundError, match="ganport export"):
             Sampler(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="the file that even root can't read")
+def test_file_that_cant_be_read():
+    with pytest.raises(ModelNotFoundError, match="input/output error"):
+        Sampler("/proc/self/mem")
 
 
 def test_every_truncation_is_refused(tiny_file, tmp_path):

@@ -1,4 +1,4 @@
-"""Recipes and data small enough for a test, and the two published systems as they are."""
+"""A recipe and data small enough for a test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 import gzip
+import io
 import struct
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -131,7 +133,38 @@ def test_npz_without_the_one_array_is_refused(tmp_path, arrays):
         load_dataset(str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"no zip"])
+def zip_bytes(name: str, content: bytes, flag: int = 0, method: int = 0) -> bytes:
+    """Return a zip archive of one stored member, its flags and its method of compression overwritten."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, content)
+    packed = bytearray(buffer.getvalue())
+    central = packed.index(b"PK\x01\x02")
+    for position in (6, central + 8):
+        packed[position : position + 4] = struct.pack("<2H", flag, method)
+    return bytes(packed)
+
+
+def npy_bytes() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((3, 4, 4), np.uint8))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 and no more",
+        b"no zip",
+        npy_bytes(),
+        zip_bytes("images", b"no array"),
+        zip_bytes("images.npy", npy_bytes(), flag=1),
+        zip_bytes("images.npy", npy_bytes(), method=99),
+        zip_bytes("images.npy", npy_bytes()[:100]),
+    ],
+    ids=["empty", "cut", "text", "npy", "no array", "encrypted", "unknown method", "cut array"],
+)
 def test_damaged_npz_is_refused(tmp_path, content):
     path = tmp_path / "data.npz"
     path.write_bytes(content)
@@ -191,9 +224,21 @@ def test_mixed_sizes_name_two_files(tmp_path):
         load_dataset(str(tmp_path))
 
 
-def test_unknown_name_is_refused():
+@pytest.mark.parametrize("source", ["mnits", "", "~nobody-of-that-name/x", "x" * 300])
+def test_unknown_name_is_refused(source):
     with pytest.raises(DatasetNotFoundError, match="digits, mnist, fashion-mnist, a folder"):
-        load_dataset("mnits")
+        load_dataset(source)
+
+
+def test_16_bit_grey_is_scaled(tmp_path):
+    Image.fromarray(np.array([[0, 256, 257 * 7, 65535]], np.uint16)).save(tmp_path / "1.png")
+    np.testing.assert_array_equal(load_dataset(str(tmp_path)).images[0, 0, :, 0], [0, 0, 7, 255])
+
+
+def test_pixels_of_32_bits_are_refused(tmp_path):
+    Image.fromarray(np.array([[0.0, 1.0]], np.float32)).save(tmp_path / "1.tif")
+    with pytest.raises(DatasetContentError, match="mode F"):
+        load_dataset(str(tmp_path))
 
 
 def test_fingerprint_tells_images_apart(tmp_path, pixels):

@@ -58,9 +58,18 @@ def test_resumed_run_ends_bit_identical(run_small, name, settings):
     assert [line["step"] for line in history(resumed)] == [10, 20, 25]
 
 
-def test_kill_9_then_resume_ends_bit_identical(tmp_path):
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "mnist-minimal",
+        pytest.param("mnist-minimal --as-published", marks=pytest.mark.slow),
+        pytest.param("mnist-dense", marks=pytest.mark.slow),
+        pytest.param("mnist-dense --as-published", marks=pytest.mark.slow),
+    ],
+)
+def test_kill_9_then_resume_ends_bit_identical(tmp_path, recipe):
     """The real thing: the command line, killed at a random moment after its first checkpoint, and resumed in a new process."""
-    recipe = ["mnist-minimal", "--data", "digits", "--steps", "5000", "--batch-size", "8"]
+    recipe = [*recipe.split(), "--data", "digits", "--steps", "5000", "--batch-size", "8"]
     command = [sys.executable, str(ROOT / "cli.py"), "train"]
     subprocess.run([*command, *recipe, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
 
@@ -71,7 +80,7 @@ def test_kill_9_then_resume_ends_bit_identical(tmp_path):
         assert time.monotonic() < deadline
         assert victim.poll() is None
         time.sleep(0.01)
-    time.sleep(np.random.default_rng().uniform(0, 0.5))
+    time.sleep(np.random.default_rng().uniform(0, 0.2))
     os.kill(victim.pid, signal.SIGKILL)
     assert victim.wait() == -signal.SIGKILL, "it ended before it was killed"
     assert killed.newest_step() < 5000
@@ -118,6 +127,15 @@ def test_folder_that_cant_be_made_is_an_output_error(tmp_path, small_recipe, sma
         start_run(Run(tmp_path / "file" / "run"), small_recipe, small_data)
 
 
+def test_weights_that_are_not_finite_are_never_saved(run_small, small_recipe, monkeypatch):
+    from trainer.networks import Networks
+
+    monkeypatch.setattr(Networks, "are_finite", lambda self: False)  # as after a last update that the losses do not show
+    with pytest.raises(DivergedError) as caught:
+        run_small(small_recipe)
+    assert caught.value.kept == 0
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "other networks"])
 def test_damaged_checkpoint_is_refused(run_small, small_recipe, damage):
     run = run_small(small_recipe)
@@ -134,6 +152,15 @@ def test_damaged_checkpoint_is_refused(run_small, small_recipe, damage):
         np.savez(file, **{"generator/000/kernel": np.zeros((2, 2))})
     with pytest.raises(CheckpointError, match="step-00000025"):
         load_generator(run)
+
+
+def test_damaged_checkpoint_says_what_to_do(run_small, small_recipe):
+    run = run_small(small_recipe)
+    run.checkpoint_file(25).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="take it away"):
+        load_generator(run)
+    run.checkpoint_file(25).unlink()
+    load_generator(run)
 
 
 def test_run_without_a_checkpoint_says_so(tmp_path, small_recipe, small_data):
@@ -169,3 +196,14 @@ def test_newest_run_and_unused_name(tmp_path, small_recipe, small_data):
     assert newest_run(tmp_path).path.name == "digits-2"  # the only one that was trained
     assert newest_run(tmp_path, "mnist-minimal").path.name == "digits-2"
     assert unused_run(tmp_path, "digits").path.name == "digits-3"
+    (tmp_path / "digits" / "recipe.json").write_text("damaged")
+    assert newest_run(tmp_path, "mnist-minimal").path.name == "digits-2"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": "x"}'])
+def test_damaged_record_of_the_data_is_refused(tmp_path, small_recipe, small_data, content):
+    run = Run(tmp_path)
+    start_run(run, small_recipe, small_data)
+    run.data_file.write_text(content)
+    with pytest.raises(CheckpointError, match=r"data\.json is damaged"):
+        run.read_data()

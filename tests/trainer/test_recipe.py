@@ -58,12 +58,20 @@ def test_unknown_recipe_names_the_known_ones():
         {"seed": 2**31},
         {"ema_decay": 1.0},
         {"schedule": "odd"},
+        {"r1_weight": -1.0},
+        {"r1_weight": float("nan")},
     ],
     ids=str,
 )
 def test_number_that_cant_be_is_refused(change):
     with pytest.raises(RecipeError, match=next(iter(change))):
         dataclasses.replace(load_recipe_module("digits").RECIPE, **change)
+
+
+@pytest.mark.parametrize("change", [{"name": "rmsprop"}, {"decay": "linear"}, {"learning_rate": 0.0}, {"learning_rate": -1.0}])
+def test_optimiser_that_cant_be_is_refused(change):
+    with pytest.raises(RecipeError, match=str(next(iter(change.values())))):
+        dataclasses.replace(load_recipe_module("digits").RECIPE.generator_optimizer, **change)
 
 
 @pytest.mark.parametrize("document", [{}, {"name": "x"}, {"unknown": 1}])
