@@ -13,7 +13,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +125,8 @@ def onnxruntime_errors() -> tuple[type[Exception], ...]:
 
 def installed_wheels() -> list[str]:
     """Return which of the onnxruntime distributions, with versions, are installed; two of them overwrite each other."""
+    from importlib import metadata  # 25 ms, and needed for an error message only
+
     found = []
     for wheel in _WHEELS:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -5,6 +5,10 @@ Described in "Generating Images using GANs in Tensorflow" (system 000). Generato
 As published: SGD at Keras' default rate, batch 32, 10,000 steps; the discriminator sees real and fake images in two updates,
 and the fakes come from `predict`, with BatchNormalization in inference mode. Its sigmoid and binary cross-entropy are here
 logits and softplus: the same function, without the rounding.
+
+    python cli.py train mnist-dense
+
+Our settings, 30,000 steps, take eight minutes on two cores; those of the description, 10,000 steps, one to two.
 """
 
 from __future__ import annotations

@@ -4,6 +4,10 @@ Described in "Practice: Understanding GANs" (system 003). Generator 114,064 para
 
 As published: Adam with Keras' defaults, batch 128, 20,000 steps, sampled every 1,000; the schedule is the one of
 `mnist-dense`. The description draws new fakes between the two networks' updates and throws them away; we don't.
+
+    python cli.py train mnist-minimal
+
+Our settings, 40,000 steps, take two minutes on two cores.
 """
 
 from __future__ import annotations
