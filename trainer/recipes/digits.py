@@ -1,6 +1,8 @@
 """The default: the two networks of `mnist-dense`, on 5,000 digits that need no download, with settings for two minutes.
 
-python cli.py train
+    python cli.py train
+
+10,000 steps take two to three minutes on two cores. Of the 64 digits of a preview, about seven can't be read.
 """
 
 from __future__ import annotations
