@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.errors import GanportError, MissingPackageError, UsageError
-from runtime.files import reason
+from runtime.errors import GanportError, MissingPackageError, UsageError, system_reason
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset
@@ -183,7 +182,7 @@ def main() -> None:
         status = _fail(f"{_usage_message(error)} See: ganport {' '.join(sys.argv[1:2])} --help", 2)
     except OSError as error:
         # What the library has no error of its own for: a place that may not be looked into, say.
-        status = _fail(f"{error.filename or 'the system'}: {reason(error)}", 1)
+        status = _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
     sys.exit(status)
 
 

@@ -11,9 +11,9 @@ import onnx
 
 from runtime import Contract, ImageSpec, InputSpec, Sampler, __version__, encode_png, make_grid
 from runtime.contract import METADATA_KEY
-from runtime.errors import GeneratorError, VerificationError
+from runtime.errors import GeneratorError, VerificationError, first_line
 from runtime.files import replacing
-from runtime.providers import first_line, onnxruntime_errors
+from runtime.providers import onnxruntime_errors
 
 from .convert import IMAGE, LATENT, convert_generator
 from .sources import Source

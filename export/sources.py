@@ -11,8 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from runtime.errors import GeneratorError, RunNotFoundError
-from runtime.providers import first_line
+from runtime.errors import GeneratorError, RunNotFoundError, first_line
 from trainer.checkpoints import load_generator
 from trainer.runs import Run
 

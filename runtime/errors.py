@@ -244,3 +244,13 @@ class VerificationError(ExportError, ArithmeticError):
     def __init__(self, check: str, measured: float, limit: float) -> None:
         self.check, self.measured, self.limit = check, measured, limit
         super().__init__(f"Export refused, nothing written: {check} is {measured:.3g}, at most {limit:g} is allowed.")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("[ONNXRuntimeError] : ").rstrip(".")
+
+
+def system_reason(error: OSError) -> str:
+    """Return what the system says, without number and path: "permission denied"."""
+    return (error.strerror or str(error)).lower()

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import GanportError, OutputError
+from .errors import GanportError, OutputError, system_reason
 
 _PART = ".part"
 
@@ -35,15 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, GanportError):
             raise  # of the block: some of ours are OSErrors too
-        raise OutputError(path, reason(error)) from error
+        raise OutputError(path, system_reason(error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def reason(error: OSError) -> str:
-    """Return what the system says, without number and path: "permission denied"."""
-    return (error.strerror or str(error)).lower()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError
+from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError, first_line
 from .stderr import captured_stderr
 
 # onnxruntime's packages report events to Microsoft over HTTPS unless this is set before they are imported. Whoever embeds this
@@ -132,8 +132,3 @@ def installed_wheels() -> list[str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.append(f"{wheel} {metadata.version(wheel)}")
     return found
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or its class where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("[ONNXRuntimeError] : ").rstrip(".")

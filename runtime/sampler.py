@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .contract import METADATA_KEY, Contract
-from .errors import ContractError, LatentShapeError, ModelFormatError, ModelNotFoundError, NotAGeneratorError
-from .files import reason
+from .errors import ContractError, LatentShapeError, ModelFormatError, ModelNotFoundError, NotAGeneratorError, system_reason
 from .images import to_uint8
 from .latents import sample_latents
 from .providers import open_session
@@ -119,7 +118,7 @@ def _check_file(path: Path) -> Path:
     except FileNotFoundError:
         raise ModelNotFoundError(path) from None
     except OSError as error:
-        raise ModelNotFoundError(path, reason(error)) from error
+        raise ModelNotFoundError(path, system_reason(error)) from error
     return path
 
 

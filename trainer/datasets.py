@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
-from runtime.providers import first_line
+from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError, first_line
 
 from .devices import load_tensorflow
 from .npz import read_npz

@@ -10,8 +10,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from runtime import make_grid, sample_latents, save_png, to_uint8
-from runtime.errors import DivergedError, OutputError
-from runtime.files import reason, remove_leftovers, replacing, write_bytes
+from runtime.errors import DivergedError, OutputError, system_reason
+from runtime.files import remove_leftovers, replacing, write_bytes
 from runtime.seeds import check_seeds
 
 from .checkpoints import load_checkpoint, save_checkpoint
@@ -86,7 +86,7 @@ def _append_history(run: Run, step: int, recipe: Recipe, metrics: dict[str, floa
         with run.history_file.open("a") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
-        raise OutputError(run.history_file, reason(error)) from error
+        raise OutputError(run.history_file, system_reason(error)) from error
 
 
 def _clean_up(run: Run, first: int) -> None:

@@ -142,13 +142,13 @@ def check_same_images(run: Run, data: Dataset) -> None:
 
 
 def newest_run(root: Path, recipe: str | None = None) -> Run:
-    """Return the run under a folder that was trained last, of one recipe or of any. Raises RunNotFoundError."""
+    """Return the run under a folder that was worked on last, of one recipe or of any. Raises RunNotFoundError."""
     runs = [Run(file.parent) for file in root.glob("*/recipe.json")]
     if recipe:
         runs = [run for run in runs if _recipe_name(run) == recipe]
     if not runs:
         raise RunNotFoundError(root)
-    return max(runs, key=_training_time)
+    return max(runs, key=_last_change)
 
 
 def newest_model(root: Path) -> Path:
@@ -177,11 +177,10 @@ def _recipe_name(run: Run) -> str | None:
         return None
 
 
-def _training_time(run: Run) -> tuple[bool, float]:
-    """Sort a run that has a checkpoint after one that has none, then by age."""
-    steps = run.checkpoint_steps()
-    newest = run.checkpoint_file(steps[-1]) if steps else run.recipe_file
-    return bool(steps), newest.stat().st_mtime
+def _last_change(run: Run) -> float:
+    """Return when the run was started, or saved last."""
+    files = [run.recipe_file, *map(run.checkpoint_file, run.checkpoint_steps())]
+    return max(file.stat().st_mtime for file in files)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

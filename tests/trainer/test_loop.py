@@ -193,7 +193,7 @@ def test_newest_run_and_unused_name(tmp_path, small_recipe, small_data):
     run = Run(tmp_path / "digits-2")
     run.checkpoint_file(3).parent.mkdir()
     run.checkpoint_file(3).touch()
-    assert newest_run(tmp_path).path.name == "digits-2"  # the only one that was trained
+    assert newest_run(tmp_path).path.name == "digits-2"  # started first, saved last
     assert newest_run(tmp_path, "mnist-minimal").path.name == "digits-2"
     assert unused_run(tmp_path, "digits").path.name == "digits-3"
     (tmp_path / "digits" / "recipe.json").write_text("damaged")
