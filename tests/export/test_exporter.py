@@ -119,6 +119,24 @@ def test_graph_that_draws_something_else_is_refused(source, tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 
+def test_single_pixel_that_is_off_by_a_thousandth_is_noticed(source, tmp_path, monkeypatch):
+    """Far less than a level of 8 bits, in one pixel of 784: only the comparison of the floats sees it."""
+    drawn = source.generator(sample_latents(np.arange(64), 100), training=False).numpy()
+    grey = int(np.abs(drawn).mean(axis=0).argmin())  # where tanh lets a difference through
+
+    def damage(*arguments):
+        model = convert_generator(*arguments)
+        (bias,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [784])
+        values = onnx.numpy_helper.to_array(bias).copy()
+        values[grey] += 1e-3
+        bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+        return model
+
+    monkeypatch.setattr("export.exporter.convert_generator", damage)
+    with pytest.raises(VerificationError, match="the largest difference to Keras is"):
+        export_generator(source, tmp_path / "x.onnx")
+
+
 def test_tail_that_rounds_otherwise_is_refused(source, tmp_path, monkeypatch):
     from export.tails import add_uint8_tail
 

@@ -1,5 +1,6 @@
 """The promise: what was asked for is what runs. There is no GPU in the tests, so CUDA is seen to fail, and to say why."""
 
+import os
 import sys
 
 import onnxruntime
@@ -38,6 +39,24 @@ def test_cuda_that_is_listed_and_does_not_load_is_an_error(tiny_file, monkeypatc
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
     with pytest.warns(UserWarning, match="not in available"), pytest.raises(ProviderError, match="in its place"):
         Sampler(tiny_file, "cuda")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_reason_of_the_loader_becomes_the_reason_of_the_error(tiny_file, monkeypatch, capfd):
+    """What onnxruntime-gpu 1.31.1 prints where cuBLAS is missing, as it was seen with the real package."""
+    missing = "libcublasLt.so.13: cannot open shared object file: No such file or directory"
+    real = onnxruntime.InferenceSession
+
+    def start_the_cpu_instead(model, *arguments, providers, **options):
+        os.write(2, f"[E:onnxruntime] Failed to load library libonnxruntime_providers_cuda.so with error: {missing}\n".encode())
+        return real(model, *arguments, providers=["CPUExecutionProvider"], **options)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", start_the_cpu_instead)
+    with pytest.raises(ProviderError, match="libcublasLt") as caught:
+        Sampler(tiny_file, "cuda")
+    assert caught.value.problem == missing
+    assert "pip install 'ganport[cuda]'" in caught.value.remedy
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from runtime import sample_latents
-from trainer.ema import recalibrate_batch_norm, update_average
+from trainer.ema import recalibrate_batch_norm, shipped_generator, update_average
+from trainer.networks import build_networks
 from trainer.recipes import load_recipe_module
 
 
@@ -38,6 +41,25 @@ def test_statistics_are_those_of_the_present_weights(dense):
     assert gap() < untrained / 5
     np.testing.assert_array_equal(before[0], dense.trainable_variables[0].numpy())
     assert momenta == [layer.momentum for layer in dense.layers if hasattr(layer, "momentum")]
+
+
+def test_shipped_generator_is_the_average_with_its_own_statistics(small_recipe):
+    recipe = dataclasses.replace(small_recipe, name="mnist-dense")
+    networks = build_networks(recipe, load_recipe_module(recipe.name))
+    before = networks.average.get_weights()
+    shipped = shipped_generator(recipe, networks)
+    assert shipped is networks.average
+    changed = [not np.array_equal(a, b) for a, b in zip(before, shipped.get_weights(), strict=True)]
+    assert sum(changed) == 6  # mean and variance of three layers, and no weight
+
+
+def test_shipped_generator_is_the_trained_one_where_there_is_no_average(small_recipe):
+    recipe = dataclasses.replace(small_recipe, name="mnist-dense", ema_decay=0.0)
+    networks = build_networks(recipe, load_recipe_module(recipe.name))
+    before = networks.generator.get_weights()
+    assert shipped_generator(recipe, networks) is networks.generator
+    for a, b in zip(before, networks.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_statistics_of_a_nested_model_are_found_too(dense):
