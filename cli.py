@@ -53,7 +53,7 @@ def train(
     asked: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed}
     changes = {name: value for name, value in asked.items() if value is not None}
     if resume:
-        if changes or data or data_dir or as_published or dry_run:
+        if changes or data is not None or data_dir or as_published or dry_run:
             raise typer.BadParameter("--resume goes on as the run was started; of the other options it takes --out alone.")
         _resume(recipe, out)
         return

@@ -134,6 +134,7 @@ def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
         (["train", "--steps", "0"], ["--steps"]),
         (["train", "--steps", "many"], ["--steps"]),
         (["train", "--resume", "--steps", "5"], ["--resume"]),
+        (["train", "--resume", "--data", ""], ["--resume"]),
         (["export", "--output", "jpeg"], ["--output"]),
         (["export", ".", "--out", "x.png"], ["x.png", ".onnx"]),
     ],
