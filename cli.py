@@ -254,7 +254,7 @@ def _train(run: Run, recipe: Recipe, data: Dataset, first: int) -> None:
     )
     started = time.perf_counter()
     try:
-        with Report(messages, run, recipe.steps, first) as report:
+        with Report(messages, recipe.steps, first) as report:
             train_run(recipe, data, run, report, first)
     except KeyboardInterrupt:
         messages.print(f"Stopped; go on with: ganport train --resume --out {run.path}", markup=False)

@@ -7,14 +7,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .runs import Run
-
 
 class Report:
     """Shows the progress of one run; a context manager."""
 
-    def __init__(self, console: Console, run: Run, steps: int, first: int) -> None:
-        self._console, self._run, self._steps = console, run, steps
+    def __init__(self, console: Console, steps: int, first: int) -> None:
+        self._console, self._steps = console, steps
         self._live = console.is_terminal
         self._numbers = "compiling"
         self._bar = Progress(

@@ -47,7 +47,7 @@ def run_small(tmp_path: Path, small_data: Dataset) -> Callable[..., Run]:
         run = Run(tmp_path / folder)
         if not first:
             start_run(run, recipe, small_data)
-        with Report(Console(quiet=True), run, recipe.steps, first) as report:
+        with Report(Console(quiet=True), recipe.steps, first) as report:
             train(recipe, small_data, run, report, first)
         return run
 
