@@ -20,7 +20,9 @@ from runtime.errors import GanportError, MissingPackageError, UsageError, system
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset
+    from trainer.devices import Devices
     from trainer.recipe import Recipe
+    from trainer.report import Observer
     from trainer.runs import Run
 
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
@@ -42,42 +44,67 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Real images per step.", show_default="the recipe's")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of weights and draws.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=8, help="Crop and resize images to squares of this side.")] = None,
+    channels: Annotated[int | None, typer.Option(min=1, max=3, help="1 for grey, 3 for colour.")] = None,
+    data_memory: Annotated[
+        int | None, typer.Option(min=0, help="MB; a larger folder is read while training.", show_default="2048")
+    ] = None,
+    preview_interval: Annotated[
+        int | None, typer.Option(min=1, help="Steps between previews and checkpoints.", show_default="the recipe's")
+    ] = None,
+    mixed_precision: Annotated[bool, typer.Option("--mixed-precision", help="Compute in bfloat16.")] = False,
+    device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="There is no fallback from gpu.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="So many of them share each batch.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/RECIPE")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or with the newest one.")] = False,
     as_published: Annotated[
         bool, typer.Option("--as-published", help="Train exactly as the recipe's description does.")
     ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe as JSON, and stop.")] = False,
 ) -> None:
     """Train a GAN: progress, preview grids, checkpoints; all in a run folder."""
-    asked: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed}
-    changes = {name: value for name, value in asked.items() if value is not None}
+    numbers = {"steps": steps, "batch_size": batch_size, "seed": seed, "preview_interval": preview_interval}
+    changes: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+    if mixed_precision:
+        changes["mixed_precision"] = True
+    if channels == 2:
+        raise typer.BadParameter("--channels is 2; it takes 1 for grey or 3 for colour.")
+    sizes = {"image_size": image_size, "channels": channels, "memory_limit": data_memory}
+    preparation: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
     if resume:
-        if changes or data is not None or data_dir or as_published or dry_run:
-            raise typer.BadParameter("--resume goes on as the run was started; of the other options it takes --out alone.")
-        _resume(recipe, out)
+        if changes or preparation or data is not None or data_dir or as_published or dry_run:
+            raise typer.BadParameter(
+                "--resume goes on as the run was started; of the other options it takes --out, --device, --devices and "
+                "--tensorboard."
+            )
+        _resume(recipe, out, device, devices, tensorboard)
         return
 
-    from trainer.datasets import load_dataset
-    from trainer.recipes import DEFAULT_RECIPE, load_recipe_module, published_recipe
+    from trainer.datasets import Preparation, load_dataset
+    from trainer.recipes import DEFAULT_RECIPE, is_recipe_file, load_recipe_module, published_recipe
     from trainer.runs import RUNS, Run, check_enough_images, start_run, unused_run
 
-    module = load_recipe_module(recipe or DEFAULT_RECIPE)
+    name = recipe or DEFAULT_RECIPE
+    if is_recipe_file(name) and Path(name).is_file():
+        _load_tensorflow("training", "train")  # the user's file may import it in its first line
+    module = load_recipe_module(name)
     resolved = published_recipe(module) if as_published else module.RECIPE
     resolved = dataclasses.replace(resolved, **changes)
-    if dry_run and data is None:
+    if dry_run and data is None and not preparation:
         results.print_json(data=resolved.to_dict())
         return
-    images = load_dataset(resolved.dataset if data is None else data, data_dir)
-    resolved = dataclasses.replace(resolved, dataset=images.name, image_shape=images.images.shape[1:])
+    with messages.status("reading images"):
+        images = load_dataset(resolved.dataset if data is None else data, data_dir, Preparation(**preparation))
+    resolved = dataclasses.replace(resolved, dataset=images.name, image_shape=images.image_shape)
     check_enough_images(resolved, images)
     if dry_run:
         results.print_json(data=resolved.to_dict())
         return
-    _load_tensorflow("training", "train")
+    chosen = _choose_devices(device, devices)
     run = Run(out) if out else unused_run(RUNS, resolved.name)
-    start_run(run, resolved, images)
-    _train(run, resolved, images, first=0)
+    start_run(run, resolved, images, Path(name) if is_recipe_file(name) else None)
+    _train(run, resolved, images, chosen, tensorboard)
 
 
 @app.command()
@@ -91,9 +118,40 @@ def recipes() -> None:
     for name in RECIPES:
         module = load_recipe_module(name)
         recipe = module.RECIPE
-        summary = module.__doc__.splitlines()[0]
+        summary = (module.__doc__ or "").splitlines()[0]
         table.add_row(name, recipe.dataset, f"{recipe.steps:,}", str(recipe.batch_size), summary)
     results.print(table)
+
+
+@app.command()
+def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
+    """List the runs under runs/, the one worked on last first."""
+    from trainer.runs import RUNS, list_runs
+
+    found = list_runs(RUNS)
+    if as_json:
+        print(json.dumps([{**dataclasses.asdict(run), "path": str(run.path)} for run in found], indent=2))
+        return
+    if not found:
+        messages.print(f"No run in {RUNS}; make one with: ganport train", markup=False)
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "recipe", "step", "D loss", "G loss", "D right", "distance", "saved"):
+        table.add_column(heading, justify="left" if heading in ("run", "recipe") else "right", no_wrap=True, overflow="fold")
+    for run in found:
+        shown = [f"{run.metrics[name]:{form}}" if name in run.metrics else "" for name, form in _RUN_METRICS]
+        table.add_row(str(run.path), run.recipe, f"{run.step:,} of {run.steps:,}", *shown, f"{_age(run.age)} ago")
+    results.print(table)
+
+
+_RUN_METRICS = (("d_loss", ".3f"), ("g_loss", ".3f"), ("d_accuracy", ".0%"), ("distance", ".3f"))
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
 
 
 @app.command()
@@ -102,6 +160,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The .onnx file.", show_default="generator.onnx in the run folder")] = None,
     output: Annotated[Literal["uint8", "float"], typer.Option(help="Pixels 0..255, or float32 -1..1.")] = "uint8",
     batch: Annotated[int | None, typer.Option(min=1, help="Images per call, fixed.", show_default="free")] = None,
+    best: Annotated[bool, typer.Option("--best", help="The checkpoint with the smallest distance, not the last.")] = False,
 ) -> None:
     """Turn a generator into one verified .onnx file."""
     from trainer.runs import RUNS, Run, newest_run
@@ -116,7 +175,7 @@ def export(
     with _needs("export", "export"):
         from export import export_generator, load_source
 
-    contract = export_generator(load_source(source), target, output, batch)
+    contract = export_generator(load_source(source, best), target, output, batch)
     checks = contract.verification
     results.print(
         f"{target}: {target.stat().st_size / 1e6:.2f} MB, "
@@ -223,43 +282,54 @@ def _needs(purpose: str, extra: str) -> Iterator[None]:
         raise MissingPackageError(error.name or "a package", purpose, extra) from error
 
 
-def _resume(recipe: str | None, out: Path | None) -> None:
-    from trainer.datasets import load_dataset
-    from trainer.recipes import load_recipe_module
-    from trainer.runs import RUNS, Run, check_same_images, newest_run
+def _choose_devices(device: Literal["auto", "cpu", "gpu"], count: int) -> Devices:
+    _load_tensorflow("training", "train")
+    from trainer.devices import choose_devices
 
+    return choose_devices(device, count)
+
+
+def _resume(
+    recipe: str | None, out: Path | None, device: Literal["auto", "cpu", "gpu"], devices: int, tensorboard: bool
+) -> None:
+    from trainer.recipes import is_recipe_file, load_recipe_module
+    from trainer.runs import RUNS, Run, load_run_data, newest_run
+
+    if recipe and is_recipe_file(recipe):
+        raise typer.BadParameter("--resume takes the recipe from the run; name the run with --out.")
     if recipe:
         load_recipe_module(recipe)  # a name that there is not should be called that, not a missing run
     run = Run(out) if out else newest_run(RUNS, recipe)
     resolved = run.read_recipe()
     if recipe not in (None, resolved.name):
         raise typer.BadParameter(f"{run.path} is a run of {resolved.name}, not of {recipe}.")
-    steps = run.checkpoint_steps()
-    images = dataclasses.replace(load_dataset(run.read_data()["source"]), name=resolved.dataset)
-    check_same_images(run, images)
-    _load_tensorflow("training", "train")
-    _train(run, resolved, images, first=steps[-1] if steps else 0)
+    images = load_run_data(run)
+    _train(run, resolved, images, _choose_devices(device, devices), tensorboard)
 
 
-def _train(run: Run, recipe: Recipe, data: Dataset, first: int) -> None:
+def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboard: bool) -> None:
     from trainer.loop import train as train_run
-    from trainer.report import Report
+    from trainer.report import Report, TensorBoard
 
     height, width, channels = recipe.image_shape
+    first = max(run.checkpoint_steps(), default=0)
     where = f"from step {first:,} to {recipe.steps:,}" if first else f"{recipe.steps:,} steps"
     messages.print(
-        f"{recipe.name}: {len(data.images):,} images of {height}x{width}x{channels} ({data.name}), "
-        f"batch {recipe.batch_size}, {where} -> {run.path}",
+        f"{recipe.name}: {data.count:,} images of {height}x{width}x{channels} ({data.name}), "
+        f"batch {recipe.batch_size}, {where}, on {devices.description} -> {run.path}",
         markup=False,
     )
     started = time.perf_counter()
-    try:
-        with Report(messages, recipe.steps, first) as report:
-            train_run(recipe, data, run, report, first)
-    except KeyboardInterrupt:
-        messages.print(f"Stopped; go on with: ganport train --resume --out {run.path}", markup=False)
-        raise typer.Exit(130) from None
+    with contextlib.ExitStack() as stack:
+        observers: list[Observer] = [stack.enter_context(Report(messages, recipe.steps))]
+        if tensorboard:
+            observers.append(stack.enter_context(TensorBoard(run.tensorboard_folder)))
+        stopped_by = train_run(recipe, data, run, observers if devices.is_chief else [], devices)
     seconds = time.perf_counter() - started
+    if stopped_by is not None:
+        remedy = f"go on with: ganport train --resume --out {run.path}"
+        messages.print(f"Stopped and saved at step {run.newest_step():,}; {remedy}", markup=False)
+        raise typer.Exit(128 + stopped_by)
     preview = run.preview_file(recipe.steps)
     results.print(f"{run.path}: trained to step {recipe.steps:,} in {seconds:.0f} s; preview: {preview}", markup=False)
 

@@ -44,8 +44,8 @@ class Source:
         return height, width, channels
 
 
-def load_source(path: Path) -> Source:
-    """Return the generator of a run folder or a .keras file.
+def load_source(path: Path, best: bool = False) -> Source:
+    """Return the generator of a run folder, of its last checkpoint or its best, or of a .keras file.
 
     Raises:
         RunNotFoundError: nothing there, or a folder without a run.
@@ -53,7 +53,7 @@ def load_source(path: Path) -> Source:
         GeneratorError: a file that is no Keras model, or a model that is no generator.
     """
     if path.is_dir():
-        source = _load_run(Run(path))
+        source = _load_run(Run(path), best)
     elif path.suffix == ".keras" and path.is_file():
         source = Source(name=path.stem, generator=_load_keras(path))
     elif path.is_file():
@@ -64,12 +64,12 @@ def load_source(path: Path) -> Source:
     return source
 
 
-def _load_run(run: Run) -> Source:
+def _load_run(run: Run, best: bool) -> Source:
     recipe, data = run.read_recipe(), run.read_data()
-    step = run.newest_step()
+    step = run.best_step() if best else run.newest_step()
     return Source(
         name=recipe.name,
-        generator=load_generator(run),
+        generator=load_generator(run, best),
         recipe=recipe.to_dict(),
         # Where the images lay on the trainer's machine is nobody's business.
         data={key: data[key] for key in ("name", "images", "licence")},

@@ -10,6 +10,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── LatentShapeError (ValueError)            latents do not fit the generator
     ├── MissingPackageError (ImportError)        an optional package is not installed
     ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
+    ├── DeviceError (RuntimeError)               the training device, or the cluster, can't be used here
     ├── OutputError (OSError)                    a result can't be written
     ├── ModelError
     │   ├── ModelNotFoundError (FileNotFoundError)  there is none, or it can't be read
@@ -106,12 +107,20 @@ class ProviderError(GanportError, RuntimeError):
         super().__init__(f"Provider {provider!r} can't be used: {problem}; {remedy}")
 
 
+class DeviceError(GanportError, RuntimeError):
+    """The device that was asked for can't be trained on."""
+
+    def __init__(self, device: str, problem: str, remedy: str) -> None:
+        self.device, self.problem, self.remedy = device, problem, remedy
+        super().__init__(f"Can't train on {device}: {problem}; {remedy}.")
+
+
 class OutputError(GanportError, OSError):
     """A result can't be written where it was asked for."""
 
-    def __init__(self, path: Path, problem: str) -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"Can't write {path}: {problem}; name another place with --out.")
+    def __init__(self, path: Path, problem: str, remedy: str = "name another place with --out.") -> None:
+        self.path, self.problem, self.remedy = path, problem, remedy
+        super().__init__(f"Can't write {path}: {problem}; {remedy}")
 
 
 class ModelError(GanportError):
@@ -219,7 +228,7 @@ class DivergedError(RunError, ArithmeticError):
 
     def __init__(self, step: int, losses: dict[str, float], kept: int) -> None:
         self.step, self.losses, self.kept = step, losses, kept
-        shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        shown = ", ".join(f"{name} {value:g}" for name, value in losses.items()) or "weights that are not finite"
         super().__init__(
             f"Training diverged before step {step} ({shown}); the last good checkpoint is of step {kept}: "
             "lower the learning rates or the R1 weight, and train again."

@@ -88,6 +88,30 @@ def test_float_and_fixed_batch(walked, ganport):
     assert Sampler(out).model.image.dtype == "float32"
 
 
+def test_runs_are_listed(walked, ganport):
+    folder, _ = walked
+    listed = ganport("runs", cwd=folder)
+    assert re.search(r"runs/mnist-minimal +mnist-minimal +30 of 30 .* s|min ago", listed.stdout)
+    document = json.loads(ganport("runs", "--json", cwd=folder).stdout)
+    run = next(run for run in document if run["path"] == "runs/mnist-minimal")
+    assert (run["recipe"], run["step"], run["steps"]) == ("mnist-minimal", 30, 30)
+    assert set(run["metrics"]) == {"d_loss", "g_loss", "d_accuracy", "distance"}
+
+
+def test_no_runs_to_list(ganport):
+    result = ganport("runs")
+    assert result.returncode == 0
+    assert "make one with: ganport train" in result.stderr
+    assert json.loads(ganport("runs", "--json").stdout) == []
+
+
+def test_best_checkpoint_can_be_exported(walked, ganport):
+    folder, _ = walked
+    result = ganport("export", "runs/mnist-minimal", "--best", "--out", folder / "best.onnx", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert Sampler(folder / "best.onnx").model.training["steps"] == 30
+
+
 def test_second_run_gets_a_folder_of_its_own(walked, ganport):
     folder, _ = walked
     result = ganport(*WALK[:-4], "--batch-size", 8, cwd=folder)
@@ -100,7 +124,7 @@ def test_second_run_gets_a_folder_of_its_own(walked, ganport):
 def test_recipes_lists_them_all(ganport):
     result = ganport("recipes")
     assert result.returncode == 0
-    for name in ("digits", "mnist-dense", "mnist-minimal"):
+    for name in ("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"):
         assert name in result.stdout
 
 
@@ -135,6 +159,11 @@ def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
         (["train", "--steps", "many"], ["--steps"]),
         (["train", "--resume", "--steps", "5"], ["--resume"]),
         (["train", "--resume", "--data", ""], ["--resume"]),
+        (["train", "--resume", "--image-size", "64"], ["--resume"]),
+        (["train", "--resume", "mine.py"], ["--out"]),
+        (["train", "nowhere.py"], ["nowhere.py"]),
+        (["train", "--channels", "2"], ["1 for grey or 3 for colour"]),
+        (["train", "--device", "tpu"], ["--device"]),
         (["export", "--output", "jpeg"], ["--output"]),
         (["export", ".", "--out", "x.png"], ["x.png", ".onnx"]),
     ],
@@ -196,6 +225,12 @@ def test_no_model_and_no_run_anywhere(ganport):
         (["--data", "labels.idx"], "no IDX file of images"),
         (["--data", "mnist", "--data-dir", "nowhere"], "is no folder"),
         (["digits", "--as-published"], "no published version"),
+        (["mnist-dense", "--data", "rock-paper-scissors"], "laurencemoroney.com"),
+        (["--data", "digits", "--device", "gpu"], "finds 0 of 1"),
+        (["--data", "digits", "--devices", "5"], "A batch of 64 can't be shared by 5 CPU devices"),
+        (["broken.py"], "broken.py, line 2: ZeroDivisionError: division by zero"),
+        (["syntax.py"], "syntax.py, line 1: SyntaxError"),
+        (["empty.py"], "empty.py has no RECIPE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -206,8 +241,12 @@ def test_bad_training_input(ganport, tmp_path, arguments, words):
             Image.new("L", size).save(tmp_path / folder / f"{index + 1}.png")
     (tmp_path / "broken" / "2.png").write_bytes(b"no picture")
     (tmp_path / "labels.idx").write_bytes(bytes(100))
-    assert words in failure(ganport("train", *arguments))
-    assert not (tmp_path / "runs").exists()
+    for name, content in {"broken.py": "x = 1\nx / 0\n", "syntax.py": "def (\n", "empty.py": ""}.items():
+        (tmp_path / name).write_text(content)
+    line = failure_after_a_start(ganport("train", *arguments))
+    assert line.startswith("error: ")
+    assert words in line
+    assert not list((tmp_path / "runs").glob("*/checkpoints"))
 
 
 def test_run_without_a_checkpoint(walked, ganport, tmp_path):

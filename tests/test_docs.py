@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from cli import app
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_ganport
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -58,3 +58,18 @@ def test_python_examples_run(page, tiny_file, tmp_path, monkeypatch):
         exec(example, {})
     if page == "README.md":
         assert (tmp_path / "three.png").exists()
+
+
+def test_example_of_a_recipe_trains_exports_and_resumes_without_its_file(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+    assert len(example.splitlines()) <= 60
+    (tmp_path / "my_recipe.py").write_text(example)
+    train = run_ganport("train", "my_recipe.py", "--steps", 4, "--image-size", 32, "--out", "run", cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    assert "mine: 5,000 images of 32x32x1" in train.stderr
+    (tmp_path / "my_recipe.py").unlink()
+    resume = run_ganport("train", "--resume", "--out", "run", cwd=tmp_path)
+    assert resume.returncode == 0, resume.stderr
+    export = run_ganport("export", "run", cwd=tmp_path)
+    assert export.returncode == 0, export.stderr
+    assert "32x32x1 uint8; verified against Keras" in export.stdout

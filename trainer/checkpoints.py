@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -13,18 +14,16 @@ from runtime.files import replacing
 from .ema import shipped_generator
 from .networks import Networks, build_networks
 from .npz import read_npz
-from .recipes import load_recipe_module
 from .runs import Run
 
-KEPT = 2  # the newest, and the one before it in case the newest is damaged
+KEPT = 2  # the newest, and the one before it in case the newest is damaged; the best one comes on top
 
 
-def save_checkpoint(run: Run, step: int, networks: Networks) -> None:
-    """Write the state after `step` steps, then remove all but the last two. Raises OutputError."""
-    arrays: dict[str, Any] = {name: np.asarray(variable.value) for name, variable in networks.variables()}
+def save_checkpoint(run: Run, step: int, state: Mapping[str, Any]) -> None:
+    """Write the state after `step` steps, then remove all but the last two and the best. Raises OutputError."""
     with replacing(run.checkpoint_file(step)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
-    for old in run.checkpoint_steps()[:-KEPT]:
+        np.savez(file, **state)
+    for old in set(run.checkpoint_steps()[:-KEPT]) - {run.best_step()}:
         run.checkpoint_file(old).unlink(missing_ok=True)
 
 
@@ -49,15 +48,38 @@ def load_checkpoint(run: Run, step: int, networks: Networks) -> None:
         variable.assign(arrays[name])
 
 
-def load_generator(run: Run) -> keras.Model:
-    """Return the generator of a run's newest checkpoint, as it is shipped (see `ema.shipped_generator`).
+def load_newest_checkpoint(run: Run, networks: Networks) -> tuple[int, list[str]]:
+    """Put the newest state that can be read into the networks.
+
+    Returns:
+        Its step, 0 where there is no checkpoint; and what is wrong with each one that was passed over.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none can be used.
+    """
+    steps = run.checkpoint_steps()
+    passed_over = []
+    for step in reversed(steps):
+        try:
+            load_checkpoint(run, step, networks)
+        except CheckpointError as error:
+            if step == steps[0]:
+                raise
+            passed_over.append(error.problem.partition(";")[0])
+        else:
+            return step, passed_over
+    return 0, []
+
+
+def load_generator(run: Run, best: bool = False) -> keras.Model:
+    """Return the generator of a run's newest checkpoint, or of its best, as it is shipped (see `ema.shipped_generator`).
 
     Raises:
         RunNotFoundError: no run in that folder.
         CheckpointError: no checkpoint, or a damaged one.
     """
     recipe = run.read_recipe()
-    step = run.newest_step()
-    networks = build_networks(recipe, load_recipe_module(recipe.name))
+    step = run.best_step() if best else run.newest_step()
+    networks = build_networks(recipe, run.load_module())
     load_checkpoint(run, step, networks)
     return shipped_generator(recipe, networks)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,12 +9,12 @@ import tensorflow as tf
 from runtime import sample_latents
 from runtime.seeds import SEED_LIMIT
 
-from .networks import Networks
+from .networks import Networks, batch_norm_layers
 from .recipe import Recipe
 
 # Latents for statistics are of the highest seeds, which nobody samples or evaluates by habit.
 _CALIBRATION_BATCHES = 16
-_CALIBRATION_BATCH = 512
+_CALIBRATION_PIXELS = 2**19  # per batch, which has 32 to 512 images
 
 
 def update_average(average: keras.Model, generator: keras.Model, decay: float, step: tf.Tensor) -> None:
@@ -32,13 +30,15 @@ def update_average(average: keras.Model, generator: keras.Model, decay: float, s
 
 
 def shipped_generator(recipe: Recipe, networks: Networks) -> keras.Model:
-    """Return the generator that previews show and export ships: the average with statistics of its own, where one is kept.
+    """Return the generator that previews show and export ships, in float32.
 
-    Without an average (`ema_decay` 0, as published) it is the trained generator, untouched.
+    It is the average with statistics of its own, where one is kept. Without (`ema_decay` 0, as published) it is a copy of the
+    trained generator, its statistics too.
     """
-    if not recipe.ema_decay:
-        return networks.generator
-    recalibrate_batch_norm(networks.average, recipe.latent_dim)
+    if recipe.ema_decay:
+        recalibrate_batch_norm(networks.average, recipe.latent_dim)
+    else:
+        networks.average.set_weights(networks.generator.get_weights())
     return networks.average
 
 
@@ -46,26 +46,19 @@ def recalibrate_batch_norm(generator: keras.Model, latent_dim: int) -> None:
     """Set the moving statistics of every BatchNormalization to those of the generator's present weights.
 
     Averaged weights need statistics of their own: the ones that training left behind belong to other weights. Each becomes the
-    mean over 16 batches of 512 latents ("standing statistics", Brock et al., ICLR 2019, section 4.2). A generator without
-    BatchNormalization is left as it is.
+    mean over 16 batches ("standing statistics", Brock et al., ICLR 2019, section 4.2), of 512 latents for images up to 32x32,
+    of fewer for larger ones, which have more pixels to average over. A generator without BatchNormalization is left as it is.
     """
-    layers = list(_batch_norm_layers(generator))
+    layers = list(batch_norm_layers(generator))
     if not layers:
         return
+    _, height, width, _ = generator.output_shape
+    size = min(512, max(32, _CALIBRATION_PIXELS // (height * width)))
     momenta = [layer.momentum for layer in layers]
     for batch in range(_CALIBRATION_BATCHES):
         for layer in layers:
             layer.momentum = batch / (batch + 1)  # makes the moving average a plain mean
-        first = SEED_LIMIT - (batch + 1) * _CALIBRATION_BATCH
-        seeds = first + np.arange(_CALIBRATION_BATCH)
+        seeds = SEED_LIMIT - (batch + 1) * size + np.arange(size)
         generator(sample_latents(seeds, latent_dim), training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-
-
-def _batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _batch_norm_layers(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            yield layer

@@ -2,91 +2,201 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import itertools
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from runtime import make_grid, sample_latents, save_png, to_uint8
-from runtime.errors import DivergedError, OutputError, system_reason
+from runtime.errors import DivergedError, OutputError, RecipeError, system_reason
 from runtime.files import remove_leftovers, replacing, write_bytes
 from runtime.seeds import check_seeds
 
-from .checkpoints import load_checkpoint, save_checkpoint
+from .charts import draw_curves, draw_progress
+from .checkpoints import load_newest_checkpoint, save_checkpoint
 from .datasets import Dataset
+from .devices import Devices
+from .distance import Reference
 from .ema import shipped_generator
+from .feeds import Feed, open_feed
+from .interrupts import StopRequest, stop_requests
 from .networks import Networks, build_networks
 from .recipe import Recipe
-from .recipes import load_recipe_module
-from .report import Report
+from .report import Observer
 from .runs import Run
-from .step import METRICS, compile_chunk
+from .step import METRICS, Chunk, compile_chunk
 
-CHUNK_STEPS = 100  # steps per call into the compiled code: about a second, so that the bar moves and Ctrl-C is heard
-PREVIEW_SEEDS = range(64)
+PREVIEW_SEEDS = 64
+PREVIEW_PIXELS = 1024  # a grid has at most so many a side, and so fewer seeds for large images
 
 
-def train(recipe: Recipe, data: Dataset, run: Run, report: Report, first: int = 0) -> None:
-    """Train from step `first` to the recipe's last, and leave the run folder that `runs` describes.
+def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer], devices: Devices) -> int | None:
+    """Train to the recipe's last step, from the newest checkpoint if there is one; leave the folder that `runs` describes.
 
     Args:
         recipe: with the image shape of the data.
         data: the images.
-        run: a folder that `runs.start_run` made, or one to resume.
-        report: is told of every chunk and every checkpoint.
-        first: 0, or the step of a checkpoint to resume from.
+        run: a folder that `runs.start_run` made.
+        observers: are told what happens.
+        devices: to work on.
+
+    Returns:
+        None when the last step is made; the number of the signal when one stopped it before, with everything saved.
 
     Raises:
-        CheckpointError: the checkpoint to resume from can't be used.
+        CheckpointError: there are checkpoints, and none can be used.
+        DatasetContentError: a picture that is read while training can't be.
         DivergedError: a loss is no longer finite; the checkpoints before it are kept.
-        OutputError: the run folder can't be written.
+        OutputError: the run folder can't be written; the checkpoints before it are kept.
+        RecipeError: the devices can't share the recipe's batch.
     """
-    networks = build_networks(recipe, load_recipe_module(recipe.name))
-    if first:
-        load_checkpoint(run, first, networks)
-    _clean_up(run, first)
+    _check_sharing(recipe, devices)
+    networks = build_networks(recipe, run.load_module(), devices.strategy)
+    first, passed_over = load_newest_checkpoint(run, networks)
+    for observer, warning in itertools.product(observers, passed_over):
+        observer.warned(f"{warning}: going on from the one before it")
+    if devices.is_chief:
+        _clean_up(run, first)
+    chunk = compile_chunk(recipe, networks, data.count, devices.strategy)
+    feed = open_feed(recipe, data, devices.strategy, first)
+    chunk(*feed.chunk(first, first), tf.constant(first), tf.constant(0))  # compiles, which takes seconds, and makes no step
+    for observer in observers:
+        observer.began(first)
+    session = _Session(recipe, run, observers, devices.is_chief, networks, chunk, feed, Reference(data))
+    with stop_requests() as stop:
+        session.work(first, stop)
+    return stop.signal
 
-    images = tf.constant(data.images)  # (n, height, width, channels), uint8, on the device for the whole run
-    chunk = compile_chunk(recipe, networks)
-    chunk(images, tf.constant(first), tf.constant(0))  # compiles, which takes seconds, and makes no step
-    step = first
-    while step < recipe.steps:
-        stop = _next_stop(step, recipe)
-        started = time.perf_counter()
-        means = chunk(images, tf.constant(step), tf.constant(stop - step)).numpy()
-        images_per_second = (stop - step) * recipe.batch_size / (time.perf_counter() - started)
-        metrics = dict(zip(METRICS, means.tolist(), strict=True))
-        saving = stop % recipe.preview_interval == 0 or stop == recipe.steps
+
+@dataclasses.dataclass
+class _Session:
+    """What a run works with. Every process of a cluster does the same; only the chief writes."""
+
+    recipe: Recipe
+    run: Run
+    observers: Sequence[Observer]
+    is_chief: bool
+    networks: Networks
+    chunk: Chunk
+    feed: Feed
+    reference: Reference
+    steps_per_second: float = 1.0
+
+    def work(self, step: int, stop: StopRequest) -> None:
+        """Make the steps from `step` on, with a line of history, a checkpoint and a preview where they are due."""
+        recipe = self.recipe
+        saved = step
+        try:
+            while step < recipe.steps and not stop:
+                step = self._advance(step, min(_next(step, recipe.log_interval), _next(step, recipe.preview_interval)), stop)
+                if stop or step == recipe.steps or step % recipe.preview_interval == 0:
+                    self._save(step)
+                    saved = step
+            if self.is_chief:
+                draw_curves(self.run)
+                if step == recipe.steps:
+                    self._finish()
+        except OutputError as error:
+            remedy = f"make room, and go on from step {saved:,} with: ganport train --resume --out {self.run.path}"
+            raise OutputError(error.path, error.problem, remedy) from error
+        except DivergedError:
+            with contextlib.suppress(OutputError):
+                draw_curves(self.run)
+            raise
+
+    def _advance(self, step: int, end: int, stop: StopRequest) -> int:
+        """Make the steps up to `end`, or up to a stop; add their line to the history; return the last of them."""
+        end = min(end, self.recipe.steps)
+        first, totals, seconds = step, np.zeros(len(METRICS)), 0.0
+        while step < end and not stop:
+            # Pieces of about a second, so that the bar moves and Ctrl-C is heard, whatever a step costs.
+            piece = min(end, step + max(1, min(self.feed.chunk_steps, round(self.steps_per_second))))
+            arguments = self.feed.chunk(step, piece)
+            started = time.perf_counter()
+            means = self.chunk(*arguments, tf.constant(step), tf.constant(piece - step)).numpy()
+            elapsed = time.perf_counter() - started
+            self._check_finite(piece, _named(means))
+            totals, seconds = totals + means * (piece - step), seconds + elapsed
+            self.steps_per_second = (piece - step) / elapsed
+            step = piece
+            for observer in self.observers:
+                observer.advanced(step, _named(means), self.steps_per_second * self.recipe.batch_size)
+        if step > first:
+            self._log(step, _named(totals / (step - first)), (step - first) * self.recipe.batch_size / seconds)
+        return step
+
+    def _log(self, step: int, metrics: dict[str, float], images_per_second: float) -> None:
+        line = {"step": step, "images_seen": step * self.recipe.batch_size, **metrics}
+        self._append({**line, "images_per_second": round(images_per_second, 1)})
+        for observer in self.observers:
+            observer.logged(step, metrics, images_per_second)
+
+    def _save(self, step: int) -> None:
+        """Write a preview and a checkpoint; not before the weights are known to be finite."""
+        state = self.networks.read()
         # The losses are those before the last update, so what is saved is looked at itself.
-        if not all(map(math.isfinite, metrics.values())) or (saving and not networks.are_finite()):
-            raise DivergedError(stop, metrics, kept=max(run.checkpoint_steps(), default=0))
+        if not all(np.isfinite(array).all() for array in state.values()):
+            raise DivergedError(step, {}, kept=max(self.run.checkpoint_steps(), default=0))
+        generator = shipped_generator(self.recipe, self.networks)
+        state = self.networks.read()  # with the statistics of the average
+        distance = self.reference.distance(generator)
+        count = min(PREVIEW_SEEDS, (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1)
+        latents = sample_latents(check_seeds(range(count)), self.recipe.latent_dim)
+        grid = make_grid(to_uint8(generator(latents, training=False).numpy()))
+        if not self.is_chief:
+            return
+        save_png(grid, self.run.preview_file(step))
+        self._append({"step": step, "distance": round(distance, 5)})
+        save_checkpoint(self.run, step, state)
+        for observer in self.observers:
+            observer.saved(step, grid, distance)
 
-        step = stop
-        _append_history(run, step, recipe, metrics, images_per_second)
-        report.advance(step, metrics, images_per_second)
-        if saving:
-            _save_preview(run, step, recipe, networks)
-            save_checkpoint(run, step, networks)
-            report.saved(step)
+    def _finish(self) -> None:
+        draw_progress(self.run)
+        with replacing(self.run.keras_file) as temporary:
+            shipped_generator(self.recipe, self.networks).save(temporary)
 
-    with replacing(run.keras_file) as temporary:
-        shipped_generator(recipe, networks).save(temporary)
+    def _check_finite(self, step: int, metrics: dict[str, float]) -> None:
+        if not all(map(math.isfinite, metrics.values())):
+            raise DivergedError(step, metrics, kept=max(self.run.checkpoint_steps(), default=0))
+
+    def _append(self, line: dict[str, Any]) -> None:
+        if not self.is_chief:
+            return
+        try:
+            with self.run.history_file.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OutputError(self.run.history_file, system_reason(error)) from error
 
 
-def _next_stop(step: int, recipe: Recipe) -> int:
-    next_preview = (step // recipe.preview_interval + 1) * recipe.preview_interval
-    return min(step + CHUNK_STEPS, next_preview, recipe.steps)
+def _check_sharing(recipe: Recipe, devices: Devices) -> None:
+    if recipe.batch_size % devices.count:
+        raise RecipeError(
+            f"A batch of {recipe.batch_size} can't be shared by {devices.description}; take a --batch-size that "
+            f"{devices.count} divides."
+        )
+    if devices.count > 1 and recipe.schedule == "alternating":
+        raise RecipeError(
+            f"The schedule {recipe.schedule!r} works on one device only: TensorFlow can't choose between updates there."
+        )
 
 
-def _append_history(run: Run, step: int, recipe: Recipe, metrics: dict[str, float], images_per_second: float) -> None:
-    line = {"step": step, "images_seen": step * recipe.batch_size, **metrics, "images_per_second": round(images_per_second, 1)}
-    try:
-        with run.history_file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise OutputError(run.history_file, system_reason(error)) from error
+def _named(means: Any) -> dict[str, float]:
+    return dict(zip(METRICS, map(float, means), strict=True))
+
+
+def _next(step: int, interval: int) -> int:
+    """Return the next multiple of the interval."""
+    return (step // interval + 1) * interval
 
 
 def _clean_up(run: Run, first: int) -> None:
@@ -106,9 +216,3 @@ def _history_up_to(file: Path, step: int) -> bytes:
         except ValueError:
             break  # the line that was being written when the run was killed
     return "".join(kept).encode()
-
-
-def _save_preview(run: Run, step: int, recipe: Recipe, networks: Networks) -> None:
-    latents = sample_latents(check_seeds(PREVIEW_SEEDS), recipe.latent_dim)
-    images = shipped_generator(recipe, networks)(latents, training=False).numpy()
-    save_png(make_grid(to_uint8(images)), run.preview_file(step))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 
 import keras
 import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
 
 from .recipe import Optimizer, Recipe
 from .recipes import RecipeModule
@@ -14,7 +17,7 @@ from .recipes import RecipeModule
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """Attributes: `average` has the generator's shape and holds the moving average of its weights."""
+    """Attributes: `average` has the generator's shape, in float32, and holds the moving average of its weights."""
 
     generator: keras.Model
     discriminator: keras.Model
@@ -22,35 +25,74 @@ class Networks:
     generator_optimizer: keras.Optimizer
     discriminator_optimizer: keras.Optimizer
 
-    def are_finite(self) -> bool:
-        """Return whether every number is one."""
-        return all(bool(np.isfinite(variable.numpy()).all()) for _, variable in self.variables())
+    def read(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return every number that training changes, by name."""
+        return {name: np.asarray(variable.numpy()) for name, variable in self.variables()}
 
     def variables(self) -> Iterator[tuple[str, keras.Variable]]:
-        """Yield (name, variable) of everything that training changes, in a fixed order; names are unique."""
+        """Yield (name, variable) of everything that training changes, in a fixed order; names are unique.
+
+        Not the states of layers that draw: each step sets them anew.
+        """
         for field in dataclasses.fields(self):
-            for index, variable in enumerate(getattr(self, field.name).variables):
+            part = getattr(self, field.name)
+            for index, variable in enumerate(part.weights if isinstance(part, keras.Model) else part.variables):
                 yield f"{field.name}/{index:03d}/{variable.path}", variable
 
+    def layer_states(self) -> list[keras.Variable]:
+        """Return where each layer that draws random numbers (Dropout, say) stands, in a fixed order."""
+        return [*_layer_states(self.generator), *_layer_states(self.discriminator)]
 
-def build_networks(recipe: Recipe, module: RecipeModule) -> Networks:
-    """Return the networks of a recipe with their initial weights, a function of the recipe's seed."""
+
+def _layer_states(model: keras.Model) -> list[keras.Variable]:
+    weights = {id(variable) for variable in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
+def build_networks(recipe: Recipe, module: RecipeModule, strategy: tf.distribute.Strategy | None = None) -> Networks:
+    """Return the networks of a recipe with their initial weights, a function of the recipe's seed.
+
+    Args:
+        recipe: its settings.
+        module: its networks.
+        strategy: whose devices hold them; BatchNormalization then takes its statistics over the whole batch that they share.
+    """
     keras.backend.clear_session()  # so that layers are numbered from one, whatever was built before in this process
     keras.utils.set_random_seed(recipe.seed)
-    generator = module.build_generator(recipe.latent_dim, recipe.image_shape)
-    discriminator = module.build_discriminator(recipe.image_shape)
-    average = keras.models.clone_model(generator)
-    average.set_weights(generator.get_weights())
-    networks = Networks(
-        generator=generator,
-        discriminator=discriminator,
-        average=average,
-        generator_optimizer=_build_optimizer(recipe.generator_optimizer, recipe.steps),
-        discriminator_optimizer=_build_optimizer(recipe.discriminator_optimizer, recipe.steps),
-    )
-    networks.generator_optimizer.build(generator.trainable_variables)
-    networks.discriminator_optimizer.build(discriminator.trainable_variables)
-    return networks
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        with _precision(recipe):
+            generator = module.build_generator(recipe.latent_dim, recipe.image_shape)
+            discriminator = module.build_discriminator(recipe.image_shape)
+        average = module.build_generator(recipe.latent_dim, recipe.image_shape)
+        average.set_weights(generator.get_weights())
+        for layer in (*batch_norm_layers(generator), *batch_norm_layers(discriminator)):
+            layer.synchronized = strategy.num_replicas_in_sync > 1
+        generator_optimizer = _build_optimizer(recipe.generator_optimizer, recipe.steps)
+        generator_optimizer.build(generator.trainable_variables)
+        discriminator_optimizer = _build_optimizer(recipe.discriminator_optimizer, recipe.steps)
+        discriminator_optimizer.build(discriminator.trainable_variables)
+    return Networks(generator, discriminator, average, generator_optimizer, discriminator_optimizer)
+
+
+def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
+    """Yield every BatchNormalization, also those of models inside the model."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from batch_norm_layers(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            yield layer
+
+
+@contextlib.contextmanager
+def _precision(recipe: Recipe) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    try:
+        if recipe.mixed_precision:
+            keras.config.set_dtype_policy("mixed_bfloat16")  # unlike float16 it has float32's range: no scaling of the loss
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _build_optimizer(settings: Optimizer, steps: int) -> keras.Optimizer:

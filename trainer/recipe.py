@@ -11,7 +11,12 @@ from runtime.errors import RecipeError
 
 OptimizerName = Literal["sgd", "adam"]
 Decay = Literal["none", "cosine"]
-Schedule = Literal["joint", "separate"]
+Schedule = Literal["joint", "simultaneous", "stacked", "separate", "alternating"]
+LossName = Literal["non-saturating", "minimax", "least-squares", "hinge", "wasserstein"]
+DiffAugment = Literal["color", "translation", "cutout"]
+Sampling = Literal["replacement", "epochs"]
+
+_SMOOTHABLE = ("non-saturating", "minimax", "least-squares")  # losses with a label that could be smoothed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,18 +54,32 @@ class Recipe:
         dataset: the named set that it is made for.
         image_shape: height, width, channels; the networks follow it.
         latent_dim: latents per image.
-        steps: training steps; each updates both networks.
-        batch_size: real images per step, and as many fakes.
+        steps: training steps; each updates both networks, but for the schedule "alternating".
+        batch_size: real images per step, and as many fakes; over all devices.
         seed: of the initial weights and of every random draw: a draw is a function of (seed, step).
-        schedule: "joint": one discriminator update on real and fake images together, then the generator's, on the same latents.
-            "separate": as `train_on_batch` loops have it: an update on real images, one on fakes that the generator drew in
-            inference mode, then the generator's, on latents of its own.
+        schedule: who learns from what, and when.
+            "joint": a discriminator update on real and fake images together, then the generator's, on the same fakes.
+            "simultaneous": as "joint", but both answer the networks as they were before the step.
+            "stacked": a discriminator update on one batch of real images and fakes, drawn in inference mode, its cost the mean
+            over both; then the generator's, on latents of its own.
+            "separate": as "stacked", but an update on the real images, then one on the fakes.
+            "alternating": one update a step: the generator's through a whole epoch of n steps, then the discriminator's for
+            n - 1.
+        loss: see `losses.LOSSES`.
+        label_smoothing: taken off the label of real images ("one-sided", Salimans et al., NIPS 2016); for losses with labels.
         generator_optimizer, discriminator_optimizer: see Optimizer.
         r1_weight: gamma of the R1 penalty; 0 for none.
-        r1_interval: steps from one penalty to the next ("lazy regularisation", Karras et al., CVPR 2020); the weight is scaled
-            up to match.
+        gradient_penalty_weight: lambda of the WGAN-GP penalty; 0 for none.
+        penalty_interval: steps from one penalty to the next ("lazy regularisation", Karras et al., CVPR 2020); the weight is
+            scaled up to match.
+        sampling: "replacement": each image of a batch is any image of the set. "epochs": each comes once an epoch, in an order
+            that is new every epoch.
+        flip: mirror every other real image, left to right.
+        diff_augment: transformations of all that the discriminator sees, real and fake; see `augment.diff_augment`.
         ema_decay: of the averaged generator per step; 0 exports the generator as it is.
+        mixed_precision: compute in bfloat16, keep weights in float32 (Micikevicius et al., ICLR 2018).
         jit: compile the step with XLA. Faster for dense networks on a CPU, slower for convolutional ones.
+        log_interval: steps from one line of the history to the next, which is their mean.
         preview_interval: steps from one preview grid and checkpoint to the next.
     """
 
@@ -74,25 +93,38 @@ class Recipe:
     discriminator_optimizer: Optimizer
     seed: int = 0
     schedule: Schedule = "joint"
+    loss: LossName = "non-saturating"
+    label_smoothing: float = 0.0
     r1_weight: float = 0.0
-    r1_interval: int = 1
+    gradient_penalty_weight: float = 0.0
+    penalty_interval: int = 1
+    sampling: Sampling = "replacement"
+    flip: bool = False
+    diff_augment: tuple[DiffAugment, ...] = ()
     ema_decay: float = 0.0
+    mixed_precision: bool = False
     jit: bool = True
+    log_interval: int = 100
     preview_interval: int = 1000
 
     def __post_init__(self) -> None:
         """Raise RecipeError where a number can't be."""
-        for field in ("latent_dim", "steps", "batch_size", "r1_interval", "preview_interval"):
-            if getattr(self, field) < 1:
-                raise RecipeError(f"Recipe {self.name!r}: {field} is {getattr(self, field)}; it must be at least 1.")
-        if not 0 <= self.seed < 2**31:
-            raise RecipeError(f"Recipe {self.name!r}: seed is {self.seed}; it must be in 0 .. 2**31 - 1.")
-        if not 0 <= self.r1_weight < math.inf:
-            raise RecipeError(f"Recipe {self.name!r}: r1_weight is {self.r1_weight}; it must be at least 0.")
-        if not 0 <= self.ema_decay < 1:
-            raise RecipeError(f"Recipe {self.name!r}: ema_decay is {self.ema_decay}; it must be in [0, 1).")
-        if self.schedule not in get_args(Schedule):
-            raise RecipeError(f"Recipe {self.name!r}: schedule is {self.schedule!r}; it must be one of {get_args(Schedule)}.")
+        for field in ("latent_dim", "steps", "batch_size", "penalty_interval", "log_interval", "preview_interval"):
+            self._check(field, getattr(self, field) >= 1, "at least 1")
+        self._check("seed", 0 <= self.seed < 2**31, "in 0 .. 2**31 - 1")
+        for field in ("r1_weight", "gradient_penalty_weight"):
+            self._check(field, 0 <= getattr(self, field) < math.inf, "at least 0")
+        self._check("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)")
+        for field, choices in (("schedule", Schedule), ("loss", LossName), ("sampling", Sampling)):
+            self._check(field, getattr(self, field) in get_args(choices), f"one of {', '.join(get_args(choices))}")
+        self._check("diff_augment", set(self.diff_augment) <= set(get_args(DiffAugment)), f"of {get_args(DiffAugment)}")
+        self._check("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
+        if self.loss not in _SMOOTHABLE:
+            self._check("label_smoothing", self.label_smoothing == 0, f"0 for the loss {self.loss!r}, which has no labels")
+
+    def _check(self, field: str, holds: bool, due: str) -> None:
+        if not holds:
+            raise RecipeError(f"Recipe {self.name!r}: {field} is {getattr(self, field)!r}; it must be {due}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON types."""
@@ -110,6 +142,7 @@ class Recipe:
             for optimizer in ("generator_optimizer", "discriminator_optimizer"):
                 fields[optimizer] = Optimizer(**fields[optimizer])
             fields["image_shape"] = tuple(fields["image_shape"])
+            fields["diff_augment"] = tuple(fields["diff_augment"])
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise RecipeError(f"Not a recipe of this version of ganport: {error}.") from error

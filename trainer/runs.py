@@ -3,10 +3,14 @@
 runs/digits/
     recipe.json            the resolved recipe
     data.json              name, number, licence, source and fingerprint of the images
-    history.jsonl          one line per chunk of steps: losses, accuracy, images per second
-    checkpoints/           step-00010000.npz, the last two
+    recipe.py              the user's own recipe, where it was one
+    history.jsonl          a line now and then: losses, accuracy, images per second; and one per checkpoint: distance
+    checkpoints/           step-00010000.npz, the last two and the best
     previews/              step-00010000.png: the generator's images of seeds 0-63
+    curves.png             losses, accuracy and distance by step, when the run ends
+    progress.gif           the previews one after the other, when the run is complete
     generator.keras        the generator, when the run is complete
+    tensorboard/           where it was asked for
     generator.onnx         what `export` makes of it
 """
 
@@ -15,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +34,12 @@ from runtime.errors import (
 )
 from runtime.files import write_bytes
 
-from .datasets import Dataset
+from .datasets import Dataset, Preparation, load_dataset
 from .recipe import Recipe
+from .recipes import RecipeModule, load_recipe_module
 
 RUNS = Path("runs")
+_SUMMARY_METRICS: tuple[str, ...] = ("d_loss", "g_loss", "d_accuracy", "distance")
 
 _CHECKPOINT = re.compile(r"step-(\d{8,})\.npz")
 
@@ -63,6 +70,22 @@ class Run:
     def onnx_file(self) -> Path:
         return self.path / "generator.onnx"
 
+    @property
+    def module_file(self) -> Path:
+        return self.path / "recipe.py"
+
+    @property
+    def curves_file(self) -> Path:
+        return self.path / "curves.png"
+
+    @property
+    def progress_file(self) -> Path:
+        return self.path / "progress.gif"
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        return self.path / "tensorboard"
+
     def checkpoint_file(self, step: int) -> Path:
         return self.path / "checkpoints" / f"step-{step:08d}.npz"
 
@@ -89,14 +112,39 @@ class Run:
             raise CheckpointError(self.path, "there is none; train it first with: ganport train")
         return steps[-1]
 
+    def best_step(self) -> int:
+        """Return the step of the checkpoint with the smallest distance, among those there. Raises CheckpointError."""
+        there = set(self.checkpoint_steps()) or {self.newest_step()}
+        distances = [(line["distance"], line["step"]) for line in self.read_history() if "distance" in line]
+        return min(((distance, step) for distance, step in distances if step in there), default=(0, max(there)))[1]
+
+    def load_module(self) -> RecipeModule:
+        """Return the networks of its recipe: the user's own where the run has them, else ours by name.
+
+        Raises:
+            RunNotFoundError, CheckpointError: no run, or a damaged one.
+            RecipeError: the user's recipe can't be loaded any more.
+        """
+        return load_recipe_module(str(self.module_file) if self.module_file.exists() else self.read_recipe().name)
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return the lines of the history, up to the first damaged one; none where there is no history."""
+        lines: list[dict[str, Any]] = []
+        try:
+            for line in self.history_file.read_text().splitlines():
+                lines.append(json.loads(line))
+        except (OSError, ValueError):
+            pass
+        return lines
+
     def read_recipe(self) -> Recipe:
         """Return the recipe that the run was made with. Raises RunNotFoundError, CheckpointError, RecipeError."""
         return Recipe.from_dict(self._read_json(self.recipe_file))
 
     def read_data(self) -> dict[str, Any]:
-        """Return name, images, licence, source and fingerprint of its data. Raises RunNotFoundError, CheckpointError."""
+        """Return what `start_run` wrote of its data. Raises RunNotFoundError, CheckpointError."""
         document = self._read_json(self.data_file)
-        missing = {"name", "images", "licence", "source", "fingerprint"} - set(document)
+        missing = {"name", "images", "licence", "source", "preparation", "fingerprint"} - set(document)
         if missing:
             raise CheckpointError(self.path, f"{self.data_file.name} is damaged (it lacks {', '.join(sorted(missing))})")
         return document
@@ -113,8 +161,14 @@ class Run:
         return document
 
 
-def start_run(run: Run, recipe: Recipe, data: Dataset) -> None:
+def start_run(run: Run, recipe: Recipe, data: Dataset, module_file: Path | None = None) -> None:
     """Make the folder of a new run, and write down what it is about to do.
+
+    Args:
+        run: the folder.
+        recipe: resolved.
+        data: its images.
+        module_file: the user's own recipe, which is copied into the run, so that it can be resumed and exported without it.
 
     Raises:
         RunExistsError: the folder holds a run already.
@@ -122,15 +176,34 @@ def start_run(run: Run, recipe: Recipe, data: Dataset) -> None:
     """
     if run.exists():
         raise RunExistsError(run.path)
-    source = {"source": data.source, "fingerprint": data.fingerprint()}
-    _write_json(run.data_file, data.facts() | source)
+    origin = {"source": data.source, "preparation": dataclasses.asdict(data.preparation), "fingerprint": data.fingerprint()}
+    _write_json(run.data_file, data.facts() | {"classes": dict(data.classes)} | origin)
+    if module_file:
+        write_bytes(run.module_file, module_file.read_bytes())
     _write_json(run.recipe_file, recipe.to_dict())
+
+
+def load_run_data(run: Run) -> Dataset:
+    """Return the images that a run was started with.
+
+    Raises:
+        CheckpointError: they are other ones now.
+        DatasetError: they are gone, or can't be read any more.
+    """
+    record = run.read_data()
+    try:
+        preparation = Preparation(**record["preparation"])
+    except TypeError as error:
+        raise CheckpointError(run.path, f"{run.data_file.name} is damaged ({error})") from error
+    data = dataclasses.replace(load_dataset(record["source"], preparation=preparation), name=record["name"])
+    check_same_images(run, data)
+    return data
 
 
 def check_enough_images(recipe: Recipe, data: Dataset) -> None:
     """Raise DatasetContentError where there are fewer images than one batch takes."""
-    if len(data.images) < recipe.batch_size:
-        there = f"its {len(data.images)} images are fewer than one batch of {recipe.batch_size}"
+    if data.count < recipe.batch_size:
+        there = f"its {data.count} images are fewer than one batch of {recipe.batch_size}"
         raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")
 
 
@@ -139,6 +212,34 @@ def check_same_images(run: Run, data: Dataset) -> None:
     if run.read_data()["fingerprint"] != data.fingerprint():
         problem = f"the images of {data.source} are not the ones that the run was started with; start a new run."
         raise CheckpointError(run.path, problem)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """A line about a run. Attributes: `metrics` of the last line of the history; `age`, seconds since it was saved last."""
+
+    path: Path
+    recipe: str
+    step: int
+    steps: int
+    metrics: dict[str, float]
+    age: float
+
+
+def list_runs(root: Path) -> list[RunSummary]:
+    """Return what there is to say of each run under a folder, the one worked on last first. Damaged ones are left out."""
+    runs = [Run(file.parent) for file in root.glob("*/recipe.json")]
+    return [_summary(run) for run in sorted(runs, key=_last_change, reverse=True) if _recipe_name(run)]
+
+
+def _summary(run: Run) -> RunSummary:
+    recipe = run.read_recipe()
+    metrics: dict[str, Any] = {}
+    for line in run.read_history():
+        metrics.update(line)
+    step = max(run.checkpoint_steps(), default=0)
+    shown = {name: float(metrics[name]) for name in _SUMMARY_METRICS if name in metrics}
+    return RunSummary(run.path, recipe.name, step, recipe.steps, shown, time.time() - _last_change(run))
 
 
 def newest_run(root: Path, recipe: str | None = None) -> Run:

@@ -19,6 +19,7 @@ EXAMPLES = [
     errors.LatentShapeError((3, 4), 100),
     errors.MissingPackageError("onnxruntime", "drawing images", "cpu"),
     errors.ProviderError("cuda", "no library", "install it"),
+    errors.DeviceError("gpu", "TensorFlow finds none", "train with --device cpu"),
     errors.OutputError(Path("x.png"), "no space left"),
     errors.ModelNotFoundError(Path("x.onnx")),
     errors.ModelFormatError(Path("x.onnx"), "the file is empty"),

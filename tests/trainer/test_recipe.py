@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -17,7 +18,13 @@ def test_recipe_survives_the_way_through_json(name):
 
 @pytest.mark.parametrize(
     ("name", "generator", "discriminator"),
-    [("digits", 1_493_520, 533_505), ("mnist-dense", 1_493_520, 533_505), ("mnist-minimal", 114_064, 100_609)],
+    [
+        ("digits", 1_493_520, 533_505),
+        ("mnist-dense", 1_493_520, 533_505),
+        ("fashion-dense", 1_513_616, 533_505),
+        ("mnist-dropout", 1_486_352, 1_492_993),
+        ("mnist-minimal", 114_064, 100_609),
+    ],
 )
 def test_networks_have_the_published_sizes(name, generator, discriminator):
     module = load_recipe_module(name)
@@ -39,12 +46,26 @@ def test_published_settings_are_the_described_ones():
     minimal = published_recipe(load_recipe_module("mnist-minimal"))
     assert (minimal.steps, minimal.batch_size, minimal.schedule, minimal.preview_interval) == (20_000, 128, "separate", 1_000)
     assert dataclasses.astuple(minimal.generator_optimizer) == ("adam", 1e-3, 0.9, 0.999, "none")
-    with pytest.raises(RecipeError, match="our own"):
+    fashion = published_recipe(load_recipe_module("fashion-dense"))
+    assert (fashion.batch_size, fashion.schedule, fashion.sampling) == (256, "simultaneous", "epochs")
+    assert dataclasses.astuple(fashion.generator_optimizer) == ("adam", 2e-4, 0.5, 0.999, "none")
+    dropout = published_recipe(load_recipe_module("mnist-dropout"))
+    assert (dropout.steps, dropout.batch_size, dropout.schedule) == (5 * 128, 128, "stacked")
+    assert dataclasses.astuple(dropout.discriminator_optimizer) == ("adam", 2e-4, 0.5, 0.999, "none")
+    assert dataclasses.astuple(dropout.generator_optimizer) == ("adam", 1e-3, 0.9, 0.999, "none")
+    hands = published_recipe(load_recipe_module("rps-dcgan"))
+    assert (hands.image_shape, hands.schedule, hands.sampling) == ((300, 300, 3), "alternating", "epochs")
+    assert hands.steps == 100 * (2 * math.ceil(2520 / hands.batch_size) - 1)
+    for name in RECIPES:
+        published = getattr(load_recipe_module(name), "AS_PUBLISHED", None)
+        if published:
+            assert (published.r1_weight, published.ema_decay, published.diff_augment) == (0.0, 0.0, ())
+    with pytest.raises(RecipeError, match="follows no description"):
         published_recipe(load_recipe_module(DEFAULT_RECIPE))
 
 
 def test_unknown_recipe_names_the_known_ones():
-    with pytest.raises(UnknownRecipeError, match=r"mnst.*digits, mnist-dense, mnist-minimal"):
+    with pytest.raises(UnknownRecipeError, match=r"mnst.*digits, mnist-dense, fashion-dense"):
         load_recipe_module("mnst")
 
 
@@ -60,6 +81,14 @@ def test_unknown_recipe_names_the_known_ones():
         {"schedule": "odd"},
         {"r1_weight": -1.0},
         {"r1_weight": float("nan")},
+        {"gradient_penalty_weight": -1.0},
+        {"penalty_interval": 0},
+        {"log_interval": 0},
+        {"loss": "odd"},
+        {"sampling": "odd"},
+        {"diff_augment": ("colour",)},
+        {"label_smoothing": 1.0},
+        {"label_smoothing": 0.1, "loss": "hinge"},
     ],
     ids=str,
 )

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.draws import Draws, Purpose, image_order
 from trainer.networks import build_networks
 from trainer.recipe import Optimizer
 from trainer.recipes import load_recipe_module
-from trainer.step import compile_chunk, draw_images, draw_latents, train_step
+from trainer.step import CHUNK_STEPS, compile_chunk, train_step
 
 SGD = Optimizer(name="sgd", learning_rate=0.1)
 
@@ -30,6 +31,20 @@ def bce(label, logits):
     return -tf.reduce_mean(tf.math.log(probabilities if label else 1 - probabilities))
 
 
+def step_of(recipe, images, step):
+    """Return what `train_step` takes for a step: the real images and the draws."""
+    (places,) = image_order(recipe, len(images), step, step + 1)
+    return tf.gather(images, places), Draws(recipe.seed, tf.constant(step), recipe.batch_size)
+
+
+def make_step(recipe, networks, images, step):
+    return train_step(recipe, networks, *step_of(recipe, images, step), images=len(images))
+
+
+def pixels(real):
+    return tf.cast(real, tf.float32) / 127.5 - 1
+
+
 def descend(tape, cost, variables):
     for variable, gradient in zip(variables, tape.gradient(cost, variables), strict=True):
         variable.assign_sub(0.1 * gradient)
@@ -43,10 +58,10 @@ def assert_same_weights(model, expected):
 def test_joint_step_is_the_one_of_the_paper(setting):
     recipe, module, images = setting
     ours, hand = build_networks(recipe, module), build_networks(recipe, module)
-    step = tf.constant(3)
-    train_step(recipe, ours, images, step)
+    make_step(recipe, ours, images, 3)
 
-    real, latents = draw_images(images, recipe, step), draw_latents(recipe, step, 1)
+    real, draws = step_of(recipe, images, 3)
+    real, latents = pixels(real), draws.normal(Purpose.LATENTS, recipe.latent_dim)
     with tf.GradientTape() as tape:
         fake = hand.generator(latents, training=True)
         cost = bce(1, hand.discriminator(real)) + bce(0, hand.discriminator(fake))
@@ -65,67 +80,133 @@ def test_separate_step_is_the_one_that_the_descriptions_write(setting):
     recipe, module, images = setting
     recipe = dataclasses.replace(recipe, schedule="separate", ema_decay=0.0)
     ours, hand = build_networks(recipe, module), build_networks(recipe, module)
-    step = tf.constant(3)
-    train_step(recipe, ours, images, step)
+    make_step(recipe, ours, images, 3)
 
-    real = draw_images(images, recipe, step)
-    fake = hand.generator(draw_latents(recipe, step, 1), training=False)  # predict()
+    real, draws = step_of(recipe, images, 3)
+    real = pixels(real)
+    fake = hand.generator(draws.normal(Purpose.LATENTS, recipe.latent_dim), training=False)  # predict()
     for label, batch in ((1, real), (0, fake)):
         with tf.GradientTape() as tape:
             cost = bce(label, hand.discriminator(batch))
         descend(tape, cost, hand.discriminator.trainable_variables)
     with tf.GradientTape() as tape:
-        cost = bce(1, hand.discriminator(hand.generator(draw_latents(recipe, step, 2), training=True)))
+        latents = draws.normal(Purpose.GENERATOR_LATENTS, recipe.latent_dim)
+        cost = bce(1, hand.discriminator(hand.generator(latents, training=True)))
     descend(tape, cost, hand.generator.trainable_variables)
     assert_same_weights(ours.discriminator, hand.discriminator)
     assert_same_weights(ours.generator, hand.generator)
 
 
-def test_r1_acts_on_the_steps_that_are_due(setting):
+@pytest.mark.parametrize("penalty", ["r1_weight", "gradient_penalty_weight"])
+def test_penalty_acts_on_the_steps_that_are_due(setting, penalty):
     recipe, module, images = setting
-    penalised = dataclasses.replace(recipe, r1_weight=5.0, r1_interval=2)
+    penalised = dataclasses.replace(recipe, **{penalty: 5.0}, penalty_interval=2)
     for step, due in ((4, True), (5, False)):
-        plain, with_r1 = build_networks(recipe, module), build_networks(penalised, module)
-        train_step(recipe, plain, images, tf.constant(step))
-        train_step(penalised, with_r1, images, tf.constant(step))
-        same = np.array_equal(plain.discriminator.get_weights()[0], with_r1.discriminator.get_weights()[0])
+        plain, with_penalty = build_networks(recipe, module), build_networks(penalised, module)
+        make_step(recipe, plain, images, step)
+        make_step(penalised, with_penalty, images, step)
+        same = np.array_equal(plain.discriminator.get_weights()[0], with_penalty.discriminator.get_weights()[0])
         assert same is not due
 
 
-def test_draws_are_a_function_of_seed_step_and_purpose(setting):
-    recipe, _, images = setting
-    other = dataclasses.replace(recipe, seed=1)
-    first = draw_latents(recipe, tf.constant(3), 1).numpy()
-    np.testing.assert_array_equal(first, draw_latents(recipe, tf.constant(3), 1).numpy())
-    for latents in (
-        draw_latents(recipe, tf.constant(4), 1),
-        draw_latents(recipe, tf.constant(3), 2),
-        draw_latents(other, tf.constant(3), 1),
-    ):
-        assert not np.array_equal(first, latents.numpy())
-    real = draw_images(images, recipe, tf.constant(3)).numpy()
-    assert (real.min(), real.max()) == (-1, 1)
+def by_hand(setting, schedule, play):
+    """Make one step of a schedule, and the same with `play`; return both."""
+    recipe, module, images = setting
+    recipe = dataclasses.replace(recipe, schedule=schedule, ema_decay=0.0)
+    ours, hand = build_networks(recipe, module), build_networks(recipe, module)
+    make_step(recipe, ours, images, 3)
+    real, draws = step_of(recipe, images, 3)
+    play(hand.generator, hand.discriminator, pixels(real), lambda purpose: draws.normal(purpose, recipe.latent_dim))
+    assert_same_weights(ours.discriminator, hand.discriminator)
+    assert_same_weights(ours.generator, hand.generator)
 
 
-@pytest.mark.parametrize(("name", "jit"), [("mnist-dense", True), ("mnist-dense", False), ("mnist-minimal", True)])
+def test_simultaneous_step_updates_both_from_what_they_were(setting):
+    def play(generator, discriminator, real, latents):
+        with tf.GradientTape(persistent=True) as tape:
+            fake = generator(latents(Purpose.LATENTS), training=True)
+            d_cost = bce(1, discriminator(real)) + bce(0, discriminator(fake))
+            g_cost = bce(1, discriminator(fake))
+        d_gradients = tape.gradient(d_cost, discriminator.trainable_variables)
+        descend(tape, g_cost, generator.trainable_variables)
+        for variable, gradient in zip(discriminator.trainable_variables, d_gradients, strict=True):
+            variable.assign_sub(0.1 * gradient)
+
+    by_hand(setting, "simultaneous", play)
+
+
+def test_stacked_step_takes_the_mean_over_one_batch_of_both(setting):
+    def play(generator, discriminator, real, latents):
+        fake = generator(latents(Purpose.LATENTS), training=False)
+        labels = np.repeat([1.0, 0.0], len(real))[:, np.newaxis]
+        with tf.GradientTape() as tape:
+            cost = tf.keras.losses.BinaryCrossentropy()(labels, tf.sigmoid(discriminator(tf.concat([real, fake], 0))))
+        descend(tape, cost, discriminator.trainable_variables)
+        with tf.GradientTape() as tape:
+            cost = bce(1, discriminator(generator(latents(Purpose.GENERATOR_LATENTS), training=True)))
+        descend(tape, cost, generator.trainable_variables)
+
+    by_hand(setting, "stacked", play)
+
+
+def test_alternating_epochs_update_one_network_at_a_time(setting):
+    """Fifty images in batches of eight: seven updates of the generator, then six of the discriminator."""
+    recipe, module, images = setting
+    recipe = dataclasses.replace(recipe, schedule="alternating", ema_decay=0.0)
+    networks, moved = build_networks(recipe, module), []
+    for step in range(15):
+        before = [model.trainable_variables[0].numpy() for model in (networks.generator, networks.discriminator)]
+        make_step(recipe, networks, images, step)
+        after = [model.trainable_variables[0].numpy() for model in (networks.generator, networks.discriminator)]
+        changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert sum(changed) == 1
+        moved.append("GD"[changed.index(True)])
+    assert "".join(moved) == "GGGGGGGDDDDDDGG"
+
+
+@pytest.mark.parametrize(
+    ("name", "jit"), [("mnist-dense", True), ("mnist-dense", False), ("mnist-minimal", True), ("mnist-dropout", False)]
+)
 def test_chunks_of_any_length_give_the_same_bits(small_recipe, small_data, name, jit):
     recipe = dataclasses.replace(small_recipe, name=name, jit=jit)
     module, images = load_recipe_module(name), tf.constant(small_data.images)
     endings = []
     for cuts in ([0, 6], [0, 1, 4, 6]):
         networks = build_networks(recipe, module)
-        chunk = compile_chunk(recipe, networks)
+        chunk = compile_chunk(recipe, networks, len(images), tf.distribute.get_strategy())
         for first, last in itertools.pairwise(cuts):
-            metrics = chunk(images, tf.constant(first), tf.constant(last - first))
+            order = np.zeros((CHUNK_STEPS, recipe.batch_size), np.int32)
+            order[: last - first] = image_order(recipe, len(images), first, last)
+            metrics = chunk(images, tf.constant(order), tf.constant(first), tf.constant(last - first))
         endings.append({variable_name: np.asarray(variable.value) for variable_name, variable in networks.variables()})
         assert np.isfinite(metrics.numpy()).all()
     for variable_name, value in endings[0].items():
         np.testing.assert_array_equal(value, endings[1][variable_name], err_msg=variable_name)
 
 
-def test_the_dataset_is_used_from_end_to_end(setting):
-    recipe, _, _ = setting
-    big = dataclasses.replace(recipe, batch_size=2000)
-    positions = tf.reshape(tf.range(50, dtype=tf.int32), (50, 1, 1, 1))
-    drawn = draw_images(positions, big, tf.constant(0)).numpy()
-    assert len(np.unique(drawn)) == 50
+def test_layers_that_draw_start_from_the_step_not_from_where_they_were(setting):
+    """The same step twice, from the same weights: Dropout must drop the same."""
+    recipe, _, images = setting
+    module = load_recipe_module("mnist-dropout")
+    recipe = dataclasses.replace(recipe, name="mnist-dropout")
+    endings = []
+    for history in ([3], [5, 4, 3]):
+        networks = build_networks(recipe, module)
+        start = networks.read()
+        for step in history:
+            for name, variable in networks.variables():
+                variable.assign(start[name])
+            make_step(recipe, networks, images, step)
+        endings.append(networks.discriminator.get_weights())
+    for a, b in zip(*endings, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_mixed_precision_keeps_float32_weights_and_draws_in_float32(setting):
+    recipe, module, images = setting
+    recipe = dataclasses.replace(recipe, mixed_precision=True)
+    networks = build_networks(recipe, module)
+    assert networks.generator.layers[0].compute_dtype == "bfloat16"
+    assert {variable.dtype for _, variable in networks.variables()} <= {"float32", "int32", "int64"}
+    assert networks.average.layers[0].compute_dtype == "float32"
+    assert np.isfinite(make_step(recipe, networks, images, 3).numpy()).all()

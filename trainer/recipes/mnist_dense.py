@@ -61,7 +61,7 @@ RECIPE = Recipe(
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
     r1_weight=1.0,
-    r1_interval=4,
+    penalty_interval=4,
     ema_decay=0.999,
     preview_interval=2_000,
 )
@@ -74,7 +74,7 @@ AS_PUBLISHED = dataclasses.replace(
     generator_optimizer=Optimizer(name="sgd", learning_rate=0.01),
     discriminator_optimizer=Optimizer(name="sgd", learning_rate=0.01),
     r1_weight=0.0,
-    r1_interval=1,
+    penalty_interval=1,
     ema_decay=0.0,
     preview_interval=200,
 )

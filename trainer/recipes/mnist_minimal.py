@@ -60,7 +60,7 @@ RECIPE = Recipe(
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
     r1_weight=1.0,
-    r1_interval=4,
+    penalty_interval=4,
     ema_decay=0.999,
     preview_interval=2_000,
 )
@@ -73,7 +73,7 @@ AS_PUBLISHED = dataclasses.replace(
     generator_optimizer=Optimizer(name="adam", learning_rate=1e-3),
     discriminator_optimizer=Optimizer(name="adam", learning_rate=1e-3),
     r1_weight=0.0,
-    r1_interval=1,
+    penalty_interval=1,
     ema_decay=0.0,
     preview_interval=1_000,
 )

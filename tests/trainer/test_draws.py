@@ -1,0 +1,67 @@
+"""Draws: a function of seed, step and purpose, whoever asks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.draws import Draws, Purpose, image_order
+
+
+def draws(seed=0, step=3, shard=0, shards=1):
+    return Draws(seed, tf.constant(step), 8, shard, shards)
+
+
+def test_draws_are_a_function_of_seed_step_and_purpose():
+    first = draws().normal(Purpose.LATENTS, 5).numpy()
+    assert first.shape == (8, 5)
+    np.testing.assert_array_equal(first, draws().normal(Purpose.LATENTS, 5).numpy())
+    for other, purpose in ((draws(step=4), Purpose.LATENTS), (draws(), Purpose.MIX), (draws(seed=1), Purpose.LATENTS)):
+        assert not np.array_equal(first, other.normal(purpose, 5).numpy())
+
+
+def test_purposes_have_numbers_of_their_own():
+    assert len({int(purpose) for purpose in Purpose}) == len(Purpose)
+    assert Purpose.LATENTS == 1  # a changed number would change every run
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_devices_draw_together_what_one_draws_alone(kind):
+    whole = getattr(draws(), kind)(Purpose.LATENTS, 5).numpy()
+    parts = [getattr(draws(shard=shard, shards=4), kind)(Purpose.LATENTS, 5).numpy() for shard in range(4)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+def test_layers_and_devices_have_states_of_their_own():
+    states = [draws(shard=shard, shards=2).layer_state(index).numpy() for shard in range(2) for index in range(3)]
+    assert len({tuple(state) for state in states}) == 6
+    assert all((state >= 0).all() for state in states)
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "epochs"])
+def test_order_does_not_depend_on_where_it_is_cut(small_recipe, sampling):
+    recipe = dataclasses.replace(small_recipe, sampling=sampling)
+    whole = image_order(recipe, 50, 0, 20)
+    assert whole.shape == (20, 8)
+    assert whole.dtype == np.int32
+    np.testing.assert_array_equal(whole, np.concatenate([image_order(recipe, 50, 0, 7), image_order(recipe, 50, 7, 20)]))
+    other = image_order(dataclasses.replace(recipe, seed=1), 50, 0, 20)
+    assert not np.array_equal(whole, other)
+
+
+def test_an_epoch_sees_every_image_once_in_a_new_order(small_recipe):
+    recipe = dataclasses.replace(small_recipe, sampling="epochs", batch_size=10)
+    first, second = image_order(recipe, 50, 0, 10).reshape(2, 50)
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert list(first) != list(second)
+
+
+def test_replacement_reaches_every_image(small_recipe):
+    order = image_order(dataclasses.replace(small_recipe, batch_size=2000), 50, 0, 1)
+    assert set(order.ravel()) == set(range(50))
+
+
+def test_order_of_no_steps_is_empty(small_recipe):
+    for sampling in ("replacement", "epochs"):
+        assert image_order(dataclasses.replace(small_recipe, sampling=sampling), 50, 4, 4).shape == (0, 8)

@@ -1,0 +1,69 @@
+"""Dense layers for clothes: BatchNormalization before LeakyReLU, he_uniform, one joint step.
+
+Described in "New computer vision: GANs in TensorFlow" (system 001). Generator 1,513,616 parameters, discriminator 533,505.
+
+As published: Adam 2e-4, both networks updated from what they were before the step, images in a new order every epoch, a grid
+every epoch. BatchNormalization has momentum 0.1 and epsilon 0.8: unusual, kept as written. The description leaves these out,
+and we chose: beta1 0.5 and beta2 0.999 (it names the arguments b1 and b2, not their values), batch 256 and 50 epochs (those of
+TensorFlow's DCGAN tutorial, whose loop it follows). Its last batch of an epoch is smaller; here the next epoch fills it up. It
+saves a checkpoint every 15 epochs; here every grid comes with one.
+
+    python cli.py train fashion-dense
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from ..recipe import Optimizer
+from . import mnist_dense
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
+    """Return 100-128-256-512-1024-784 for 28x28 images."""
+    from keras import Input, Sequential, layers
+
+    model = Sequential([Input((latent_dim,), name="latent")], name="generator")
+    for width in (128, 256, 512, 1024):
+        model.add(layers.Dense(width, kernel_initializer="he_uniform"))
+        if width > 128:
+            model.add(layers.BatchNormalization(momentum=0.1, epsilon=0.8))
+        model.add(layers.LeakyReLU(0.2))
+    model.add(layers.Dense(math.prod(image_shape), kernel_initializer="he_uniform", activation="tanh"))
+    model.add(layers.Reshape(image_shape))
+    return model
+
+
+def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
+    """Return 784-512-256-1 for 28x28 images."""
+    from keras import Input, Sequential, layers
+
+    model = Sequential([Input(image_shape, name="image"), layers.Flatten()], name="discriminator")
+    for width in (512, 256):
+        model.add(layers.Dense(width, kernel_initializer="he_uniform"))
+        model.add(layers.LeakyReLU(0.2))
+    model.add(layers.Dense(1, kernel_initializer="he_uniform"))
+    return model
+
+
+RECIPE = dataclasses.replace(mnist_dense.RECIPE, name="fashion-dense", dataset="fashion-mnist")
+
+_ADAM = Optimizer(name="adam", learning_rate=2e-4, beta_1=0.5)
+
+AS_PUBLISHED = dataclasses.replace(
+    mnist_dense.AS_PUBLISHED,
+    name="fashion-dense",
+    dataset="fashion-mnist",
+    steps=11_719,  # 50 epochs
+    batch_size=256,
+    schedule="simultaneous",
+    sampling="epochs",
+    generator_optimizer=_ADAM,
+    discriminator_optimizer=_ADAM,
+    preview_interval=235,  # an epoch
+)
