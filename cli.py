@@ -83,7 +83,7 @@ def train(
 
     from trainer.datasets import Preparation, load_dataset
     from trainer.recipes import DEFAULT_RECIPE, is_recipe_file, load_recipe_module, published_recipe
-    from trainer.runs import RUNS, Run, check_enough_images, start_run, unused_run
+    from trainer.runs import RUNS, Run, await_run, check_enough_images, start_run, unused_run
 
     name = recipe or DEFAULT_RECIPE
     if is_recipe_file(name) and Path(name).is_file():
@@ -102,8 +102,13 @@ def train(
         results.print_json(data=resolved.to_dict())
         return
     chosen = _choose_devices(device, devices)
+    if chosen.hosts > 1 and out is None:
+        raise typer.BadParameter("Hosts that train together need --out, a folder that all of them see.")
     run = Run(out) if out else unused_run(RUNS, resolved.name)
-    start_run(run, resolved, images, Path(name) if is_recipe_file(name) else None)
+    if chosen.is_chief:
+        start_run(run, resolved, images, Path(name) if is_recipe_file(name) else None)
+    else:
+        await_run(run)
     _train(run, resolved, images, chosen, tensorboard)
 
 
@@ -330,6 +335,8 @@ def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboar
         remedy = f"go on with: ganport train --resume --out {run.path}"
         messages.print(f"Stopped and saved at step {run.newest_step():,}; {remedy}", markup=False)
         raise typer.Exit(128 + stopped_by)
+    if not devices.is_chief:
+        return
     preview = run.preview_file(recipe.steps)
     results.print(f"{run.path}: trained to step {recipe.steps:,} in {seconds:.0f} s; preview: {preview}", markup=False)
 

@@ -49,11 +49,13 @@ class Devices:
     Attributes:
         description: for people, as in "2 CPU devices".
         strategy: TensorFlow's way to share each batch among them.
+        hosts: how many processes of a cluster work together, this one included.
         is_chief: whether this process is the one that writes; all others of a cluster only compute.
     """
 
     description: str
     strategy: tf.distribute.Strategy
+    hosts: int = 1
     is_chief: bool = True
 
     @property
@@ -127,7 +129,10 @@ def _join_cluster(tf: object, kind: str, count: int, workers: int) -> Devices:
     except (ValueError, RuntimeError, tf.errors.OpError) as error:  # type: ignore[attr-defined]
         raise DeviceError("cluster", first_line(error), "see TF_CONFIG in docs/training.md") from error
     return Devices(
-        f"{workers} hosts with {count} {kind.upper()} each", strategy, is_chief=strategy.cluster_resolver.task_id == 0
+        description=f"{workers} hosts with {count} {kind.upper()} each",
+        strategy=strategy,
+        hosts=workers,
+        is_chief=strategy.cluster_resolver.task_id == 0,
     )
 
 

@@ -14,7 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from runtime.latents import signed_normal_table
+
 from .recipe import Recipe
+
+_ALGORITHM = "philox"  # left to itself TensorFlow may take another one under XLA
 
 Order = npt.NDArray[np.int32]
 
@@ -68,12 +72,32 @@ class Draws:
     shards: int = 1
 
     def normal(self, purpose: Purpose, width: int) -> tf.Tensor:
-        """Return standard normal numbers, float32 (batch_size / shards, width)."""
-        return self.part(tf.random.stateless_normal([self.batch_size, width], self.key(purpose)))
+        """Return standard normal numbers, float32 (batch_size / shards, width), by the table that `runtime.latents` has.
+
+        So training sees the very distribution that is sampled from later.
+        """
+        words = self._words(purpose, -(-width // 2))
+        # Of each half word the upper 13 bits: sign and magnitude.
+        high = tf.bitwise.right_shift(words, tf.constant(19, tf.uint32))
+        low = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, tf.constant(3, tf.uint32)), tf.constant(0x1FFF, tf.uint32))
+        places = tf.reshape(tf.stack([high, low], axis=-1), [-1, 2 * words.shape[1]])[:, :width]
+        return tf.gather(tf.constant(signed_normal_table()), tf.cast(places, tf.int32))
 
     def uniform(self, purpose: Purpose, width: int) -> tf.Tensor:
-        """Return numbers in [0, 1), float32 (batch_size / shards, width)."""
-        return self.part(tf.random.stateless_uniform([self.batch_size, width], self.key(purpose)))
+        """Return numbers in [0, 1), multiples of 2**-24, float32 (batch_size / shards, width)."""
+        return tf.cast(tf.bitwise.right_shift(self._words(purpose, width), tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+
+    def _words(self, purpose: Purpose, width: int) -> tf.Tensor:
+        """Return random words, uint32 (batch_size / shards, width).
+
+        TensorFlow's generators make the same words with XLA as without, on a CPU as on a GPU; what they make of them, normal
+        numbers say, is not the same. So that is done here.
+        """
+        return self.part(
+            tf.random.stateless_uniform(
+                [self.batch_size, width], self.key(purpose), minval=None, maxval=None, dtype=tf.uint32, alg=_ALGORITHM
+            )
+        )
 
     def part(self, batch: tf.Tensor) -> tf.Tensor:
         """Return this device's rows of what was drawn for the whole batch."""
@@ -84,13 +108,16 @@ class Draws:
 
     def key(self, purpose: Purpose) -> tf.Tensor:
         """Return a key for TensorFlow's stateless generators, int32 (2,)."""
-        return tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(self.seed), self.step]), int(purpose))
+        return _fold_in(tf.stack([tf.constant(self.seed), self.step]), int(purpose))
 
     def layer_state(self, index: int) -> tf.Tensor:
         """Return where the layer number `index` that draws (Dropout, say) starts this step, int64 (2,), not negative.
 
         Devices draw differently, as one device draws differently for the images of a batch.
         """
-        key = tf.random.experimental.stateless_fold_in(self.key(Purpose.LAYERS), index)
-        key = tf.random.experimental.stateless_fold_in(key, self.shard)
+        key = _fold_in(_fold_in(self.key(Purpose.LAYERS), index), self.shard)
         return tf.cast(key, tf.int64) & 0x7FFFFFFF
+
+
+def _fold_in(key: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(key, number, alg=_ALGORITHM)

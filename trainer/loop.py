@@ -70,8 +70,9 @@ def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer]
     chunk(*feed.chunk(first, first), tf.constant(first), tf.constant(0))  # compiles, which takes seconds, and makes no step
     for observer in observers:
         observer.began(first)
-    session = _Session(recipe, run, observers, devices.is_chief, networks, chunk, feed, Reference(data))
-    with stop_requests() as stop:
+    session = _Session(recipe, run, observers, devices, networks, chunk, feed, Reference(data))
+    # Hosts of a cluster must all make the same steps; a signal that one of them hears is not for the others.
+    with stop_requests() if devices.hosts == 1 else contextlib.nullcontext(StopRequest()) as stop:
         session.work(first, stop)
     return stop.signal
 
@@ -83,7 +84,7 @@ class _Session:
     recipe: Recipe
     run: Run
     observers: Sequence[Observer]
-    is_chief: bool
+    devices: Devices
     networks: Networks
     chunk: Chunk
     feed: Feed
@@ -100,7 +101,7 @@ class _Session:
                 if stop or step == recipe.steps or step % recipe.preview_interval == 0:
                     self._save(step)
                     saved = step
-            if self.is_chief:
+            if self.devices.is_chief:
                 draw_curves(self.run)
                 if step == recipe.steps:
                     self._finish()
@@ -118,7 +119,8 @@ class _Session:
         first, totals, seconds = step, np.zeros(len(METRICS)), 0.0
         while step < end and not stop:
             # Pieces of about a second, so that the bar moves and Ctrl-C is heard, whatever a step costs.
-            piece = min(end, step + max(1, min(self.feed.chunk_steps, round(self.steps_per_second))))
+            pace = round(self.steps_per_second) if self.devices.hosts == 1 else self.feed.chunk_steps
+            piece = min(end, step + max(1, min(self.feed.chunk_steps, pace)))
             arguments = self.feed.chunk(step, piece)
             started = time.perf_counter()
             means = self.chunk(*arguments, tf.constant(step), tf.constant(piece - step)).numpy()
@@ -151,7 +153,7 @@ class _Session:
         count = min(PREVIEW_SEEDS, (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1)
         latents = sample_latents(check_seeds(range(count)), self.recipe.latent_dim)
         grid = make_grid(to_uint8(generator(latents, training=False).numpy()))
-        if not self.is_chief:
+        if not self.devices.is_chief:
             return
         save_png(grid, self.run.preview_file(step))
         self._append({"step": step, "distance": round(distance, 5)})
@@ -169,7 +171,7 @@ class _Session:
             raise DivergedError(step, metrics, kept=max(self.run.checkpoint_steps(), default=0))
 
     def _append(self, line: dict[str, Any]) -> None:
-        if not self.is_chief:
+        if not self.devices.is_chief:
             return
         try:
             with self.run.history_file.open("a") as file:

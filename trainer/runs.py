@@ -183,6 +183,15 @@ def start_run(run: Run, recipe: Recipe, data: Dataset, module_file: Path | None 
     _write_json(run.recipe_file, recipe.to_dict())
 
 
+def await_run(run: Run, seconds: float = 60.0) -> None:
+    """Return when another host has started the run. Raises RunNotFoundError when none has for so long."""
+    deadline = time.monotonic() + seconds
+    while not run.exists():
+        if time.monotonic() > deadline:
+            raise RunNotFoundError(run.path)
+        time.sleep(0.1)
+
+
 def load_run_data(run: Run) -> Dataset:
     """Return the images that a run was started with.
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from runtime.latents import signed_normal_table
 from trainer.draws import Draws, Purpose, image_order
 
 
 def draws(seed=0, step=3, shard=0, shards=1):
-    return Draws(seed, tf.constant(step), 8, shard, shards)
+    return Draws(seed, tf.convert_to_tensor(step), 8, shard, shards)
 
 
 def test_draws_are_a_function_of_seed_step_and_purpose():
@@ -19,6 +20,36 @@ def test_draws_are_a_function_of_seed_step_and_purpose():
     np.testing.assert_array_equal(first, draws().normal(Purpose.LATENTS, 5).numpy())
     for other, purpose in ((draws(step=4), Purpose.LATENTS), (draws(), Purpose.MIX), (draws(seed=1), Purpose.LATENTS)):
         assert not np.array_equal(first, other.normal(purpose, 5).numpy())
+
+
+def test_xla_draws_the_same_bits():
+    def both(step):
+        some = draws(step=step)
+        return some.normal(Purpose.LATENTS, 101), some.uniform(Purpose.MIX, 51)
+
+    # The step is an argument: a constant would be drawn with before XLA comes in.
+    for step in (0, 3, 10**6):
+        plain = tf.function(both)(tf.constant(step))
+        compiled = tf.function(both, jit_compile=True)(tf.constant(step))
+        for ours, theirs in zip(plain, compiled, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_normal_numbers_are_those_of_the_runtimes_table():
+    drawn = Draws(0, tf.constant(3), 20_000).normal(Purpose.LATENTS, 11).numpy()
+    assert drawn.shape == (20_000, 11)
+    assert set(np.unique(drawn)) <= set(signed_normal_table())
+    assert len(np.unique(drawn)) > 8_000
+    assert abs(drawn.mean()) < 0.01
+    assert abs(drawn.std() - 1) < 0.01
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(11)).max() < 0.03
+
+
+def test_uniform_numbers_fill_their_range():
+    drawn = Draws(0, tf.constant(3), 20_000).uniform(Purpose.MIX, 5).numpy()
+    assert 0 <= drawn.min() < 1e-4
+    assert 1 - 1e-4 < drawn.max() < 1
+    assert np.abs(drawn.mean(axis=0) - 0.5).max() < 0.01
 
 
 def test_purposes_have_numbers_of_their_own():
