@@ -39,8 +39,8 @@ format: $(INSTALLED)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED)  ## our training loop beside the one that the descriptions write
-	$(BIN)/python benchmarks/training.py
+bench: $(INSTALLED)  ## our training loop beside the ones that the descriptions write, and PyTorch's where it is installed
+	$(BIN)/python -m benchmarks.training
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

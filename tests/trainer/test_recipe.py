@@ -107,3 +107,16 @@ def test_optimiser_that_cant_be_is_refused(change):
 def test_other_document_is_no_recipe(document):
     with pytest.raises(RecipeError):
         Recipe.from_dict(document)
+
+
+@pytest.mark.parametrize("side", [8, 28, 64, 100, 150, 300])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_follow_the_size(side, channels):
+    module = load_recipe_module("rps-dcgan")
+    assert module.build_generator(100, (side, side, channels)).output_shape == (None, side, side, channels)
+    assert module.build_discriminator((side, side, channels)).output_shape == (None, 1)
+    sides = module.block_sides((side, side, channels))
+    assert sides[-1][0] <= 10
+    # A mirror: the generator's pictures on the way have the sides that the discriminator's have.
+    drawn = [layer.output.shape[1] for layer in module.build_generator(100, (side, side, channels)).layers[1:]]
+    assert set(drawn) == {here for here, _ in sides}

@@ -2,9 +2,9 @@
 
 Described in "GAN Implementation" (system 004), which says what the networks are made of, not how wide they are: a
 discriminator of 2D convolutions and max-pooling with LeakyReLU and Dropout, and its mirror image of transposed convolutions
-with LeakyReLU and BatchNormalization. We chose: kernels of 3 and 5; a block per halving of the side, down to 10 or less;
-16 channels in the block nearest to the image, twice as many in the next, 256 at most; Dropout 0.3; LeakyReLU 0.2, after the
-pooling, which gives the same numbers as before it for a quarter of the work.
+with LeakyReLU and BatchNormalization. We chose: kernels of 3 and 5; one block or more, each half the side of the one
+before, down to 10 or less; 16 channels in the block nearest to the image, twice as many in the next, 256 at most; Dropout
+0.3; LeakyReLU 0.2, after the pooling, which gives the same numbers as before it for a quarter of the work.
 
 As published: two Adams, cross-entropy, 100 epochs; every epoch first updates the generator as many times as there are batches,
 then the discriminator one time less. The description follows TensorFlow's DCGAN tutorial, so its rate of 1e-4 is taken where
@@ -26,16 +26,17 @@ _SMALLEST = 10  # pixels: the blocks go down to this side, or less
 _NARROWEST, _WIDEST = 16, 256
 
 
-def _sides(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
+def block_sides(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
     """Return height and width of the image, then of each block below it: half of the one before, rounded up."""
     sides = [image_shape[:2]]
-    while max(sides[-1]) > _SMALLEST:
+    while len(sides) == 1 or max(sides[-1]) > _SMALLEST:
         height, width = sides[-1]
         sides.append((-(-height // 2), -(-width // 2)))
     return sides
 
 
-def _widths(blocks: int) -> list[int]:
+def block_widths(blocks: int) -> list[int]:
+    """Return the channels of each block, the one nearest to the image first."""
     return [min(_WIDEST, _NARROWEST * 2**block) for block in range(blocks)]
 
 
@@ -43,24 +44,20 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
     """Return the discriminator's blocks in reverse, from a dense layer: sides of 10-19-38-75-150-300 for 300x300 images."""
     from keras import Input, Sequential, layers
 
-    sides = _sides(image_shape)
-    *widths, deepest = _widths(len(sides) - 1) or [_NARROWEST]
+    sides = block_sides(image_shape)
+    *widths, deepest = block_widths(len(sides) - 1)
     model = Sequential([Input((latent_dim,), name="latent")], name="generator")
     model.add(layers.Dense(sides[-1][0] * sides[-1][1] * deepest, use_bias=False))
     model.add(layers.Reshape((*sides[-1], deepest)))
-    for (height, width), channels in zip(sides[-2:0:-1], reversed(widths), strict=True):
+    for (height, width), channels in zip(sides[-2::-1], [*reversed(widths), image_shape[2]], strict=True):
         model.add(layers.BatchNormalization())
         model.add(layers.LeakyReLU(0.2))
         # An output padding of 0 makes an odd side, 2n - 1; one of 1 an even side, 2n.
-        padding = (1 - height % 2, 1 - width % 2)
-        model.add(layers.Conv2DTranspose(channels, 5, 2, padding="same", output_padding=padding, use_bias=False))
-    model.add(layers.BatchNormalization())
-    model.add(layers.LeakyReLU(0.2))
-    if len(sides) > 1:
-        padding = (1 - image_shape[0] % 2, 1 - image_shape[1] % 2)
-        model.add(layers.Conv2DTranspose(image_shape[2], 5, 2, padding="same", output_padding=padding, activation="tanh"))
-    else:
-        model.add(layers.Conv2D(image_shape[2], 5, padding="same", activation="tanh"))
+        padding, last = (1 - height % 2, 1 - width % 2), (height, width) == image_shape[:2]
+        activation = "tanh" if last else None
+        model.add(
+            layers.Conv2DTranspose(channels, 5, 2, padding="same", output_padding=padding, use_bias=last, activation=activation)
+        )
     return model
 
 
@@ -69,7 +66,7 @@ def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
     from keras import Input, Sequential, layers
 
     model = Sequential([Input(image_shape, name="image")], name="discriminator")
-    for width in _widths(len(_sides(image_shape)) - 1):
+    for width in block_widths(len(block_sides(image_shape)) - 1):
         model.add(layers.Conv2D(width, 3, padding="same"))
         model.add(layers.MaxPooling2D(2, padding="same"))
         model.add(layers.LeakyReLU(0.2))

@@ -1,0 +1,1 @@
+"""What users would pick instead, beside this project, in one run."""

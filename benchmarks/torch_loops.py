@@ -1,0 +1,145 @@
+"""The same networks and steps in PyTorch: eager, fused Adam, pictures on the device as uint8, channels last."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from trainer.recipe import Optimizer, Recipe
+
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError:
+    AVAILABLE, VERSION = False, ""
+else:
+    AVAILABLE, VERSION = True, torch.__version__
+
+Steps = Callable[[int], None]
+
+
+def build(recipe: Recipe, images: np.ndarray) -> Steps:
+    """Return a loop that does what our step does, for the schedules of the descriptions."""
+    generator, discriminator = _networks(recipe)
+    g_optimizer = _optimizer(recipe.generator_optimizer, generator)
+    d_optimizer = _optimizer(recipe.discriminator_optimizer, discriminator)
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    softplus, size = nn.functional.softplus, recipe.batch_size
+
+    def latents() -> torch.Tensor:
+        return torch.randn(size, recipe.latent_dim)
+
+    def descend(optimizer: torch.optim.Optimizer, cost: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        cost.backward()
+        optimizer.step()
+
+    def fakes_by_predict() -> torch.Tensor:
+        generator.eval()
+        with torch.no_grad():
+            fakes = generator(latents())
+        generator.train()
+        return fakes
+
+    def step() -> None:
+        real = pixels[torch.randint(0, len(pixels), (size,))].float().div_(127.5).sub_(1)
+        if real[0].numel() > 784:
+            real = real.contiguous(memory_format=torch.channels_last)
+        if recipe.schedule == "simultaneous":
+            fake = generator(latents())
+            fake_logits = discriminator(fake)
+            d_cost = softplus(-discriminator(real)).mean() + softplus(fake_logits).mean()
+            g_gradients = torch.autograd.grad(softplus(-fake_logits).mean(), list(generator.parameters()), retain_graph=True)
+            d_gradients = torch.autograd.grad(d_cost, list(discriminator.parameters()))
+            gradients = itertools.chain(g_gradients, d_gradients)
+            parameters = itertools.chain(generator.parameters(), discriminator.parameters())
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            g_optimizer.step()
+            d_optimizer.step()
+            return
+        fake = fakes_by_predict()
+        if recipe.schedule == "stacked":
+            real_logits, fake_logits = discriminator(torch.cat([real, fake])).chunk(2)
+            descend(d_optimizer, (softplus(-real_logits).mean() + softplus(fake_logits).mean()) / 2)
+        else:
+            descend(d_optimizer, softplus(-discriminator(real)).mean())
+            descend(d_optimizer, softplus(discriminator(fake)).mean())
+        for parameter in discriminator.parameters():
+            parameter.requires_grad_(False)
+        descend(g_optimizer, softplus(-discriminator(generator(latents()))).mean())
+        for parameter in discriminator.parameters():
+            parameter.requires_grad_(True)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            step()
+
+    return run
+
+
+def _optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    if settings.name == "sgd":
+        return torch.optim.SGD(network.parameters(), settings.learning_rate, fused=True)
+    betas = (settings.beta_1, settings.beta_2)
+    return torch.optim.Adam(network.parameters(), settings.learning_rate, betas, eps=1e-7, fused=True)
+
+
+def _networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    height, width, channels = recipe.image_shape
+    image = nn.Unflatten(1, (channels, height, width))
+    out = channels * height * width
+    if recipe.name == "mnist-dense":
+        generator = _dense([100, 256, 512, 1024, out], lambda n: [nn.LeakyReLU(0.2), nn.BatchNorm1d(n, momentum=0.2)])
+        discriminator = _dense([out, 512, 256, 1], lambda n: [nn.LeakyReLU(0.2)])
+    elif recipe.name == "fashion-dense":
+        generator = _dense(
+            [100, 128, 256, 512, 1024, out],
+            lambda n: [*([nn.BatchNorm1d(n, eps=0.8, momentum=0.9)] if n > 128 else []), nn.LeakyReLU(0.2)],
+        )
+        discriminator = _dense([out, 512, 256, 1], lambda n: [nn.LeakyReLU(0.2)])
+    elif recipe.name == "mnist-dropout":
+        dropped = {1024: 0.2, 512: 0.3, 256: 0.3}
+        generator = _dense([100, 256, 512, 1024, out], lambda n: [] if n == 512 else [nn.LeakyReLU(0.2)])
+        discriminator = _dense(
+            [out, 1024, 512, 256, 128, 1],
+            lambda n: [nn.LeakyReLU(0.2), *([nn.Dropout(dropped[n])] if n in dropped else [])],
+        )
+    elif recipe.name == "mnist-minimal":
+        generator = _dense([100, 128, out], lambda n: [nn.LeakyReLU(0.01)])
+        discriminator = _dense([out, 128, 1], lambda n: [nn.LeakyReLU(0.01)])
+    else:
+        return _convolutional(recipe)
+    return nn.Sequential(*generator, nn.Tanh(), image), nn.Sequential(nn.Flatten(), *discriminator)
+
+
+def _dense(widths: list[int], between: Callable[[int], list[nn.Module]]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers.append(nn.Linear(inputs, outputs))
+        if outputs != widths[-1]:
+            layers += between(outputs)
+    return layers
+
+
+def _convolutional(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    from trainer.recipes.rps_dcgan import block_sides, block_widths
+
+    sides = [side for side, _ in block_sides(recipe.image_shape)]
+    widths, channels = block_widths(len(sides) - 1), recipe.image_shape[2]
+    judge: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise([channels, *widths]):
+        judge += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True), nn.LeakyReLU(0.2), nn.Dropout(0.3)]
+    discriminator = nn.Sequential(*judge, nn.Flatten(), nn.Linear(sides[-1] ** 2 * widths[-1], 1))
+    draw: list[nn.Module] = [
+        nn.Linear(recipe.latent_dim, sides[-1] ** 2 * widths[-1], bias=False),
+        nn.Unflatten(1, (widths[-1], sides[-1], sides[-1])),
+    ]
+    for side, (inputs, outputs) in zip(sides[-2::-1], itertools.pairwise([*widths[::-1], channels]), strict=True):
+        draw += [nn.BatchNorm2d(inputs, eps=1e-3, momentum=0.01), nn.LeakyReLU(0.2)]
+        padding, bias = 1 - side % 2, outputs == channels
+        draw.append(nn.ConvTranspose2d(inputs, outputs, 5, 2, padding=2, output_padding=padding, bias=bias))
+    generator = nn.Sequential(*draw, nn.Tanh())
+    return generator.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)
