@@ -130,23 +130,29 @@ class Game:
         with tf.GradientTape() as tape:
             real_logits, fake_logits = tf.split(self.judge(tf.concat([real, fake], axis=0), copies=2), 2)
             cost = self.loss.real(real_logits, self.recipe.label_smoothing) + self.loss.fake(fake_logits)
-        return self._penalised(self._discriminator_gradients(tape, cost), real, fake), real_logits, fake_logits
+        return self.discriminator_gradients(tape, cost, real, fake), real_logits, fake_logits
 
     def real_gradients(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return the discriminator's gradients for real images alone, and their logits; the penalty may look at fakes."""
         with tf.GradientTape() as tape:
             logits = self.judge(real)
             cost = self.loss.real(logits, self.recipe.label_smoothing)
-        return self._penalised(self._discriminator_gradients(tape, cost), real, fake), logits
+        return self.discriminator_gradients(tape, cost, real, fake), logits
 
     def fake_gradients(self, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return the discriminator's gradients for fakes alone, and their logits."""
         with tf.GradientTape() as tape:
             logits = self.judge(fake)
             cost = self.loss.fake(logits)
-        return self._discriminator_gradients(tape, cost), logits
+        return self._gradients(tape, cost), logits
 
-    def _discriminator_gradients(self, tape: tf.GradientTape, cost: tf.Tensor) -> list[tf.Tensor]:
+    def discriminator_gradients(
+        self, tape: tf.GradientTape, cost: tf.Tensor, real: tf.Tensor, fake: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Return the discriminator's gradients of a cost that the tape has seen, with the penalties that are due."""
+        return self._penalised(self._gradients(tape, cost), real, fake)
+
+    def _gradients(self, tape: tf.GradientTape, cost: tf.Tensor) -> list[tf.Tensor]:
         return cast(list[tf.Tensor], tape.gradient(cost, self.networks.discriminator.trainable_variables))
 
     def _penalised(self, gradients: list[tf.Tensor], real: tf.Tensor, fake: tf.Tensor) -> list[tf.Tensor]:
@@ -165,7 +171,7 @@ class Game:
                     penalty += recipe.gradient_penalty_weight * gradient_penalty(self.judge, real, fake, mix)
                 penalty *= float(recipe.penalty_interval)
             # The last bias has no part in dD/dx, so its gradient is None.
-            extra = self._discriminator_gradients(tape, penalty)
+            extra = self._gradients(tape, penalty)
             return [gradient if e is None else gradient + e for gradient, e in zip(gradients, extra, strict=True)]
 
         return tf.cond(self.draws.step % recipe.penalty_interval == 0, with_penalty, lambda: gradients)
@@ -190,12 +196,15 @@ def _joint(game: Game, real: tf.Tensor) -> Played:
 
 
 def _simultaneous(game: Game, real: tf.Tensor) -> Played:
-    with tf.GradientTape() as tape:
+    with tf.GradientTape() as generator_tape:
         fake = game.draw_fakes(Purpose.LATENTS, training=True)
-        with tape.stop_recording():
-            gradients, real_logits, fake_logits = game.both_gradients(real, fake)
-        g_loss = game.generator_cost(fake)
-    game.update_generator(tape, g_loss)
+        with tf.GradientTape() as tape:
+            # One look at the fakes serves both; apart from the real images, so that no gradient goes back through those.
+            real_logits, fake_logits = game.judge(real), game.judge(fake)
+            cost = game.loss.real(real_logits, game.recipe.label_smoothing) + game.loss.fake(fake_logits)
+        g_loss = game.loss.generator(fake_logits)
+    gradients = game.discriminator_gradients(tape, cost, real, fake)
+    game.update_generator(generator_tape, g_loss)
     game.update_discriminator(gradients)
     return real_logits, fake_logits, g_loss
 
