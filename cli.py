@@ -326,10 +326,12 @@ def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboar
     )
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        observers: list[Observer] = [stack.enter_context(Report(messages, recipe.steps))]
-        if tensorboard:
+        observers: list[Observer] = []
+        if devices.is_chief:
+            observers.append(stack.enter_context(Report(messages, recipe.steps)))
+        if devices.is_chief and tensorboard:
             observers.append(stack.enter_context(TensorBoard(run.tensorboard_folder)))
-        stopped_by = train_run(recipe, data, run, observers if devices.is_chief else [], devices)
+        stopped_by = train_run(recipe, data, run, observers, devices)
     seconds = time.perf_counter() - started
     if stopped_by is not None:
         remedy = f"go on with: ganport train --resume --out {run.path}"

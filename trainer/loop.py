@@ -73,8 +73,8 @@ def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer]
     session = _Session(recipe, run, observers, devices, networks, chunk, feed, Reference(data))
     # Hosts of a cluster must all make the same steps; a signal that one of them hears is not for the others.
     with stop_requests() if devices.hosts == 1 else contextlib.nullcontext(StopRequest()) as stop:
-        session.work(first, stop)
-    return stop.signal
+        last = session.work(first, stop)
+    return stop.signal if last < recipe.steps else None
 
 
 @dataclasses.dataclass
@@ -91,8 +91,8 @@ class _Session:
     reference: Reference
     steps_per_second: float = 1.0
 
-    def work(self, step: int, stop: StopRequest) -> None:
-        """Make the steps from `step` on, with a line of history, a checkpoint and a preview where they are due."""
+    def work(self, step: int, stop: StopRequest) -> int:
+        """Make the steps from `step` on, with history, checkpoints and previews where they are due; return the last step."""
         recipe = self.recipe
         saved = step
         try:
@@ -112,6 +112,7 @@ class _Session:
             with contextlib.suppress(OutputError):
                 draw_curves(self.run)
             raise
+        return step
 
     def _advance(self, step: int, end: int, stop: StopRequest) -> int:
         """Make the steps up to `end`, or up to a stop; add their line to the history; return the last of them."""
