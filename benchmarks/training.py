@@ -46,6 +46,14 @@ CASES = (
 )
 
 
+def case_recipe(name: str, batch_size: int, shape: tuple[int, int, int]) -> Recipe:
+    """Return what a case trains: the settings as published, but for batch and image size."""
+    published = published_recipe(load_recipe_module(name))
+    # One update of each network a step: epochs of one network are no unit to compare speed by.
+    schedule = "simultaneous" if published.schedule == "alternating" else published.schedule
+    return dataclasses.replace(published, batch_size=batch_size, image_shape=shape, schedule=schedule)
+
+
 def our_loop(recipe: Recipe, images: np.ndarray) -> Steps:
     networks = build_networks(recipe, load_recipe_module(recipe.name))
     chunk = compile_chunk(recipe, networks, len(images), tf.distribute.get_strategy())
@@ -73,10 +81,7 @@ def images_per_second(run: Steps, batch_size: int, seconds: float) -> float:
 
 
 def compare(name: str, batch_size: int, shape: tuple[int, int, int], repeats: int, seconds: float) -> None:
-    # One update of each network a step: epochs of one network are no unit to compare speed by.
-    published = published_recipe(load_recipe_module(name))
-    schedule = "simultaneous" if published.schedule == "alternating" else published.schedule
-    recipe = dataclasses.replace(published, batch_size=batch_size, image_shape=shape, schedule=schedule)
+    recipe = case_recipe(name, batch_size, shape)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
     started = time.perf_counter()
     ours = our_loop(recipe, images)

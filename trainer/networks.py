@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from .adam import FusedAdam
 from .recipe import Optimizer, Recipe
 from .recipes import RecipeModule
 
@@ -68,9 +69,10 @@ def build_networks(recipe: Recipe, module: RecipeModule, strategy: tf.distribute
         average.set_weights(generator.get_weights())
         for layer in (*batch_norm_layers(generator), *batch_norm_layers(discriminator)):
             layer.synchronized = strategy.num_replicas_in_sync > 1
-        generator_optimizer = _build_optimizer(recipe.generator_optimizer, recipe.steps)
+        fused = strategy.num_replicas_in_sync == 1
+        generator_optimizer = _build_optimizer(recipe.generator_optimizer, recipe.steps, fused)
         generator_optimizer.build(generator.trainable_variables)
-        discriminator_optimizer = _build_optimizer(recipe.discriminator_optimizer, recipe.steps)
+        discriminator_optimizer = _build_optimizer(recipe.discriminator_optimizer, recipe.steps, fused)
         discriminator_optimizer.build(discriminator.trainable_variables)
     return Networks(generator, discriminator, average, generator_optimizer, discriminator_optimizer)
 
@@ -95,10 +97,11 @@ def _precision(recipe: Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _build_optimizer(settings: Optimizer, steps: int) -> keras.Optimizer:
+def _build_optimizer(settings: Optimizer, steps: int, fused: bool) -> keras.Optimizer:
     rate = settings.learning_rate
     if settings.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     if settings.name == "sgd":
         return keras.optimizers.SGD(rate)
-    return keras.optimizers.Adam(rate, beta_1=settings.beta_1, beta_2=settings.beta_2)
+    adam = FusedAdam if fused else keras.optimizers.Adam
+    return adam(rate, beta_1=settings.beta_1, beta_2=settings.beta_2, name="adam")
