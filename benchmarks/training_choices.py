@@ -1,0 +1,60 @@
+"""What a recipe's choices cost: XLA or TensorFlow's own graph, and how many steps a call makes.
+
+    python -m benchmarks.training_choices
+
+Our settings, on the CPU; images a second, medians over the repeats, all in turns in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+
+from trainer.devices import load_tensorflow
+
+load_tensorflow()
+
+import numpy as np  # noqa: E402
+
+from benchmarks.training import IMAGES, images_per_second, our_loop  # noqa: E402
+from trainer.recipes import load_recipe_module  # noqa: E402
+
+CASES = (
+    ("mnist-dense", (28, 28, 1)),
+    ("fashion-dense", (28, 28, 1)),
+    ("mnist-dropout", (28, 28, 1)),
+    ("mnist-minimal", (28, 28, 1)),
+    ("rps-dcgan", (28, 28, 1)),
+)
+CHUNKS = (1, 10, 100)  # steps a call
+
+
+def measure(name: str, shape: tuple[int, int, int], repeats: int, seconds: float) -> None:
+    recipe = dataclasses.replace(load_recipe_module(name).RECIPE, image_shape=shape)
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
+    loops = {jit: our_loop(dataclasses.replace(recipe, jit=jit), images) for jit in (True, False)}
+    for loop in loops.values():
+        loop(3)
+    speeds: dict[tuple[bool, int], list[float]] = {(jit, steps): [] for jit in loops for steps in CHUNKS}
+    for _ in range(repeats):
+        for (jit, steps), measured in speeds.items():
+            measured.append(images_per_second(loops[jit], recipe.batch_size, seconds, steps))
+    print(f"{name}, batch {recipe.batch_size}, {'x'.join(map(str, shape))}; the recipe says jit={recipe.jit}")
+    for (jit, steps), measured in speeds.items():
+        spread = f"{min(measured):,.0f} to {max(measured):,.0f}"
+        engine = "XLA" if jit else "TensorFlow's graph"
+        print(f"  {engine:18s} {steps:3d} steps a call {statistics.median(measured):8,.0f}  ({spread})", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="XLA or not, and steps a call.")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="per setting and repeat")
+    arguments = parser.parse_args()
+    for name, shape in CASES:
+        measure(name, shape, arguments.repeats, arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()
