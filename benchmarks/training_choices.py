@@ -27,7 +27,7 @@ CASES = (
     ("mnist-minimal", (28, 28, 1)),
     ("rps-dcgan", (28, 28, 1)),
 )
-CHUNKS = (1, 10, 100)  # steps a call
+CHUNKS = (1, 10, 100)  # steps a call; a call goes no further than the next line of the history
 
 
 def measure(name: str, shape: tuple[int, int, int], repeats: int, seconds: float) -> None:
@@ -36,7 +36,8 @@ def measure(name: str, shape: tuple[int, int, int], repeats: int, seconds: float
     loops = {jit: our_loop(dataclasses.replace(recipe, jit=jit), images) for jit in (True, False)}
     for loop in loops.values():
         loop(3)
-    speeds: dict[tuple[bool, int], list[float]] = {(jit, steps): [] for jit in loops for steps in CHUNKS}
+    chunks = [steps for steps in CHUNKS if steps <= recipe.log_interval]
+    speeds: dict[tuple[bool, int], list[float]] = {(jit, steps): [] for jit in loops for steps in chunks}
     for _ in range(repeats):
         for (jit, steps), measured in speeds.items():
             measured.append(images_per_second(loops[jit], recipe.batch_size, seconds, steps))
@@ -49,11 +50,13 @@ def measure(name: str, shape: tuple[int, int, int], repeats: int, seconds: float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="XLA or not, and steps a call.")
+    parser.add_argument("--only", default="", help="a recipe's name")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="per setting and repeat")
     arguments = parser.parse_args()
     for name, shape in CASES:
-        measure(name, shape, arguments.repeats, arguments.seconds)
+        if arguments.only in ("", name):
+            measure(name, shape, arguments.repeats, arguments.seconds)
 
 
 if __name__ == "__main__":

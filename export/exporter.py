@@ -16,6 +16,7 @@ from runtime.files import replacing
 from runtime.providers import onnxruntime_errors
 
 from .convert import IMAGE, LATENT, convert_generator
+from .rewrites import simplify
 from .sources import Source
 from .tails import add_uint8_tail
 from .verify import Verification, check_pixels, verify_parity
@@ -45,8 +46,8 @@ def export_generator(source: Source, target: Path, output: Output = "uint8", bat
     # tf2onnx has no errors of its own, and lets operations pass that onnxruntime then does not know.
     errors: tuple[type[Exception], ...] = (*onnxruntime_errors(), KeyError, TypeError)
     try:
-        float_model = convert_generator(source.generator, OPSET, batch)
-        model = add_uint8_tail(float_model) if output == "uint8" else float_model
+        float_model = simplify(convert_generator(source.generator, OPSET, batch))
+        model = simplify(add_uint8_tail(float_model)) if output == "uint8" else float_model
         verification = verify_parity(source.generator, float_model, model)
     except VerificationError:
         raise

@@ -12,8 +12,8 @@ from .convert import IMAGE
 def add_uint8_tail(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of the model whose output "image" is uint8 in [0, 255] instead of float32 in [-1, 1].
 
-    The operations are those of `runtime.to_uint8`, in its order and in float32, so that both round alike; ONNX' Round, too,
-    takes halves to even.
+    The operations are those of `runtime.to_uint8`, in its order and in float32, so that both round alike: QuantizeLinear with
+    a scale of 1 takes halves to even, and clips.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -22,15 +22,14 @@ def add_uint8_tail(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         node.input[:] = [raw if name == IMAGE else name for name in node.input]
         node.output[:] = [raw if name == IMAGE else name for name in node.output]
-    for name, value in (("one", 1.0), ("half_span", 127.5), ("darkest", 0.0), ("brightest", 255.0)):
-        graph.initializer.append(numpy_helper.from_array(np.array(value, dtype=np.float32), f"tail/{name}"))
+    # Single numbers, without an axis: onnxruntime has a loop of its own for those.
+    for name, value in (("one", np.float32(1)), ("half_span", np.float32(127.5)), ("black", np.uint8(0))):
+        graph.initializer.append(numpy_helper.from_array(np.array(value), f"tail/{name}"))
     graph.node.extend(
         [
             helper.make_node("Add", [raw, "tail/one"], ["tail/shifted"], name="tail/shift"),
             helper.make_node("Mul", ["tail/shifted", "tail/half_span"], ["tail/scaled"], name="tail/scale"),
-            helper.make_node("Round", ["tail/scaled"], ["tail/rounded"], name="tail/round"),
-            helper.make_node("Clip", ["tail/rounded", "tail/darkest", "tail/brightest"], ["tail/clipped"], name="tail/clip"),
-            helper.make_node("Cast", ["tail/clipped"], [IMAGE], to=onnx.TensorProto.UINT8, name="tail/cast"),
+            helper.make_node("QuantizeLinear", ["tail/scaled", "tail/one", "tail/black"], [IMAGE], name="tail/round"),
         ]
     )
     graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8

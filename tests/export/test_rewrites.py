@@ -1,0 +1,280 @@
+"""Each rewrite on a graph of its own: the numbers stay, the work goes."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.rewrites import REWRITES, simplify
+
+RNG = np.random.default_rng(3)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def positive(*shape: int) -> np.ndarray:
+    return RNG.uniform(0.5, 2, shape).astype(np.float32)
+
+
+def graph(source, target, *nodes, **constants) -> onnx.ModelProto:
+    """Return a model x -> y; a node is (operation, inputs, output, settings)."""
+    made = [helper.make_node(operation, inputs.split(), [output], **settings) for operation, inputs, output, settings in nodes]
+    proto = helper.make_graph(
+        made,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, source)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, target)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def operations(model: onnx.ModelProto) -> list[str]:
+    return [node.op_type for node in model.graph.node]
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    (y,) = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    return np.asarray(y)
+
+
+def assert_rewritten(model: onnx.ModelProto, expected: list[str], *names: str) -> None:
+    """Check the operations that are left by the rewrites of these names (all, without), and that the numbers stay."""
+    onnx.checker.check_model(model, full_check=True)
+    result = simplify(model, {name: REWRITES[name] for name in names} if names else None)
+    onnx.checker.check_model(result, full_check=True)
+    assert operations(result) == expected
+    for batch in (1, 3):
+        shape = [dim.dim_value or batch for dim in model.graph.input[0].type.tensor_type.shape.dim]
+        x = RNG.standard_normal(shape).astype(np.float32)
+        np.testing.assert_allclose(run(result, x), run(model, x), rtol=1e-5, atol=1e-5)
+
+
+STRIDED = {"strides": [2, 2], "pads": [1, 1, 1, 1], "kernel_shape": [4, 4]}
+
+
+def test_batch_norm_goes_into_the_dense_layer_before():
+    model = graph(
+        ["n", 5],
+        ["n", 6],
+        ("MatMul", "x w", "a", {}),
+        ("Mul", "a s", "b", {}),
+        ("Add", "t b", "c", {}),
+        ("LeakyRelu", "c", "y", {"alpha": 0.2}),
+        w=normal(5, 6),
+        s=normal(6),
+        t=normal(6),
+    )
+    assert_rewritten(model, ["Gemm", "LeakyRelu"])
+
+
+def test_batch_norm_behind_an_activation_goes_into_the_dense_layer_behind():
+    model = graph(
+        ["n", 5],
+        ["n", 4],
+        ("LeakyRelu", "x", "a", {"alpha": 0.2}),
+        ("Mul", "a s", "b", {}),
+        ("Add", "b t", "c", {}),
+        ("Gemm", "c w v", "y", {}),
+        w=normal(5, 4),
+        v=normal(4),
+        s=normal(5),
+        t=normal(5),
+    )
+    assert_rewritten(model, ["LeakyRelu", "Gemm"], "fold affine steps into the layer behind")
+
+
+@pytest.mark.parametrize("operation", ["Conv", "ConvTranspose"])
+def test_batch_normalization_goes_into_the_convolution_before(operation):
+    w = normal(7, 3, 4, 4) if operation == "Conv" else normal(3, 7, 4, 4)
+    model = graph(
+        ["n", 3, 8, 8],
+        ["n", 7, "h", "w"],
+        (operation, "x w bias", "a", STRIDED),
+        ("BatchNormalization", "a s t mean variance", "y", {"epsilon": 1e-3}),
+        w=w,
+        bias=normal(7),
+        s=normal(7),
+        t=normal(7),
+        mean=normal(7),
+        variance=positive(7),
+    )
+    assert_rewritten(model, [operation])
+
+
+def test_scale_behind_an_activation_goes_over_it_and_the_shift_stays():
+    model = graph(
+        ["n", 3, 8, 8],
+        ["n", 5, 16, 16],
+        ("ConvTranspose", "x w", "a", STRIDED),
+        ("LeakyRelu", "a", "b", {"alpha": 0.2}),
+        ("Mul", "b s", "c", {}),
+        ("Add", "c t", "y", {}),
+        w=normal(3, 5, 4, 4),
+        s=positive(1, 5, 1, 1),
+        t=normal(5, 1, 1),
+    )
+    assert_rewritten(model, ["ConvTranspose", "LeakyRelu", "Add"])
+
+
+def test_scale_that_is_not_positive_stays_behind_the_activation():
+    model = graph(
+        ["n", 5],
+        ["n", 4],
+        ("MatMul", "x w", "a", {}),
+        ("Relu", "a", "b", {}),
+        ("Mul", "b s", "y", {}),
+        w=normal(5, 4),
+        s=np.float32([1, -1, 2, 3]),
+    )
+    assert_rewritten(model, ["MatMul", "Relu", "Mul"])
+
+
+def test_shift_stays_before_a_convolution_that_pads():
+    """A shift put into its bias would be felt at the border, where zeros are padded that it never reached."""
+    model = graph(
+        ["n", 3, 8, 8],
+        ["n", 5, "h", "w"],
+        ("Add", "x t", "a", {}),
+        ("Conv", "a w", "y", STRIDED),
+        w=normal(5, 3, 4, 4),
+        t=normal(1, 3, 1, 1),
+    )
+    assert_rewritten(model, ["Add", "Conv"])
+
+
+def test_affine_steps_go_into_a_convolution_that_does_not_pad():
+    model = graph(
+        ["n", 3, 8, 8],
+        ["n", 5, 6, 6],
+        ("Mul", "x s", "a", {}),
+        ("Add", "a t", "b", {}),
+        ("Conv", "b w", "y", {"kernel_shape": [3, 3]}),
+        w=normal(5, 3, 3, 3),
+        s=normal(1, 3, 1, 1),
+        t=normal(1, 3, 1, 1),
+    )
+    assert_rewritten(model, ["Conv"])
+
+
+def test_factor_that_differs_within_a_channel_stays():
+    model = graph(
+        ["n", 3, 4, 4],
+        ["n", 5, 4, 4],
+        ("Conv", "x w", "a", {"kernel_shape": [1, 1]}),
+        ("Mul", "a s", "y", {}),
+        w=normal(5, 3, 1, 1),
+        s=normal(1, 5, 4, 1),
+    )
+    assert_rewritten(model, ["Conv", "Mul"])
+
+
+def test_value_with_two_uses_is_not_folded_away():
+    model = graph(
+        ["n", 5],
+        ["n", 5],
+        ("MatMul", "x w", "a", {}),
+        ("Mul", "a s", "b", {}),
+        ("Sub", "a b", "y", {}),
+        w=normal(5, 5),
+        s=normal(5),
+    )
+    assert_rewritten(model, ["MatMul", "Mul", "Sub"])
+
+
+def test_bias_is_not_given_to_a_product_of_more_than_rows():
+    """A Gemm takes two axes; a MatMul over tokens has three."""
+    model = graph(
+        ["n", 4, 5],
+        ["n", 4, 6],
+        ("MatMul", "x w", "a", {}),
+        ("Add", "a t", "y", {}),
+        w=normal(5, 6),
+        t=normal(6),
+    )
+    assert_rewritten(model, ["MatMul", "Add"])
+
+
+def test_first_transpose_goes_into_the_columns_of_the_dense_layer():
+    model = graph(
+        ["n", 5],
+        ["n", 6, 2, 3],
+        ("Gemm", "x w v", "a", {}),
+        ("Reshape", "a shape", "b", {}),
+        ("Mul", "b s", "c", {}),
+        ("LeakyRelu", "c", "d", {"alpha": 0.2}),
+        ("Transpose", "d", "y", {"perm": [0, 3, 1, 2]}),
+        w=normal(5, 36),
+        v=normal(36),
+        shape=np.int64([-1, 2, 3, 6]),
+        s=normal(6),
+    )
+    assert_rewritten(model, ["Gemm", "LeakyRelu", "Reshape"])
+
+
+def test_transpose_pairs_go():
+    model = graph(
+        ["n", 2, 3, 4],
+        ["n", 2, 3, 4],
+        ("Transpose", "x", "a", {"perm": [0, 3, 1, 2]}),
+        ("Tanh", "a", "b", {}),
+        ("Transpose", "b", "y", {"perm": [0, 2, 3, 1]}),
+    )
+    assert_rewritten(model, ["Tanh"])
+
+
+def test_last_transpose_goes_behind_the_tail():
+    model = graph(
+        ["n", 3, 4, 5],
+        ["n", 4, 5, 3],
+        ("Transpose", "x", "a", {"perm": [0, 2, 3, 1]}),
+        ("Tanh", "a", "b", {}),
+        ("Mul", "b half", "y", {}),
+        half=np.float32(127.5),
+    )
+    assert_rewritten(model, ["Tanh", "Mul", "Transpose"])
+
+
+def test_two_reshapes_are_one():
+    model = graph(
+        ["n", 12],
+        ["n", 4, 3],
+        ("Reshape", "x first", "a", {}),
+        ("Identity", "a", "b", {}),
+        ("Reshape", "b second", "y", {}),
+        first=np.int64([-1, 2, 6]),
+        second=np.int64([-1, 4, 3]),
+    )
+    assert_rewritten(model, ["Reshape"])
+
+
+def test_training_mode_is_left_alone():
+    model = graph(
+        ["n", 3, 4, 4],
+        ["n", 3, 4, 4],
+        ("BatchNormalization", "x s t mean variance", "y", {"training_mode": 1}),
+        s=positive(3),
+        t=normal(3),
+        mean=normal(3),
+        variance=positive(3),
+    )
+    assert operations(simplify(model)) == ["BatchNormalization"]
+
+
+def test_names_depend_on_nothing_but_the_graph():
+    def build(prefix):
+        return graph(
+            ["n", 5],
+            ["n", 6],
+            ("MatMul", f"x {prefix}w", f"{prefix}a", {}),
+            ("Tanh", f"{prefix}a", "y", {}),
+            **{f"{prefix}w": np.ones((5, 6), np.float32), f"{prefix}unused": np.ones(3, np.float32)},
+        )
+
+    assert simplify(build("one/")).SerializeToString() == simplify(build("another:")).SerializeToString()
