@@ -163,11 +163,17 @@ def _age(seconds: float) -> str:
 def export(
     source: Annotated[Path | None, typer.Argument(help="Run folder or .keras file.", show_default="the newest run")] = None,
     out: Annotated[Path | None, typer.Option(help="The .onnx file.", show_default="generator.onnx in the run folder")] = None,
+    input_kind: Annotated[
+        Literal["latent", "seed", "fixed"],
+        typer.Option("--input", help="Latents; seeds, for hosts without our runtime; or nothing, with --seeds baked in."),
+    ] = "latent",
+    seeds: Annotated[str | None, typer.Option(help="For --input fixed, such as 0-63.")] = None,
     output: Annotated[Literal["uint8", "float"], typer.Option(help="Pixels 0..255, or float32 -1..1.")] = "uint8",
     batch: Annotated[int | None, typer.Option(min=1, help="Images per call, fixed.", show_default="free")] = None,
     best: Annotated[bool, typer.Option("--best", help="The checkpoint with the smallest distance, not the last.")] = False,
 ) -> None:
     """Turn a generator into one verified .onnx file."""
+    from runtime import parse_seeds
     from trainer.runs import RUNS, Run, newest_run
 
     if source is None:
@@ -178,9 +184,11 @@ def export(
         raise typer.BadParameter(f"--out is {target}; it takes a name that ends in .onnx.")
     _load_tensorflow("export", "export")
     with _needs("export", "export"):
-        from export import export_generator, load_source
+        from export import Options, export_generator, load_source
 
-    contract = export_generator(load_source(source, best), target, output, batch)
+    baked = tuple(parse_seeds(seeds, at_most=LARGEST_GRID).tolist()) if seeds else ()
+    options = Options(input=input_kind, seeds=baked, output=output, batch=batch)
+    contract = export_generator(load_source(source, best), target, options)
     checks = contract.verification
     results.print(
         f"{target}: {target.stat().st_size / 1e6:.2f} MB, "

@@ -9,6 +9,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+OPSET = 18
 LATENT = "latent"
 IMAGE = "image"
 

@@ -16,14 +16,19 @@ from runtime import sample_latents, to_uint8
 from runtime.errors import VerificationError
 from runtime.seeds import check_seeds
 
-from .convert import IMAGE, LATENT
+from .convert import IMAGE, OPSET
+from .heads import SEED, seed_head_alone
 
 BATCH_SIZES = (1, 7, 64)
+# Where the words of a seed carry, and where double precision ends, as well as the seeds that people take.
+SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
 MAX_ABS_ERROR = 1e-4  # of the float output, in [-1, 1]; half a level of 8-bit pixels is 39e-4
 MAX_PIXEL_MISMATCH = 1e-3  # share of pixels that may be one level off: those that lie on the border of two levels
 
-Floats = npt.NDArray[np.float32]
-Draw = Callable[[Floats], npt.NDArray[Any]]
+_PART = 64  # images that are compared at a time, so that memory is bounded
+
+Seeds = npt.NDArray[np.int64]
+Draw = Callable[[Seeds], npt.NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,43 +39,65 @@ class Verification:
         max_abs_error: largest difference to Keras on the float output.
         pixel_mismatch: share of 8-bit pixels that differ from Keras' by one level.
         batch_sizes: that were compared.
+        seeds: how many were drawn.
     """
 
     max_abs_error: float
     pixel_mismatch: float
     batch_sizes: tuple[int, ...]
+    seeds: int
 
 
-def verify_parity(generator: keras.Model, float_model: onnx.ModelProto, shipped: onnx.ModelProto) -> Verification:
+def verify_parity(
+    generator: keras.Model, float_model: onnx.ModelProto, shipped: onnx.ModelProto, fixed: Sequence[int] = ()
+) -> Verification:
     """Compare the graph with Keras, and its drawings in one batch with those in another.
 
     Args:
         generator: the Keras model, latents (batch, dim) -> images in [-1, 1].
-        float_model: its graph with float output.
-        shipped: the graph that is to be written, with float or uint8 output.
+        float_model: its graph, latents in, floats out.
+        shipped: the graph that is to be written, whatever goes in and comes out.
+        fixed: the seeds that are baked in, if any.
 
     Raises:
         VerificationError: a difference is over its limit, or Keras draws outside of [-1, 1].
     """
-    latents = sample_latents(check_seeds(range(max(BATCH_SIZES))), generator.input_shape[1])
-    expected = generator(latents, training=False).numpy()  # (64, height, width, channels)
-    _require("the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR)
-    draw, batch = _open(float_model)
-    draw_shipped, _ = _open(shipped)
+    dim = generator.input_shape[1]
+    seeds = check_seeds(fixed or SEEDS)
+    floats, batch = _open(float_model, dim, seeds)
+    ships, shipped_batch = _open(shipped, dim, seeds)
+    if [value.name for value in shipped.graph.input] == [SEED]:
+        _verify_seed_head(dim)
+    errors, mismatches = [], []
+    for start in range(0, len(seeds), _PART):
+        part = seeds[start : start + _PART]
+        expected = generator(sample_latents(part, dim), training=False).numpy()  # (64, height, width, channels)
+        _require("the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR)
+        errors.append(max(float(np.abs(drawing - expected).max()) for drawing in _draw_in_batches(floats, batch, part)))
+        _require("the largest difference to Keras", errors[-1], MAX_ABS_ERROR)
+        pixels = [_to_pixels(drawing) for drawing in _draw_in_batches(ships, shipped_batch, part)]
+        mismatches.append(_pixel_mismatch(pixels, to_uint8(expected)))
+    batches = BATCH_SIZES if shipped_batch is None else (shipped_batch,)
+    return Verification(max(errors), max(mismatches), batches, len(seeds))
 
-    drawings = list(_draw_in_batches(draw, batch, latents))
-    max_abs_error = max(float(np.abs(drawing - expected).max()) for drawing in drawings)
-    _require("the largest difference to Keras", max_abs_error, MAX_ABS_ERROR)
 
-    drawings = [_to_pixels(drawing) for drawing in _draw_in_batches(draw_shipped, batch, latents)]
-    differences = [_levels_apart(drawing, to_uint8(expected)) for drawing in drawings]
+def _pixel_mismatch(drawings: list[npt.NDArray[np.uint8]], expected: npt.NDArray[np.uint8]) -> float:
+    """Return the share of pixels that differ from Keras'; hold it, and the drawings against each other, to the limits."""
+    differences = [_levels_apart(drawing, expected) for drawing in drawings]
     _require("the largest difference to Keras in 8-bit levels", max(int(levels.max()) for levels in differences), 1)
-    pixel_mismatch = max(float((levels > 0).mean()) for levels in differences)
-    _require("the share of 8-bit pixels that differ from Keras", pixel_mismatch, MAX_PIXEL_MISMATCH)
-
+    mismatch = max(float((levels > 0).mean()) for levels in differences)
+    _require("the share of 8-bit pixels that differ from Keras", mismatch, MAX_PIXEL_MISMATCH)
     apart = max(int(_levels_apart(drawing, drawings[0]).max()) for drawing in drawings)
     _require("the largest difference, in 8-bit levels, of one image between two batches", apart, 0)
-    return Verification(max_abs_error, pixel_mismatch, BATCH_SIZES if batch is None else (batch,))
+    return mismatch
+
+
+def _verify_seed_head(dim: int) -> None:
+    """Compare the latents that onnxruntime makes of seeds with those of the runtime, bit for bit."""
+    seeds = check_seeds(SEEDS)
+    (made,) = _session(seed_head_alone(dim, OPSET)).run(None, {SEED: seeds})
+    wrong = int((made.view(np.uint32) != sample_latents(seeds, dim).view(np.uint32)).sum())
+    _require("the number of latents that the seed head makes otherwise than the runtime", wrong, 0)
 
 
 def check_pixels(generator: keras.Model, seeds: Sequence[int], images: npt.NDArray[np.uint8]) -> None:
@@ -80,31 +107,39 @@ def check_pixels(generator: keras.Model, seeds: Sequence[int], images: npt.NDArr
     _require("the largest difference of the golden images to Keras in 8-bit levels", int(apart.max()), 1)
 
 
-def _open(model: onnx.ModelProto) -> tuple[Draw, int | None]:
-    """Return a function that draws with the graph, and the batch that it insists on, if any."""
+def _session(model: onnx.ModelProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    batch = session.get_inputs()[0].shape[0]
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
-    def draw(latents: Floats) -> npt.NDArray[Any]:
-        (images,) = session.run([IMAGE], {LATENT: latents})
+
+def _open(model: onnx.ModelProto, dim: int, fixed: Seeds) -> tuple[Draw, int | None]:
+    """Return a function that draws seeds with the graph, and the batch that it insists on, if any."""
+    session = _session(model)
+    if not session.get_inputs():
+        (images,) = session.run([IMAGE], {})
+        rows = dict(zip(fixed.tolist(), images, strict=True))
+        return lambda seeds: np.stack([rows[seed] for seed in seeds.tolist()]), None
+    (source,) = session.get_inputs()
+
+    def draw(seeds: Seeds) -> npt.NDArray[Any]:
+        (images,) = session.run([IMAGE], {source.name: seeds if source.name == SEED else sample_latents(seeds, dim)})
         return np.asarray(images)
 
-    return draw, batch if isinstance(batch, int) else None
+    return draw, source.shape[0] if isinstance(source.shape[0], int) else None
 
 
-def _draw_in_batches(draw: Draw, batch: int | None, latents: Floats) -> Iterator[npt.NDArray[Any]]:
-    """Draw all of the latents, each time in other company: alone, by 7 and by 64; or forwards and backwards by `batch`."""
+def _draw_in_batches(draw: Draw, batch: int | None, seeds: Seeds) -> Iterator[npt.NDArray[Any]]:
+    """Draw all of the seeds, each time in other company: alone, by 7 and by 64; or forwards and backwards by `batch`."""
     if batch is None:
         for size in BATCH_SIZES:
-            yield np.concatenate([draw(latents[start : start + size]) for start in range(0, len(latents), size)])
+            yield np.concatenate([draw(seeds[start : start + size]) for start in range(0, len(seeds), size)])
         return
-    count = -(-len(latents) // batch) * batch
-    filled = np.resize(latents, (count, latents.shape[1]))  # repeats the first latents until the last batch is full
+    count = -(-len(seeds) // batch) * batch
+    filled = np.resize(seeds, count)  # repeats the first seeds until the last batch is full
     for order in (np.arange(count), np.arange(count)[::-1]):
         drawn = np.concatenate([draw(filled[order[start : start + batch]]) for start in range(0, count, batch)])
-        yield drawn[np.argsort(order)][: len(latents)]
+        yield drawn[np.argsort(order)][: len(seeds)]
 
 
 def _to_pixels(images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

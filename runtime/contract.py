@@ -21,11 +21,12 @@ class InputSpec:
     """What goes in.
 
     Attributes:
-        kind: "latent": float32 latents of shape (batch, dim).
-        name: of the graph input.
+        kind: "latent": float32 latents of shape (batch, dim). "seed": int64 seeds of shape (batch,), which the graph turns into
+            latents. "fixed": nothing; the graph draws the images of `seeds`.
+        name: of the graph input; empty where there is none.
         dim: latents per image.
         distribution: "normal": standard normal.
-        seeds: the seeds that are baked in; None for this kind.
+        seeds: the seeds that are baked in; None unless the kind is "fixed".
     """
 
     kind: str
@@ -161,11 +162,13 @@ class _Fields:
 
 
 def _read_input(fields: _Fields) -> InputSpec:
+    kind = fields.choose("kind", ("latent", "seed", "fixed"))
     return InputSpec(
-        kind=fields.choose("kind", ("latent",)),
+        kind=kind,
         name=fields.take("name", str),
         dim=fields.size("dim"),
         distribution=fields.choose("distribution", ("normal",)),
+        seeds=tuple(_take_seeds(fields)) if kind == "fixed" else None,
     )
 
 
@@ -193,11 +196,16 @@ def _read_batch(root: _Fields) -> int | None:
 
 
 def _read_golden(fields: _Fields) -> Mapping[str, Any]:
-    seeds = fields.take("seeds", list)
-    if not all(type(seed) is int and 0 <= seed < SEED_LIMIT for seed in seeds):
-        raise ContractError("golden.seeds", f"a list of seeds is due, there is {_shown(seeds)}")
+    _take_seeds(fields)
     fields.take("png_base64", str)
     return fields.document
+
+
+def _take_seeds(fields: _Fields) -> list[int]:
+    seeds: list[int] = fields.take("seeds", list)
+    if not all(type(seed) is int and 0 <= seed < SEED_LIMIT for seed in seeds):
+        raise ContractError(f"{fields.path}.seeds", f"a list of seeds is due, there is {_shown(seeds)}")
+    return seeds
 
 
 def _shown(value: object) -> str:

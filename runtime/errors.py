@@ -8,6 +8,8 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     │   ├── UnknownProviderError                 no such execution provider
     │   └── UnknownRecipeError (LookupError)     no such recipe
     ├── LatentShapeError (ValueError)            latents do not fit the generator
+    ├── InputKindError (ValueError)              the generator takes no latents
+    ├── FixedSeedError (LookupError)             the generator draws certain seeds only, and this is none of them
     ├── MissingPackageError (ImportError)        an optional package is not installed
     ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
     ├── DeviceError (RuntimeError)               the training device, or the cluster, can't be used here
@@ -89,6 +91,24 @@ class LatentShapeError(GanportError, ValueError):
     def __init__(self, got: tuple[int, ...], latent_dim: int) -> None:
         self.got, self.latent_dim = got, latent_dim
         super().__init__(f"Latents have shape {got}; this generator takes (batch, {latent_dim}) with batch >= 1.")
+
+
+class InputKindError(GanportError, ValueError):
+    """The generator takes no latents."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        takes = "seeds" if kind == "seed" else "nothing: its seeds are baked in"
+        super().__init__(f"This generator takes {takes}; for latents, export it with --input latent.")
+
+
+class FixedSeedError(GanportError, LookupError):
+    """The generator draws certain seeds only, and this is none of them."""
+
+    def __init__(self, seed: int, known: Sequence[int]) -> None:
+        self.seed, self.known = seed, tuple(known)
+        shown = ", ".join(map(str, known[:8])) + (", ..." if len(known) > 8 else "")
+        super().__init__(f"Seed {seed} is not baked into this file, which draws {shown}; export it with --input seed for any.")
 
 
 class MissingPackageError(GanportError, ImportError):

@@ -20,10 +20,10 @@ import numpy.typing as npt
 _WORD = np.uint64(0xFFFFFFFF)
 _WORD_BITS = np.uint64(32)
 # The multipliers and key increments of Philox4x32, table 2 and section 3.3 of the paper, one per pair of words.
-_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64).reshape(2, 1, 1)
-_KEY_STEPS = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64).reshape(2, 1, 1)
-_ROUNDS = 10
-_LATENTS_PER_BLOCK = 8
+MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64).reshape(2, 1, 1)
+KEY_STEPS = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64).reshape(2, 1, 1)
+ROUNDS = 10
+LATENTS_PER_BLOCK = 8
 _MAGNITUDES = 4096
 
 
@@ -40,7 +40,7 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
     >>> sample_latents(np.array([0]), 100)[0, :2].tolist()
     [1.2757996320724487, -1.3375895023345947]
     """
-    blocks = -(-dim // _LATENTS_PER_BLOCK)
+    blocks = -(-dim // LATENTS_PER_BLOCK)
     counters = np.zeros((4, 1, blocks), dtype=np.uint64)
     counters[0, 0] = np.arange(blocks)
     keys = np.empty((2, len(seeds), 1), dtype=np.uint64)
@@ -64,10 +64,10 @@ def philox4x32(counters: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -
     """
     # Words 0 and 2 are multiplied, words 1 and 3 are mixed in: both lanes go through each operation together.
     multiplied, mixed = counters[0::2], counters[1::2]
-    for round_ in range(_ROUNDS):
+    for round_ in range(ROUNDS):
         if round_:
-            keys = (keys + _KEY_STEPS) & _WORD
-        products = multiplied * _MULTIPLIERS
+            keys = (keys + KEY_STEPS) & _WORD
+        products = multiplied * MULTIPLIERS
         multiplied = (products >> _WORD_BITS)[::-1] ^ mixed ^ keys
         mixed = (products & _WORD)[::-1]
     return np.stack([multiplied[0], mixed[0], multiplied[1], mixed[1]])

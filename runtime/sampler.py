@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .contract import METADATA_KEY, Contract
-from .errors import ContractError, LatentShapeError, ModelFormatError, ModelNotFoundError, NotAGeneratorError, system_reason
+from .errors import (
+    ContractError,
+    FixedSeedError,
+    InputKindError,
+    LatentShapeError,
+    ModelFormatError,
+    ModelNotFoundError,
+    NotAGeneratorError,
+    system_reason,
+)
 from .images import to_uint8
 from .latents import sample_latents
 from .providers import open_session
@@ -20,9 +29,10 @@ from .seeds import check_seeds
 BATCH_SIZE = 64  # images per call where the model leaves the choice: enough to fill a CPU, little enough to bound memory
 
 Latents = npt.NDArray[np.float32]
+Seeds = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
-_ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+_ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int64": "tensor(int64)"}
 
 
 class Sampler:
@@ -67,10 +77,15 @@ class Sampler:
 
         Raises:
             SeedError: a seed is no whole number or out of range, or there is none.
+            FixedSeedError: the file draws certain seeds only, and one is not among them.
         """
         checked = check_seeds(seeds)
-        dim = self._model.input.dim
-        return self._draw(len(checked), lambda part: sample_latents(checked[part], dim))
+        source = self._model.input
+        if source.kind == "fixed":
+            return self._pick(checked)
+        if source.kind == "seed":
+            return self._draw(len(checked), lambda part: checked[part])
+        return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim))
 
     def sample_latents(self, latents: npt.NDArray[np.floating[Any]]) -> Pixels:
         """Draw one image per latent.
@@ -83,31 +98,46 @@ class Sampler:
 
         Raises:
             LatentShapeError: another shape.
+            InputKindError: the file takes seeds, or nothing.
         """
+        if self._model.input.kind != "latent":
+            raise InputKindError(self._model.input.kind)
         dim = self._model.input.dim
         if latents.ndim != 2 or latents.shape[0] == 0 or latents.shape[1] != dim:
             raise LatentShapeError(latents.shape, dim)
         checked = np.ascontiguousarray(latents, dtype=np.float32)
         return self._draw(len(checked), lambda part: checked[part])
 
-    def _draw(self, count: int, latents_of: Callable[[slice], Latents]) -> Pixels:
+    def _pick(self, seeds: Seeds) -> Pixels:
+        """Draw the images that are baked in; return those of the seeds."""
+        rows = {seed: row for row, seed in enumerate(self._model.input.seeds or ())}
+        for seed in seeds.tolist():
+            if seed not in rows:
+                raise FixedSeedError(seed, tuple(rows))
+        (images,) = self._session.run([self._model.image.name], {})
+        return _to_pixels(images[[rows[seed] for seed in seeds.tolist()]])
+
+    def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
         """Draw batch by batch, so that memory beyond the result is bounded."""
         images = np.empty((count, *self._model.image.shape), dtype=np.uint8)
         for start in range(0, count, self._batch_size):
             part = slice(start, start + self._batch_size)
-            images[part] = self._run(latents_of(part))
+            images[part] = self._run(inputs_of(part))
         return images
 
-    def _run(self, latents: Latents) -> Pixels:
-        """Draw at most one batch, shape (n, dim) with n <= batch_size."""
-        count = len(latents)
+    def _run(self, inputs: Latents | Seeds) -> Pixels:
+        """Draw at most one batch of latents (n, dim), or of seeds (n,), with n <= batch_size."""
+        count = len(inputs)
         if self._model.batch is not None and count < self._model.batch:
-            padded = np.zeros((self._model.batch, latents.shape[1]), dtype=np.float32)
-            padded[:count] = latents
-            latents = padded
-        (images,) = self._session.run([self._model.image.name], {self._model.input.name: latents})
-        images = images[:count]
-        return images if images.dtype == np.uint8 else to_uint8(images)
+            padded = np.zeros((self._model.batch, *inputs.shape[1:]), dtype=inputs.dtype)
+            padded[:count] = inputs
+            inputs = padded
+        (images,) = self._session.run([self._model.image.name], {self._model.input.name: inputs})
+        return _to_pixels(images[:count])
+
+
+def _to_pixels(images: npt.NDArray[Any]) -> Pixels:
+    return images if images.dtype == np.uint8 else to_uint8(images)
 
 
 def _check_file(path: Path) -> Path:
@@ -129,9 +159,21 @@ def _read_contract(session: Any, path: Path) -> Contract:
         raise NotAGeneratorError(path)
     contract = Contract.from_json(text)
     source, image = contract.input, contract.image
-    _check_tensors("input", session.get_inputs(), source.name, "float32", contract.batch, (source.dim,))
+    if source.kind == "fixed":
+        _check_fixed(contract, session.get_inputs())
+    elif source.kind == "seed":
+        _check_tensors("input", session.get_inputs(), source.name, "int64", contract.batch, ())
+    else:
+        _check_tensors("input", session.get_inputs(), source.name, "float32", contract.batch, (source.dim,))
     _check_tensors("image", session.get_outputs(), image.name, image.dtype, contract.batch, image.shape)
     return contract
+
+
+def _check_fixed(contract: Contract, inputs: Any) -> None:
+    if inputs:
+        raise ContractError("input", f"the contract promises no input, the graph has {[tensor.name for tensor in inputs]}")
+    if contract.batch != len(contract.input.seeds or ()):
+        raise ContractError("input.seeds", f"one seed per image is due, batch is {contract.batch or 'dynamic'}")
 
 
 def _check_tensors(field: str, tensors: Any, name: str, dtype: str, batch: int | None, shape: tuple[int, ...]) -> None:

@@ -7,16 +7,25 @@ import json
 import keras
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export import Source, export_generator, load_source
-from export.convert import convert_generator
-from export.exporter import OPSET
+from export import Options, Source, export_generator, load_source
+from export.convert import OPSET, convert_generator
+from export.heads import add_seed_head
 from runtime import Sampler, encode_png, make_grid, sample_latents, to_uint8
 from runtime.contract import METADATA_KEY, Contract
-from runtime.errors import CheckpointError, GeneratorError, OutputError, RunNotFoundError, VerificationError
+from runtime.errors import (
+    CheckpointError,
+    GeneratorError,
+    OutputError,
+    RunNotFoundError,
+    SeedError,
+    UsageError,
+    VerificationError,
+)
 from tests.export.conftest import shake
 
 SEEDS = np.arange(1000, 1100)
@@ -26,7 +35,7 @@ SEEDS = np.arange(1000, 1100)
 @pytest.mark.parametrize("batch", [None, 1, 5])
 def test_exported_file_draws_what_keras_draws(source, tmp_path, output, batch):
     target = tmp_path / "generator.onnx"
-    contract = export_generator(source, target, output, batch)
+    contract = export_generator(source, target, Options(output=output, batch=batch))
     sampler = Sampler(target)
     expected = to_uint8(source.generator(sample_latents(SEEDS, 100), training=False).numpy())
     drawn = sampler.sample(SEEDS)
@@ -114,7 +123,7 @@ def test_graph_that_draws_something_else_is_refused(source, tmp_path, monkeypatc
     target = tmp_path / "x.onnx"
     target.write_bytes(b"an older export")
     with pytest.raises(VerificationError, match="nothing written"):
-        export_generator(source, target, output)
+        export_generator(source, target, Options(output=output))
     assert target.read_bytes() == b"an older export"
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
@@ -302,3 +311,48 @@ def test_same_generator_gives_the_same_bytes(source, tmp_path):
     for file in files:
         export_generator(source, file)
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("output", ["uint8", "float"])
+@pytest.mark.parametrize("batch", [None, 5])
+def test_seed_head_draws_what_the_latent_head_draws(source, tmp_path, output, batch):
+    export_generator(source, tmp_path / "latent.onnx", Options(output=output, batch=batch))
+    contract = export_generator(source, tmp_path / "seed.onnx", Options(input="seed", output=output, batch=batch))
+    assert (contract.input.kind, contract.input.name, contract.batch) == ("seed", "seed", batch)
+    seeds = [*range(20), 2**31, 2**32 - 1, 2**53 + 1, 2**63 - 1]
+    drawn = Sampler(tmp_path / "seed.onnx").sample(seeds)
+    np.testing.assert_array_equal(drawn, Sampler(tmp_path / "latent.onnx").sample(seeds))
+
+
+def test_fixed_file_draws_its_seeds_without_an_input(source, tmp_path):
+    seeds = (7, 2**40, 0)
+    contract = export_generator(source, tmp_path / "fixed.onnx", Options(input="fixed", seeds=seeds))
+    assert (contract.input.seeds, contract.batch, contract.golden["seeds"]) == (seeds, 3, list(seeds))
+    session = ort.InferenceSession(tmp_path / "fixed.onnx", providers=["CPUExecutionProvider"])
+    assert not session.get_inputs()
+    (images,) = session.run(None, {})
+    export_generator(source, tmp_path / "latent.onnx")
+    # onnxruntime computes a graph without inputs while it loads, by other kernels.
+    assert np.abs(images.astype(int) - Sampler(tmp_path / "latent.onnx").sample(seeds)).max() <= 1
+    np.testing.assert_array_equal(Sampler(tmp_path / "fixed.onnx").sample([0, 7]), images[[2, 0]])
+
+
+@pytest.mark.parametrize("options", [{"input": "fixed"}, {"seeds": (1,)}, {"input": "fixed", "seeds": (1, 1)}, {"batch": 2}])
+def test_seeds_that_do_not_fit_the_kind_of_file_are_refused(options):
+    with pytest.raises(UsageError):
+        Options(**({"input": "fixed", "seeds": (1, 2)} | options if "batch" in options else options))
+    with pytest.raises(SeedError):
+        Options(input="fixed", seeds=(-1,))
+
+
+def test_seed_head_that_is_off_by_one_word_is_refused(source, tmp_path, monkeypatch):
+    def words_swapped(model):
+        model = add_seed_head(model)
+        concat = next(node for node in model.graph.node if node.op_type == "Concat" and len(node.input) == 2)
+        concat.input[:] = concat.input[::-1]  # the key's high word first
+        return model
+
+    monkeypatch.setattr("export.exporter.add_seed_head", words_swapped)
+    with pytest.raises(VerificationError):
+        export_generator(source, tmp_path / "x.onnx", Options(input="seed"))
+    assert not list(tmp_path.iterdir())

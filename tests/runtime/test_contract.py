@@ -64,7 +64,8 @@ def test_field_that_is_missing_or_of_another_type_is_named(field, value):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("input.kind", "seed"),
+        ("input.kind", "word"),
+        ("input.distribution", "cauchy"),
         ("input.dim", 0),
         ("input.dim", 2**40),
         ("input.distribution", "uniform"),
@@ -86,3 +87,12 @@ def test_value_that_no_generator_can_have_is_refused(field, value):
     with pytest.raises(ContractError) as caught:
         Contract.from_json(changed(field, value))
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("seeds", [[-1], ["0"], None, 3])
+def test_baked_seeds_that_are_none_are_refused(seeds):
+    document = json.loads(changed("input.kind", "fixed"))
+    document["input"]["seeds"] = seeds
+    with pytest.raises(ContractError) as caught:
+        Contract.from_json(json.dumps(document))
+    assert caught.value.field == "input.seeds"

@@ -17,6 +17,8 @@ EXAMPLES = [
     errors.SeedError(-1, "is out of range"),
     errors.UnknownProviderError("tpu", ("cpu", "cuda")),
     errors.LatentShapeError((3, 4), 100),
+    errors.InputKindError("seed"),
+    errors.FixedSeedError(9, range(20)),
     errors.MissingPackageError("onnxruntime", "drawing images", "cpu"),
     errors.ProviderError("cuda", "no library", "install it"),
     errors.DeviceError("gpu", "TensorFlow finds none", "train with --device cpu"),

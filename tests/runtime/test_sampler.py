@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import runtime
 from runtime import Sampler, sample_latents, to_uint8
 from runtime.errors import (
     ContractError,
     ContractVersionError,
+    FixedSeedError,
+    InputKindError,
     LatentShapeError,
     ModelFormatError,
     ModelNotFoundError,
@@ -165,3 +167,49 @@ def test_folder_works_under_another_name_in_an_empty_project(tiny_file, tmp_path
         [sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PYTHONPATH": "."}, stdout=subprocess.PIPE, check=True
     )
     assert drawn.stdout == Sampler(tiny_file).sample(range(70)).tobytes()
+
+
+def other_head(path, kind: str, batch: int | None, **spec) -> Sampler:
+    """Write a file whose images are all as bright as their seed: it takes seeds, or draws those that are baked in."""
+    seeds = spec.get("seeds")
+    nodes = [
+        helper.make_node("Reshape", ["seed", "column"], ["pixel"]),
+        helper.make_node("Cast", ["pixel"], ["bytes"], to=TensorProto.UINT8),
+        helper.make_node("Tile", ["bytes", "repeats"], ["image"]),
+    ]
+    constants = {"column": np.array([-1, 1, 1, 1]), "repeats": np.array([1, *SHAPE])}
+    inputs = [helper.make_tensor_value_info("seed", TensorProto.INT64, [batch or "batch"])]
+    if kind == "fixed":
+        inputs, constants["seed"] = [], np.array(seeds)
+    output = helper.make_tensor_value_info("image", TensorProto.UINT8, [batch or "batch", *SHAPE])
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "bright", inputs, [output], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    source = runtime.InputSpec(kind=kind, name="seed" if inputs else "", dim=DIM, distribution="normal", **spec)
+    helper.set_model_props(model, {"ganport": tiny_contract(dtype="uint8", batch=batch, input=source).to_json()})
+    path.write_bytes(model.SerializeToString())
+    return Sampler(path)
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_file_that_takes_seeds_is_given_seeds(tmp_path, batch):
+    sampler = other_head(tmp_path / "x.onnx", "seed", batch)
+    images = sampler.sample(range(70, 80))
+    assert images.shape == (10, *SHAPE)
+    assert images[:, 0, 0, 0].tolist() == list(range(70, 80))
+    with pytest.raises(InputKindError, match="takes seeds"):
+        sampler.sample_latents(np.zeros((1, DIM)))
+
+
+def test_file_with_seeds_baked_in_draws_those(tmp_path):
+    sampler = other_head(tmp_path / "x.onnx", "fixed", 3, seeds=(9, 200, 4))
+    assert sampler.sample([4, 9, 9])[:, 0, 0, 0].tolist() == [4, 9, 9]
+    with pytest.raises(FixedSeedError, match="Seed 5 is not baked"):
+        sampler.sample([4, 5])
+    with pytest.raises(InputKindError, match="baked in"):
+        sampler.sample_latents(np.zeros((1, DIM)))
+
+
+def test_fixed_file_whose_batch_is_not_its_seeds_is_refused(tmp_path):
+    with pytest.raises(ContractError, match="one seed per image"):
+        other_head(tmp_path / "x.onnx", "fixed", 2, seeds=(9, 200, 4))
