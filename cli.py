@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.errors import GanportError, MissingPackageError, UsageError, system_reason
+from runtime.errors import DrawingError, GanportError, MissingPackageError, UsageError, system_reason
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset
@@ -240,6 +240,30 @@ def inspect(
     for label, text in _facts(json.loads(contract.to_json())):
         table.add_row(label, Text(text))
     results.print(table)
+
+
+@app.command()
+def verify(
+    model: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")] = None,
+    provider: Annotated[str, typer.Option(help="cpu or cuda; there is no fallback.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
+) -> None:
+    """Draw a file's golden images on this device, and compare them with those it drew when it was made."""
+    from runtime import Sampler, check_golden
+
+    path = _chosen_model(model)
+    checks = check_golden(Sampler(path, provider))
+    failed = [check.seed for check in checks if not check.passed]
+    if as_json:
+        print(json.dumps([{**dataclasses.asdict(check), "passed": check.passed} for check in checks], indent=2))
+    else:
+        for check in checks:
+            off = f"up to {check.largest} levels off, on {check.share:.2%} of the pixels"
+            shown = off if check.largest else "the same bytes"
+            results.print(Text(f"seed {check.seed}: {shown}", style="" if check.passed else "red"))
+    if failed:
+        raise DrawingError(path, provider, failed)
+    messages.print(f"{path}: {len(checks)} golden images are drawn on {provider} as they were made", markup=False)
 
 
 def main() -> None:

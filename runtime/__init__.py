@@ -6,6 +6,7 @@ app, under any name, and it works.
 
 from .contract import Contract, ImageSpec, InputSpec
 from .errors import GanportError
+from .golden import GoldenCheck, check_golden
 from .images import encode_png, make_grid, save_png, to_uint8
 from .latents import sample_latents
 from .providers import PROVIDERS
@@ -18,10 +19,12 @@ __all__ = [
     "PROVIDERS",
     "Contract",
     "GanportError",
+    "GoldenCheck",
     "ImageSpec",
     "InputSpec",
     "Sampler",
     "__version__",
+    "check_golden",
     "check_seeds",
     "encode_png",
     "make_grid",

@@ -18,6 +18,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     │   ├── ModelNotFoundError (FileNotFoundError)  there is none, or it can't be read
     │   ├── ModelFormatError (ValueError)        empty, truncated, or not ONNX
     │   ├── NotAGeneratorError (ValueError)      ONNX, but it carries no ganport contract
+    │   ├── DrawingError (ArithmeticError)       this device draws other images than the file did when it was made
     │   └── ContractError (ValueError)           the contract is malformed, or does not fit the graph
     │       └── ContractVersionError             the contract was written by a newer ganport
     ├── RecipeError (ValueError)                 a recipe's numbers do not fit together
@@ -188,6 +189,18 @@ class ContractVersionError(ContractError):
         self.args = (
             f"The model's contract has format {got!r}; this runtime reads format {known}: "
             "upgrade ganport, or export the model with this version.",
+        )
+
+
+class DrawingError(ModelError, ArithmeticError):
+    """The file draws other images here than when it was made."""
+
+    def __init__(self, path: Path, provider: str, seeds: Sequence[int]) -> None:
+        self.path, self.provider, self.seeds = path, provider, tuple(seeds)
+        listed = ", ".join(map(str, seeds))
+        super().__init__(
+            f"{path} draws other images on {provider} than when it was made (seeds {listed}): copy or export it again, "
+            "or draw on another provider."
         )
 
 

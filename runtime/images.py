@@ -54,6 +54,31 @@ def make_grid(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return grid.reshape(rows * (height + GRID_GAP), columns * (width + GRID_GAP), channels)[:-GRID_GAP, :-GRID_GAP]
 
 
+def split_grid(grid: npt.NDArray[np.uint8], count: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Return the images that `make_grid` put into a grid.
+
+    Args:
+        grid: shape (height, width, channels).
+        count: of the images.
+        shape: height, width and channels of one image.
+
+    Raises:
+        ValueError: so many images of that shape do not make this grid.
+
+    >>> split_grid(make_grid(np.arange(6, dtype=np.uint8).reshape(3, 2, 1, 1)), 3, (2, 1, 1)).ravel().tolist()
+    [0, 1, 2, 3, 4, 5]
+    """
+    height, width, channels = shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    due = (rows * (height + GRID_GAP) - GRID_GAP, columns * (width + GRID_GAP) - GRID_GAP, channels)
+    if grid.shape != due:
+        raise ValueError(f"a grid of {count} images has shape {due}, this one has {grid.shape}")
+    cells = np.pad(grid, ((0, GRID_GAP), (0, GRID_GAP), (0, 0)))
+    cells = cells.reshape(rows, height + GRID_GAP, columns, width + GRID_GAP, channels).swapaxes(1, 2)
+    return cells.reshape(-1, *cells.shape[2:])[:count, :height, :width]
+
+
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     """Return one image, shape (height, width, channels) with 1, 3 or 4 channels, as PNG."""
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -77,6 +78,39 @@ def test_complete_run_is_resumed_without_a_step(walked, ganport):
     result = ganport("train", "--resume", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "trained to step 30" in result.stdout
+
+
+def test_golden_images_are_verified(walked, ganport):
+    folder, _ = walked
+    result = ganport("verify", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [f"seed {seed}: the same bytes" for seed in range(4)]
+    assert "4 golden images are drawn on cpu as they were made" in result.stderr
+    document = json.loads(ganport("verify", "--json", cwd=folder).stdout)
+    assert [(check["seed"], check["passed"]) for check in document] == [(seed, True) for seed in range(4)]
+
+
+def test_file_that_draws_other_images_than_it_did_fails_to_verify(walked, ganport, tmp_path):
+    folder, _ = walked
+    model = onnx.load(folder / "runs/mnist-minimal/generator.onnx")
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights.raw_data = (np.frombuffer(weights.raw_data, np.float32) * np.float32(1.2)).tobytes()
+    onnx.save(model, tmp_path / "damaged.onnx")
+    result = ganport("verify", str(tmp_path / "damaged.onnx"))
+    assert result.returncode == 1
+    assert "levels off, on" in result.stdout
+    assert "draws other images on cpu than when it was made (seeds 0" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_seed_and_fixed_heads(walked, ganport, tmp_path):
+    folder, _ = walked
+    for arguments in (("--input", "seed"), ("--input", "fixed", "--seeds", "3,5-7")):
+        target = str(tmp_path / "x.onnx")
+        assert ganport("export", *arguments, "--out", target, cwd=folder).returncode == 0
+        assert ganport("sample", target, "--seeds", "5-7", "--out", str(tmp_path / "x.png")).returncode == 0
+    assert "Seed 9 is not baked" in failure(ganport("sample", target, "--seeds", "9"))
+    failure(ganport("export", "runs/mnist-minimal", "--input", "fixed", cwd=folder), status=2)
 
 
 def test_float_and_fixed_batch(walked, ganport):

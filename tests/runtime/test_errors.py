@@ -28,6 +28,7 @@ EXAMPLES = [
     errors.NotAGeneratorError(Path("x.onnx")),
     errors.ContractError("image.dtype", "it is missing"),
     errors.ContractVersionError(2, 1),
+    errors.DrawingError(Path("x.onnx"), "cuda", [0, 3]),
     errors.UnknownRecipeError("mnst", ("digits",)),
     errors.RecipeError("Recipe 'x': steps is 0; it must be at least 1."),
     errors.DatasetNotFoundError("mnist", "download it"),
