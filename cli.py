@@ -161,7 +161,9 @@ def _age(seconds: float) -> str:
 
 @app.command()
 def export(
-    source: Annotated[Path | None, typer.Argument(help="Run folder or .keras file.", show_default="the newest run")] = None,
+    source: Annotated[
+        Path | None, typer.Argument(help="Run folder, .keras or .h5 file, or SavedModel.", show_default="the newest run")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The .onnx file.", show_default="generator.onnx in the run folder")] = None,
     input_kind: Annotated[
         Literal["latent", "seed", "fixed"],
@@ -170,6 +172,10 @@ def export(
     seeds: Annotated[str | None, typer.Option(help="For --input fixed, such as 0-63.")] = None,
     output: Annotated[Literal["uint8", "float"], typer.Option(help="Pixels 0..255, or float32 -1..1.")] = "uint8",
     batch: Annotated[int | None, typer.Option(min=1, help="Images per call, fixed.", show_default="free")] = None,
+    value_range: Annotated[
+        Literal["tanh", "sigmoid"] | None,
+        typer.Option("--range", help="Of a foreign model's images: -1..1 or 0..1.", show_default="by its last activation"),
+    ] = None,
     best: Annotated[bool, typer.Option("--best", help="The checkpoint with the smallest distance, not the last.")] = False,
 ) -> None:
     """Turn a generator into one verified .onnx file."""
@@ -179,7 +185,8 @@ def export(
     if source is None:
         source = newest_run(RUNS).path
         messages.print(f"run: {source} (the newest)", markup=False)
-    target = out or (Run(source).onnx_file if source.is_dir() else source.with_suffix(".onnx"))
+    is_run = source.is_dir() and not (source / "saved_model.pb").exists()
+    target = out or (Run(source).onnx_file if is_run else source.with_suffix(".onnx"))
     if target.suffix != ".onnx":
         raise typer.BadParameter(f"--out is {target}; it takes a name that ends in .onnx.")
     _load_tensorflow("export", "export")
@@ -188,7 +195,7 @@ def export(
 
     baked = tuple(parse_seeds(seeds, at_most=LARGEST_GRID).tolist()) if seeds else ()
     options = Options(input=input_kind, seeds=baked, output=output, batch=batch)
-    contract = export_generator(load_source(source, best), target, options)
+    contract = export_generator(load_source(source, best, value_range), target, options)
     checks = contract.verification
     results.print(
         f"{target}: {target.stat().st_size / 1e6:.2f} MB, "

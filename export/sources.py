@@ -1,4 +1,4 @@
-"""What can be exported: a run folder or a .keras file -> a Keras generator, and what is known about it."""
+"""What can be exported: a run folder, a .keras or .h5 file, a SavedModel -> a Keras generator, and what is known about it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import dataclasses
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from runtime.errors import GeneratorError, RunNotFoundError, first_line
+from runtime.errors import GeneratorError, RunNotFoundError, UsageError, first_line
 from trainer.checkpoints import load_generator
 from trainer.runs import Run
 
@@ -44,24 +45,44 @@ class Source:
         return height, width, channels
 
 
-def load_source(path: Path, best: bool = False) -> Source:
-    """Return the generator of a run folder, of its last checkpoint or its best, or of a .keras file.
+Range = Literal["tanh", "sigmoid"]
+
+
+def load_source(path: Path, best: bool = False, value_range: Range | None = None) -> Source:
+    """Return the generator of a run folder, of a .keras or legacy .h5 file, or of a TensorFlow SavedModel.
+
+    Args:
+        path: of the file or folder.
+        best: of a run: the checkpoint with the smallest distance, not the last one.
+        value_range: of a foreign model's images: "tanh" for [-1, 1], "sigmoid" for [0, 1]; None where its last activation
+            says so.
 
     Raises:
         RunNotFoundError: nothing there, or a folder without a run.
         CheckpointError: a run without a checkpoint that can be used.
-        GeneratorError: a file that is no Keras model, or a model that is no generator.
+        GeneratorError: a file that is no Keras model, a model that is no generator, or one whose range is not known.
     """
-    if path.is_dir():
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        if value_range is not None:
+            raise UsageError(f"{path} is a run, whose images are in [-1, 1]; leave out --range.")
         source = _load_run(Run(path), best)
-    elif path.suffix == ".keras" and path.is_file():
-        source = Source(name=path.stem, generator=_load_keras(path))
-    elif path.is_file():
-        raise GeneratorError(path, "it is neither a run folder nor a .keras file.")
-    else:
-        raise RunNotFoundError(path)
-    _check_generator(path, source.generator)
-    return source
+        _check_generator(path, source.generator)
+        return source
+    if best:
+        raise UsageError(f"{path} is no run; leave out --best.")
+    model = _load_foreign(path)
+    _check_generator(path, model)
+    return Source(name=path.stem, generator=_standardised(path, model, value_range))
+
+
+def _load_foreign(path: Path) -> keras.Model:
+    if path.is_dir():
+        return _load_saved_model(path)
+    if path.suffix in (".keras", ".h5", ".hdf5") and path.is_file():
+        return _load_keras(path)
+    if path.is_file():
+        raise GeneratorError(path, "it is neither a run folder nor a .keras or .h5 file, nor a SavedModel.")
+    raise RunNotFoundError(path)
 
 
 def _load_run(run: Run, best: bool) -> Source:
@@ -85,15 +106,61 @@ def _load_keras(path: Path) -> keras.Model:
         raise GeneratorError(path, f"Keras can't load it ({first_line(error)})") from error
 
 
+def _load_saved_model(path: Path) -> keras.Model:
+    """Return a Keras model around the function that a SavedModel serves; only one with one input and one output will do."""
+    try:
+        signature = tf.saved_model.load(path).signatures.get("serving_default")
+        if signature is None:
+            raise GeneratorError(path, "the SavedModel has no signature 'serving_default'.")
+        inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise GeneratorError(path, _not_one_and_one(len(inputs), len(outputs)))
+        (latent,), ((name, _),) = inputs.values(), outputs.items()
+        source = keras.Input(latent.shape[1:], name="latent")
+        served = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
+        return keras.Model(source, served(source)[name])
+    except (ValueError, TypeError, KeyError, OSError, tf.errors.OpError) as error:
+        if isinstance(error, GeneratorError):
+            raise
+        raise GeneratorError(path, f"TensorFlow can't load it ({first_line(error)})") from error
+
+
+def _standardised(path: Path, model: keras.Model, value_range: Range | None) -> keras.Model:
+    """Return a model from latents (batch, dim) to images in [-1, 1], whatever axes and range the foreign one has."""
+    activation = _last_activation(model)
+    if value_range is None and activation not in ("tanh", "sigmoid"):
+        problem = f"its last activation is {activation or 'not known'}; say with --range tanh that its images are in [-1, 1], "
+        raise GeneratorError(path, problem + "or with --range sigmoid that they are in [0, 1].")
+    if value_range is not None and activation in ("tanh", "sigmoid") and activation != value_range:
+        raise GeneratorError(path, f"its last activation is {activation}, which --range {value_range} contradicts.")
+    layers = [model]
+    if len(model.input_shape) == 4:
+        layers.insert(0, keras.layers.Reshape(model.input_shape[1:]))
+    if (value_range or activation) == "sigmoid":
+        layers.append(keras.layers.Rescaling(2.0, -1.0))
+    return model if len(layers) == 1 else keras.Sequential([keras.Input((model.input_shape[-1],)), *layers])
+
+
+def _last_activation(model: keras.Model) -> str | None:
+    """Return the name of the last activation, behind which pixels are only moved; None where there is none to be seen."""
+    for layer in reversed(model.layers):
+        if isinstance(layer, keras.Model):
+            return _last_activation(layer)
+        if isinstance(layer, (keras.layers.Reshape, keras.layers.Permute, keras.layers.Cropping2D, keras.layers.Flatten)):
+            continue
+        activation = getattr(layer, "activation", None)
+        return getattr(activation, "__name__", None)
+    return None
+
+
 def _check_generator(path: Path, model: keras.Model) -> None:
     if not model.built or not getattr(model, "inputs", None):
         raise GeneratorError(path, "the model was never built, so that it has no inputs; call it once before it is saved.")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        found = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-        raise GeneratorError(path, f"a generator has one input and one output; this model has {found}.")
+        raise GeneratorError(path, _not_one_and_one(len(model.inputs), len(model.outputs)))
     latent, image = model.input_shape, model.output_shape
-    if len(latent) != 2 or latent[1] is None:
-        raise GeneratorError(path, f"a generator takes latents (batch, dim); this model takes {latent}.")
+    if latent[-1] is None or (len(latent) != 2 and (len(latent) != 4 or latent[1:3] != (1, 1))):
+        raise GeneratorError(path, f"a generator takes latents (batch, dim) or (batch, 1, 1, dim); this model takes {latent}.")
     if len(image) != 4 or None in image[1:] or image[3] not in (1, 3, 4):
         due = "(batch, height, width, 1, 3 or 4)"
         raise GeneratorError(path, f"a generator draws images {due} of a fixed size; this model gives {image}.")
@@ -103,3 +170,7 @@ def _check_generator(path: Path, model: keras.Model) -> None:
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight.value)).all():
             raise GeneratorError(path, f"the weight {weight.path} holds numbers that are not finite.")
+
+
+def _not_one_and_one(inputs: int, outputs: int) -> str:
+    return f"a generator has one input and one output; this model has {inputs} inputs and {outputs} outputs."

@@ -241,11 +241,12 @@ def test_truncated_keras_file_is_refused(dense, tmp_path):
         load_source(tmp_path / "x.keras")
 
 
-def test_code_in_a_keras_file_is_not_run(tmp_path):
+@pytest.mark.parametrize("name", ["x.keras", "x.h5"])
+def test_code_in_a_keras_file_is_not_run(tmp_path, name):
     layers = [keras.Input((5,)), keras.layers.Lambda(lambda x: x), keras.layers.Dense(12), keras.layers.Reshape((3, 4, 1))]
-    keras.Sequential(layers).save(tmp_path / "x.keras")
+    keras.Sequential(layers).save(tmp_path / name)
     with pytest.raises(GeneratorError, match="can't load"):
-        load_source(tmp_path / "x.keras")
+        load_source(tmp_path / name)
 
 
 def build(input_shape, *layers):
@@ -356,3 +357,64 @@ def test_seed_head_that_is_off_by_one_word_is_refused(source, tmp_path, monkeypa
     with pytest.raises(VerificationError):
         export_generator(source, tmp_path / "x.onnx", Options(input="seed"))
     assert not list(tmp_path.iterdir())
+
+
+def foreign(source=(5,), activation="tanh"):
+    """Return a small generator as others write them, its weights not trivial."""
+    layers = [keras.layers.Flatten(), keras.layers.Dense(12, activation=activation), keras.layers.Reshape((3, 4, 1))]
+    return shake(build(source, *layers))
+
+
+def drawn_by_keras(model, latent_shape, levels):
+    latents = sample_latents(np.arange(9), 5).reshape(-1, *latent_shape)
+    return np.clip(np.rint(levels(model(latents).numpy())), 0, 255).astype(int)
+
+
+@pytest.mark.parametrize("latent_shape", [(5,), (1, 1, 5)], ids=str)
+@pytest.mark.parametrize(("activation", "levels"), [("tanh", lambda x: 127.5 * (x + 1)), ("sigmoid", lambda x: 255 * x)])
+@pytest.mark.parametrize("name", ["x.keras", "x.h5", "saved"])
+def test_foreign_model_of_any_format_is_exported(tmp_path, name, activation, levels, latent_shape):
+    model = foreign(latent_shape, activation)
+    if name == "saved":
+        model.export(tmp_path / name, verbose=False)
+    else:
+        model.save(tmp_path / name)
+    # What a SavedModel holds does not say which activation was the last.
+    source = load_source(tmp_path / name, value_range=activation if name == "saved" else None)
+    assert source.latent_dim == 5
+    export_generator(source, tmp_path / "x.onnx")
+    drawn = Sampler(tmp_path / "x.onnx").sample(range(9)).astype(int)
+    assert np.abs(drawn - drawn_by_keras(model, latent_shape, levels)).max() <= 1
+    assert drawn.std() > 20  # else it would be no test
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_range_that_is_not_known_is_asked_for(tmp_path, activation):
+    foreign(activation=activation).save(tmp_path / "x.keras")
+    with pytest.raises(GeneratorError, match="--range sigmoid"):
+        load_source(tmp_path / "x.keras")
+    assert load_source(tmp_path / "x.keras", value_range="tanh").image_shape == (3, 4, 1)
+
+
+def test_range_that_contradicts_the_model_is_refused(tmp_path):
+    foreign(activation="sigmoid").save(tmp_path / "x.keras")
+    with pytest.raises(GeneratorError, match="contradicts"):
+        load_source(tmp_path / "x.keras", value_range="tanh")
+
+
+def test_options_of_a_run_are_refused_for_a_file(tmp_path):
+    foreign().save(tmp_path / "x.keras")
+    with pytest.raises(UsageError, match="--best"):
+        load_source(tmp_path / "x.keras", best=True)
+    with pytest.raises(UsageError, match="--range"):
+        load_source(tmp_path, value_range="tanh")
+
+
+def test_saved_model_that_serves_no_generator_is_refused(tmp_path):
+    tf.saved_model.save(tf.Module(), tmp_path / "empty")
+    with pytest.raises(GeneratorError, match="serving_default"):
+        load_source(tmp_path / "empty")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(GeneratorError, match="can't load"):
+        load_source(tmp_path / "damaged")
