@@ -11,6 +11,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 Array = npt.NDArray[Any]
+Shape = tuple[int | None, ...]
+
+_LARGEST_SHAPE = 64  # numbers: constants up to this size may be shapes, slices, axes, which others depend on
 
 # One number in, one number out, if the constants beside it are single numbers.
 _ACTIVATIONS = ("LeakyRelu", "Relu", "Elu", "Selu", "Tanh", "Sigmoid", "Softplus")
@@ -21,26 +24,32 @@ class Graph:
     """The one graph of a model.
 
     Attributes:
-        nodes: in an order in which they can run; each has one output.
+        nodes: in an order in which they can run. Who changes them by hand calls `changed`.
         constants: by name; those that no node uses are dropped when the model is made.
         inputs, outputs: as ONNX declares them.
-        opset: of the ONNX standard operators.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.constants: dict[str, Array] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        self.nodes = []
         copy = onnx.ModelProto()
         copy.CopyFrom(model)  # nodes are changed in place
+        self.constants: dict[str, Array] = {tensor.name: numpy_helper.to_array(tensor) for tensor in copy.graph.initializer}
+        self.nodes = []
         for node in copy.graph.node:
             if node.op_type == "Constant" and (value := attributes(node).get("value")) is not None:
                 self.constants[node.output[0]] = numpy_helper.to_array(value)
             else:
                 self.nodes.append(node)
-        self.inputs, self.outputs = list(copy.graph.input), list(copy.graph.output)
-        self.opset = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
-        self._ir_version = model.ir_version
-        self._name = model.graph.name
+        # An input with a value of its own may be left out by the caller; here it always is.
+        self.inputs = [value for value in copy.graph.input if value.name not in self.constants]
+        self.outputs = list(copy.graph.output)
+        self._opsets, self._ir_version, self._name = list(copy.opset_import), copy.ir_version, copy.graph.name
+        self.changed()
+
+    def changed(self) -> None:
+        """Forget what was worked out about nodes that have changed since."""
+        self._producers: dict[str, onnx.NodeProto] | None = None
+        self._consumers: dict[str, list[onnx.NodeProto]] = {}
+        self._shapes: dict[str, Shape] | None = None
 
     def to_model(self) -> onnx.ModelProto:
         """Return the model, without what leads to no output, and with names that depend on nothing but the graph."""
@@ -48,48 +57,37 @@ class Graph:
         self._name_anew()
         constants = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in self.constants.items()]
         graph = helper.make_graph(self.nodes, self._name, self.inputs, self.outputs, constants)
-        opsets = [helper.make_opsetid("", self.opset)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=self._ir_version, producer_name="ganport")
+        return helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir_version, producer_name="ganport")
 
     def producer(self, name: str) -> onnx.NodeProto | None:
         """Return the node that makes a value; None for an input or a constant."""
-        return next((node for node in self.nodes if name in node.output), None)
-
-    def consumers(self, name: str) -> list[onnx.NodeProto]:
-        """Return the nodes that use a value."""
-        return [node for node in self.nodes if name in node.input]
+        if self._producers is None:
+            self._index()
+        return (self._producers or {}).get(name)
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
         """Return the one node that uses a value; None where there are more or none, or where the value leaves the graph."""
-        consumers = self.consumers(name)
+        if self._producers is None:
+            self._index()
+        consumers = self._consumers.get(name, [])
         return consumers[0] if len(consumers) == 1 and not self.is_output(name) else None
 
     def is_output(self, name: str) -> bool:
         """Return whether a value leaves the graph."""
         return any(output.name == name for output in self.outputs)
 
+    def shape(self, name: str) -> Shape | None:
+        """Return the shape of a value, with None for a size that is not known; None where not even the rank is."""
+        if name in self.constants:
+            return self.constants[name].shape
+        if self._shapes is None:
+            self._shapes = self._infer_shapes()
+        return self._shapes.get(name)
+
     def rank(self, name: str) -> int | None:
-        """Return the number of axes of a value, where inputs and shapes decide it."""
-        for value in self.inputs:
-            if value.name == name:
-                return len(value.type.tensor_type.shape.dim)
-        node = self.producer(name)
-        if node is None:
-            return None
-        if node.op_type in ("Conv", "ConvTranspose"):
-            return 4
-        if node.op_type == "Gemm":
-            return 2
-        shape = self.constant(node, 1) if node.op_type == "Reshape" else None
-        if shape is not None:
-            return len(shape)
-        flowing = [source for source in node.input if source and source not in self.constants]
-        keeps = node.op_type in POINTWISE or (node.op_type == "MatMul" and flowing == [node.input[0]])
-        ranks = [array.ndim for source in node.input if (array := self.constants.get(source)) is not None]
-        if len(flowing) != 1 or not keeps:
-            return None
-        rank = self.rank(flowing[0])
-        return rank if rank is None or max(ranks, default=0) <= rank else None
+        """Return the number of axes of a value, where it is known."""
+        shape = self.shape(name)
+        return None if shape is None else len(shape)
 
     def constant(self, node: onnx.NodeProto, place: int) -> Array | None:
         """Return an input of a node where it is a constant."""
@@ -97,32 +95,71 @@ class Graph:
 
     def add_constant(self, array: Array, name: str = "constant") -> str:
         """Keep an array under a new name; return that."""
-        name = next(candidate for candidate in _candidates(name) if candidate not in self.constants)
+        name = self._unused(name)
         self.constants[name] = array
         return name
 
     def new_value(self) -> str:
         """Return a name that no value has."""
-        taken = {name for node in self.nodes for name in (*node.input, *node.output)}
-        return next(candidate for candidate in _candidates("value") if candidate not in taken)
+        return self._unused("value")
 
     def replace(self, old: onnx.NodeProto, *new: onnx.NodeProto) -> None:
         """Put nodes in the place of one."""
         place = self._place(old)
         self.nodes[place : place + 1] = new
+        self.changed()
+
+    def can_remove(self, node: onnx.NodeProto) -> bool:
+        """Return whether a node can be taken out: its input or its output stays inside the graph, and has a node to make it."""
+        source, (target, *others) = node.input[0], node.output
+        if any(self._consumers_of(other) or self.is_output(other) for other in others if other):
+            return False
+        return not self.is_output(target) or (self.producer(source) is not None and not self.is_output(source))
 
     def remove(self, node: onnx.NodeProto) -> None:
-        """Take out a node whose output is its first input."""
+        """Take out a node whose first output is to be its first input; see `can_remove`."""
         source, target = node.input[0], node.output[0]
-        del self.nodes[self._place(node)]
         producer = self.producer(source)
+        del self.nodes[self._place(node)]
         if not self.is_output(target):
             self._rename_uses(target, source)
         elif producer is not None:
             self._rename_uses(source, target)
-            producer.output[0] = target
-        else:
-            raise ValueError(f"{target} would be an input that leaves the graph as it is")
+            producer.output[list(producer.output).index(source)] = target
+        self.changed()
+
+    def _consumers_of(self, name: str) -> list[onnx.NodeProto]:
+        return [node for node in self.nodes if name in node.input]
+
+    def _index(self) -> None:
+        self._producers, self._consumers = {}, {}
+        for node in self.nodes:
+            self._producers.update(dict.fromkeys(node.output, node))
+            for name in set(node.input):
+                self._consumers.setdefault(name, []).append(node)
+
+    def _infer_shapes(self) -> dict[str, Shape]:
+        """Return the shapes that ONNX infers. Of large constants it is told the shape only, not the numbers."""
+        values, small = list(self.inputs), []
+        for name, array in self.constants.items():
+            if array.size <= _LARGEST_SHAPE:
+                small.append(numpy_helper.from_array(np.asarray(array), name))
+            else:
+                values.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
+        outputs = [onnx.ValueInfoProto(name=output.name) for output in self.outputs]
+        graph = helper.make_graph(self.nodes, "shapes", values, outputs, small)
+        model = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir_version)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        return {
+            value.name: tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
+            for value in (*inferred.input, *inferred.value_info, *inferred.output)
+            if value.type.tensor_type.HasField("shape")
+        }
+
+    def _unused(self, name: str) -> str:
+        taken = {used for node in self.nodes for used in (*node.input, *node.output)}
+        taken.update(self.constants, (value.name for value in (*self.inputs, *self.outputs)))
+        return next(candidate for candidate in _candidates(name) if candidate not in taken)
 
     def _place(self, node: onnx.NodeProto) -> int:
         return next(place for place, there in enumerate(self.nodes) if there is node)
@@ -142,20 +179,23 @@ class Graph:
         self.constants = {name: array for name, array in self.constants.items() if name in used}
 
     def _name_anew(self) -> None:
-        names = {value.name: value.name for value in (*self.inputs, *self.outputs)}
-        constants = {}
+        kept = {value.name for value in (*self.inputs, *self.outputs)}
+        names = {name: name for name in kept}
+        constants = {name: array for name, array in self.constants.items() if name in kept}
         for number, node in enumerate(self.nodes):
             node.name = f"{number:03d}_{node.op_type}"
             for place, name in enumerate(node.input):
                 if name in self.constants and name not in names:
                     names[name] = f"{node.name}/{place}"
                     constants[names[name]] = self.constants[name]
-            for name in node.output:
-                names.setdefault(name, node.name)
+            for place, name in enumerate(node.output):
+                if name:
+                    names.setdefault(name, f"{node.name}:{place}" if place else node.name)
             node.input[:] = [names[name] if name else "" for name in node.input]
-            node.output[:] = [names[name] for name in node.output]
+            node.output[:] = [names[name] if name else "" for name in node.output]
             node.ClearField("doc_string")
         self.constants = constants
+        self.changed()
 
 
 def _candidates(name: str) -> Iterator[str]:

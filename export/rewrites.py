@@ -21,36 +21,42 @@ _LINEAR = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 _AFFINE = ("Mul", "Add")
 # f(s x) = s f(x) for s > 0.
 _HOMOGENEOUS = ("LeakyRelu", "Relu")
-_TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+_TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 def simplify(model: onnx.ModelProto, rewrites: Mapping[str, Rewrite] | None = None) -> onnx.ModelProto:
     """Return the model after all rewrites, or after those that are given by name."""
     if any(attribute.type == onnx.AttributeProto.GRAPH for node in model.graph.node for attribute in node.attribute):
         return model  # a graph within a graph sees values that nobody outside seems to use
+    if model.functions or model.graph.sparse_initializer:
+        return model  # tf2onnx makes none
     graph = Graph(model)
     chosen = list((REWRITES if rewrites is None else rewrites).values())
     while any(rewrite(graph) for rewrite in chosen):
-        pass
+        graph.changed()
     return graph.to_model()
 
 
 def drop_no_ops(graph: Graph) -> bool:
     """Take out an Identity, a Dropout, a Transpose that moves nothing."""
     for node in graph.nodes:
-        if _does_nothing(graph, node) and not (graph.is_output(node.output[0]) and graph.producer(node.input[0]) is None):
+        if _does_nothing(node) and graph.can_remove(node):
             graph.remove(node)
             return True
     return False
 
 
-def _does_nothing(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type in ("Identity", "Dropout"):
-        return True
-    if node.op_type == "Transpose":
-        permutation = attributes(node)["perm"]
-        return list(permutation) == sorted(permutation)
-    return False
+def _does_nothing(node: onnx.NodeProto) -> bool:
+    if node.op_type == "Dropout":
+        return len(node.input) < 3  # the third could ask for training
+    permutation = _permutation(node)
+    return node.op_type == "Identity" or (permutation is not None and permutation == sorted(permutation))
+
+
+def _permutation(node: onnx.NodeProto) -> list[int] | None:
+    """Return how a Transpose orders the axes; None for other nodes, and where it only says to reverse them."""
+    permutation = attributes(node).get("perm") if node.op_type == "Transpose" else None
+    return None if permutation is None else list(permutation)
 
 
 def merge_transposes(graph: Graph) -> bool:
@@ -59,8 +65,8 @@ def merge_transposes(graph: Graph) -> bool:
         before = graph.producer(node.input[0]) if node.input else None
         if before is None or before.op_type != node.op_type or graph.only_consumer(before.output[0]) is None:
             continue
-        if node.op_type == "Transpose":
-            first, second = attributes(before)["perm"], attributes(node)["perm"]
+        first, second = _permutation(before), _permutation(node)
+        if first is not None and second is not None:
             merged = {"perm": [first[axis] for axis in second]}
             graph.replace(node, make_node("Transpose", [before.input[0]], node.output[0], merged))
             graph.nodes.remove(before)
@@ -75,15 +81,16 @@ def merge_transposes(graph: Graph) -> bool:
 def cancel_transposes(graph: Graph) -> bool:
     """Take out two Transposes that undo each other around steps that work on single numbers."""
     for node in graph.nodes:
-        if node.op_type != "Transpose":
+        second = _permutation(node)
+        if second is None:
             continue
         before = graph.producer(node.input[0])
         while before is not None and graph.only_consumer(before.output[0]) is not None and _is_pointwise(graph, before):
             before = graph.producer(_flowing(graph, before))
-        if before is None or before.op_type != "Transpose" or graph.only_consumer(before.output[0]) is None:
+        first = None if before is None else _permutation(before)
+        if before is None or first is None or graph.only_consumer(before.output[0]) is None:
             continue
-        first, second = attributes(before)["perm"], attributes(node)["perm"]
-        if [first[axis] for axis in second] == sorted(first):
+        if [first[axis] for axis in second] == sorted(first) and graph.can_remove(before) and graph.can_remove(node):
             graph.remove(before)
             graph.remove(node)
             return True
@@ -101,12 +108,13 @@ def split_batch_norm(graph: Graph) -> bool:
         if node.op_type != "BatchNormalization" or attributes(node).get("training_mode"):
             continue
         scale, offset, mean, variance = (graph.constant(node, place) for place in range(1, 5))
-        if scale is None or offset is None or mean is None or variance is None:
+        rank = graph.rank(node.input[0])
+        if scale is None or offset is None or mean is None or variance is None or rank is None or rank < 2:
             continue
         factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + attributes(node).get("epsilon", 1e-5))
         shift = offset - mean * factor
         middle = graph.new_value()
-        rows = (-1, 1, 1)  # beside (batch, channels, height, width)
+        rows = (-1, *[1] * (rank - 2))  # beside (batch, channels, height, width)
         constants = [graph.add_constant(array.astype(np.float32).reshape(rows)) for array in (factor, shift)]
         graph.replace(
             node,
@@ -124,8 +132,7 @@ def fold_affine_into_linear_before(graph: Graph) -> bool:
         if linear is None or not _is_linear(graph, linear) or graph.only_consumer(linear.output[0]) is not node:
             continue
         weights, bias = _weights_and_bias(graph, linear)
-        channels = _output_channels(linear, weights)
-        values = _per_channel(constant, channels, axis=1 if weights.ndim == 4 else -1, rank=weights.ndim)
+        values = _per_channel(constant, weights.shape[_output_axis(linear)], _channel_axis(linear), weights.ndim)
         if values is None:
             continue
         if node.op_type == "Mul":
@@ -151,17 +158,18 @@ def fold_affine_into_linear_behind(graph: Graph) -> bool:
         if linear is None or not _is_linear(graph, linear) or linear.input[0] != node.output[0]:
             continue
         weights, bias = _weights_and_bias(graph, linear)
-        grouped = attributes(linear).get("group", 1) > 1
         axis = 1 if linear.op_type == "Conv" else 0
-        values = _per_channel(constant, weights.shape[axis], axis=1 if weights.ndim == 4 else -1, rank=weights.ndim)
-        if values is None or grouped:
+        values = _per_channel(constant, weights.shape[axis], _channel_axis(linear), weights.ndim)
+        flowing = graph.shape(_flowing(graph, node))
+        # A value of one channel may be broadcast up by the constant: then it is not the layer's own input that is scaled.
+        if values is None or flowing is None or flowing[_channel_axis(linear)] != weights.shape[axis]:
             continue
         if node.op_type == "Mul":
             weights = weights * _along(values, weights.ndim, axis)
         elif weights.ndim == 2 and _takes_bias(graph, linear):
             shift = values @ weights
             bias = shift if bias is None else bias + shift
-        elif linear.op_type == "Conv" and not any(attributes(linear).get("pads", ())):
+        elif linear.op_type == "Conv" and not _pads(linear):
             shift = np.einsum("i,oihw->o", values, weights)
             bias = shift if bias is None else bias + shift
         else:
@@ -206,7 +214,9 @@ def lift_affine_over_reshape(graph: Graph) -> bool:
         dense, shape = graph.producer(reshape.input[0]), graph.constant(reshape, 1)
         if dense is None or shape is None or not _makes_images(graph, dense, shape):
             continue
-        if constant.ndim > len(shape) or (constant.ndim == len(shape) and constant.shape[0] != 1):
+        padded = (1,) * (len(shape) - constant.ndim) + constant.shape
+        # One number per place of an image, the same for all images, and no place more than there are.
+        if len(padded) != len(shape) or padded[0] != 1 or any(a not in (1, b) for a, b in zip(padded, shape, strict=True)):
             continue
         if graph.only_consumer(dense.output[0]) is not reshape:
             continue
@@ -222,7 +232,7 @@ def lift_affine_over_reshape(graph: Graph) -> bool:
 def lift_transpose(graph: Graph) -> bool:
     """Move the Transpose to NCHW before what works on single numbers; from there into the columns of a dense layer."""
     for node in graph.nodes:
-        if node.op_type != "Transpose" or tuple(attributes(node)["perm"]) != _TO_NCHW:
+        if _permutation(node) != _TO_NCHW:
             continue
         before = graph.producer(node.input[0])
         if before is None or graph.only_consumer(before.output[0]) is None:
@@ -292,7 +302,7 @@ def sink_layout(graph: Graph) -> bool:
 
 def _is_layout(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Transpose":
-        return tuple(attributes(node)["perm"]) == _TO_NHWC
+        return _permutation(node) == _TO_NHWC
     return node.op_type == "Reshape" and graph.constant(node, 1) is not None
 
 
@@ -313,20 +323,28 @@ def _flowing(graph: Graph, node: onnx.NodeProto) -> str:
 def _is_pointwise(graph: Graph, node: onnx.NodeProto) -> bool:
     flowing = [name for name in node.input if name and name not in graph.constants]
     constants = [graph.constants[name] for name in node.input if name in graph.constants]
-    return node.op_type in POINTWISE and len(flowing) == 1 and all(constant.size == 1 for constant in constants)
+    if node.op_type not in POINTWISE or len(flowing) != 1:
+        return False
+    # A constant of more axes would give its own to the result.
+    rank = graph.rank(flowing[0])
+    return all(constant.size == 1 and (constant.ndim == 0 or (rank or 0) >= constant.ndim) for constant in constants)
 
 
 def _is_linear(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type not in _LINEAR:
         return False
     weights = graph.constant(node, 1)
-    if weights is None or weights.dtype != np.float32 or weights.ndim not in (2, 4):
+    if weights is None or weights.dtype != np.float32 or weights.ndim != (4 if "Conv" in node.op_type else 2):
         return False
     if node.op_type == "Gemm":
         settings = attributes(node)
         plain = settings.get("alpha", 1.0) == settings.get("beta", 1.0) == 1.0 and not settings.get("transA")
         bias = graph.constant(node, 2)
-        return plain and not settings.get("transB") and (len(node.input) < 3 or (bias is not None and bias.ndim == 1))
+        return (
+            plain
+            and not settings.get("transB")
+            and (len(node.input) < 3 or (bias is not None and bias.shape == weights.shape[1:]))
+        )
     return (len(node.input) < 3 or graph.constant(node, 2) is not None) and attributes(node).get("group", 1) == 1
 
 
@@ -342,6 +360,11 @@ def _weights_and_bias(graph: Graph, node: onnx.NodeProto) -> tuple[Array, Array 
     return weights.astype(np.float64), None if bias is None else bias.astype(np.float64)
 
 
+def _pads(convolution: onnx.NodeProto) -> bool:
+    settings = attributes(convolution)
+    return any(settings.get("pads", ())) or settings.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+
+
 def _takes_bias(graph: Graph, linear: onnx.NodeProto) -> bool:
     """Return whether a bias can be given: a Gemm, which has one, works on rows only, a MatMul on any shape."""
     return linear.op_type != "MatMul" or graph.rank(linear.input[0]) == 2
@@ -352,8 +375,9 @@ def _output_axis(node: onnx.NodeProto) -> int:
     return 0 if node.op_type == "Conv" else 1
 
 
-def _output_channels(node: onnx.NodeProto, weights: Array) -> int:
-    return int(weights.shape[_output_axis(node)])
+def _channel_axis(node: onnx.NodeProto) -> int:
+    """Return which axis of the values that go in and out counts channels."""
+    return 1 if node.op_type in ("Conv", "ConvTranspose") else -1
 
 
 def _per_channel(constant: Array, channels: int, axis: int, rank: int) -> Array | None:
@@ -362,7 +386,7 @@ def _per_channel(constant: Array, channels: int, axis: int, rank: int) -> Array 
     >>> _per_channel(np.float32([[[3]], [[4]]]), 2, axis=1, rank=4)
     array([3., 4.])
     """
-    if constant.size == 1:
+    if constant.size == 1 and constant.ndim <= rank:
         return np.full(channels, constant.reshape(()), dtype=np.float64)
     shape = (1,) * (rank - constant.ndim) + constant.shape
     due = [1] * rank

@@ -73,16 +73,19 @@ def verify_parity(
         part = seeds[start : start + _PART]
         expected = generator(sample_latents(part, dim), training=False).numpy()  # (64, height, width, channels)
         _require("the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR)
-        errors.append(max(float(np.abs(drawing - expected).max()) for drawing in _draw_in_batches(floats, batch, part)))
+        drawings = list(_draw_in_batches(floats, batch, part))
+        _require_shapes(drawings, expected)
+        errors.append(float(np.max([np.abs(drawing - expected).max() for drawing in drawings])))  # unlike max(), keeps NaN
         _require("the largest difference to Keras", errors[-1], MAX_ABS_ERROR)
         pixels = [_to_pixels(drawing) for drawing in _draw_in_batches(ships, shipped_batch, part)]
         mismatches.append(_pixel_mismatch(pixels, to_uint8(expected)))
-    batches = BATCH_SIZES if shipped_batch is None else (shipped_batch,)
+    batches = (len(fixed),) if fixed else BATCH_SIZES if shipped_batch is None else (shipped_batch,)
     return Verification(max(errors), max(mismatches), batches, len(seeds))
 
 
 def _pixel_mismatch(drawings: list[npt.NDArray[np.uint8]], expected: npt.NDArray[np.uint8]) -> float:
     """Return the share of pixels that differ from Keras'; hold it, and the drawings against each other, to the limits."""
+    _require_shapes(drawings, expected)
     differences = [_levels_apart(drawing, expected) for drawing in drawings]
     _require("the largest difference to Keras in 8-bit levels", max(int(levels.max()) for levels in differences), 1)
     mismatch = max(float((levels > 0).mean()) for levels in differences)
@@ -148,6 +151,11 @@ def _to_pixels(images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 def _levels_apart(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     return np.abs(a.astype(np.int16) - b)
+
+
+def _require_shapes(drawings: Sequence[npt.NDArray[Any]], expected: npt.NDArray[Any]) -> None:
+    wrong = sum(drawing.shape != expected.shape for drawing in drawings)  # NumPy would broadcast them
+    _require("the number of drawings that have another shape than Keras' images", wrong, 0)
 
 
 def _require(check: str, measured: float, limit: float) -> None:

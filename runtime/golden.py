@@ -62,7 +62,7 @@ def _read_golden(sampler: Sampler, count: int) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as png:
             grid = np.asarray(png)
         return split_grid(grid[..., np.newaxis] if grid.ndim == 2 else grid, count, sampler.model.image.shape)
-    except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ContractError(field, "it is no PNG picture") from error
     except ValueError as error:
         raise ContractError(field, str(error)) from error

@@ -418,3 +418,16 @@ def test_saved_model_that_serves_no_generator_is_refused(tmp_path):
     (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"damaged")
     with pytest.raises(GeneratorError, match="can't load"):
         load_source(tmp_path / "damaged")
+
+
+def test_number_that_is_none_in_one_batch_only_is_refused(source, tmp_path, monkeypatch):
+    from export import verify
+
+    def open_and_spoil(*arguments):
+        draw, batch = opened(*arguments)
+        return lambda seeds: draw(seeds) * (np.nan if len(seeds) == 7 else 1), batch
+
+    opened = verify._open
+    monkeypatch.setattr(verify, "_open", open_and_spoil)
+    with pytest.raises(VerificationError, match="nan"):
+        export_generator(source, tmp_path / "x.onnx", Options(output="float"))

@@ -278,3 +278,117 @@ def test_names_depend_on_nothing_but_the_graph():
         )
 
     assert simplify(build("one/")).SerializeToString() == simplify(build("another:")).SerializeToString()
+
+
+# What looks like a step to fold and is none: the numbers and the shapes must stay, whatever becomes of the nodes.
+TRAPS = {
+    "two outputs": (
+        ["n", 6],
+        ["n", 3],
+        [("Split", "x", "a b", {"axis": 1, "num_outputs": 2}), ("Mul", "a b", "y", {})],
+        {},
+    ),
+    "second output through an Identity": (
+        ["n", 6],
+        ["n", 3],
+        [("Split", "x", "a b", {"axis": 1, "num_outputs": 2}), ("Identity", "b", "y", {})],
+        {},
+    ),
+    "constant as large as images behind one pixel": (
+        ["n", 5],
+        ["n", 4, 4, 6],
+        [("MatMul", "x w", "a", {}), ("Reshape", "a shape", "b", {}), ("Add", "b t", "y", {})],
+        {"w": normal(5, 6), "shape": np.int64([-1, 1, 1, 6]), "t": normal(1, 4, 4, 6)},
+    ),
+    "one latent that a constant makes five of": (
+        ["n", 1],
+        ["n", 6],
+        [("Mul", "x s", "a", {}), ("MatMul", "a w", "y", {})],
+        {"s": normal(5), "w": normal(5, 6)},
+    ),
+    "one channel that a constant makes three of": (
+        ["n", 1, 4, 4],
+        ["n", 5, 2, 2],
+        [("Mul", "x s", "a", {}), ("Conv", "a w", "y", {})],
+        {"s": normal(1, 3, 1, 1), "w": normal(5, 3, 3, 3)},
+    ),
+    "padding that is asked for by name": (
+        ["n", 3, 5, 5],
+        ["n", 5, 5, 5],
+        [("Add", "x t", "a", {}), ("Conv", "a w", "y", {"auto_pad": "SAME_UPPER", "kernel_shape": [3, 3]})],
+        {"t": normal(1, 3, 1, 1), "w": normal(5, 3, 3, 3)},
+    ),
+    "normalisation of rows": (
+        ["n", 5],
+        ["n", 5],
+        [("BatchNormalization", "x s b m v", "y", {})],
+        {"s": normal(5), "b": normal(5), "m": normal(5), "v": positive(5)},
+    ),
+    "normalisation of sequences": (
+        ["n", 5, 5],
+        ["n", 5, 5],
+        [("BatchNormalization", "x s b m v", "y", {})],
+        {"s": normal(5), "b": normal(5), "m": normal(5), "v": positive(5)},
+    ),
+    "single number with axes of its own": (
+        ["n", 6],
+        [1, "n", 3],
+        [("MatMul", "x w", "a", {}), ("Add", "a t", "y", {})],
+        {"w": normal(6, 3), "t": normal(1, 1, 1)},
+    ),
+    "single number that makes room for a transpose": (
+        ["n", 6, 3],
+        [1, 3, "n", 6],
+        [("Add", "x t", "a", {}), ("Transpose", "a", "y", {"perm": [0, 3, 1, 2]})],
+        {"t": normal(1, 1, 1, 1)},
+    ),
+    "transpose that only says to reverse": (["n", 6], [6, "n"], [("Transpose", "x", "y", {})], {}),
+    "product of stacks of matrices": (
+        [2, 2, 4, 5],
+        [2, 2, 4, 6],
+        [("Mul", "x s", "a", {}), ("MatMul", "a w", "y", {})],
+        {"s": normal(1, 2, 1, 1), "w": normal(2, 2, 5, 6)},
+    ),
+    "values that are called like ours": (
+        ["n", 3, 4, 4],
+        ["n", 3, 4, 4],
+        [("Tanh", "x", "constant", {}), ("BatchNormalization", "constant s b m v", "y", {})],
+        {"s": normal(3), "b": normal(3), "m": normal(3), "v": positive(3)},
+    ),
+    "bias of one number for all columns": (
+        ["n", 5],
+        ["n", 2, 2, 3],
+        [("Gemm", "x w c", "a", {}), ("Reshape", "a shape", "b", {}), ("Transpose", "b", "y", {"perm": [0, 3, 1, 2]})],
+        {"w": normal(5, 12), "c": normal(1), "shape": np.int64([-1, 2, 3, 2])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_numbers_stay_where_a_step_only_looks_like_one_to_fold(name):
+    source, target, nodes, constants = TRAPS[name]
+    made = [helper.make_node(operation, i.split(), o.split(), **settings) for operation, i, o, settings in nodes]
+    proto = graph(source, target, **constants)
+    proto.graph.node.extend(made)
+    result = simplify(proto)
+    onnx.checker.check_model(result)
+    for batch in (1, 3, 5):
+        x = RNG.standard_normal([size if isinstance(size, int) else batch for size in source]).astype(np.float32)
+        expected = run(proto, x)
+        assert run(result, x).shape == expected.shape
+        np.testing.assert_allclose(run(result, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_deep_graph_is_simplified_to_the_last_step():
+    nodes, constants, value = [], {}, "x"
+    for block in range(100):
+        constants |= {f"w{block}": normal(4, 4, 3, 3) / 10, f"s{block}": positive(1, 4, 1, 1), f"t{block}": normal(1, 4, 1, 1)}
+        nodes += [
+            ("Conv", f"{value} w{block}", f"a{block}", {"pads": [1, 1, 1, 1]}),
+            ("Mul", f"a{block} s{block}", f"b{block}", {}),
+            ("Add", f"b{block} t{block}", f"c{block}", {}),
+            ("Relu", f"c{block}", f"d{block}" if block < 99 else "y", {}),
+        ]
+        value = f"d{block}"
+    result = simplify(graph(["n", 4, 8, 8], ["n", 4, 8, 8], *nodes, **constants))
+    assert operations(result) == ["Conv", "Relu"] * 100
