@@ -38,7 +38,8 @@ def test_signal_that_is_ignored_stays_ignored():
         assert not stop
 
 
-def test_first_signal_is_noted_and_the_second_acts():
+def test_first_signal_is_noted_and_the_second_acts(monkeypatch):
+    monkeypatch.setattr("trainer.interrupts._ECHO_SECONDS", 0.0)
     before = signal.getsignal(signal.SIGINT)
     with stop_requests() as stop:
         assert not stop
@@ -47,6 +48,14 @@ def test_first_signal_is_noted_and_the_second_acts():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_signal_that_is_sent_twice_at_once_is_one():
+    with stop_requests() as stop:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)  # the second one would end this process
+        assert stop.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_other_threads_are_left_alone():
