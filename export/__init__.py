@@ -1,6 +1,23 @@
 """ganport's exporter: a Keras generator in, one verified .onnx file out."""
 
-from .exporter import Options, export_generator
+from .card import write_card
+from .cost import Cost, explain, measure_costs
+from .exporter import Proven, check_target, export_generator, model_file, prove, write_model
+from .options import Options
 from .sources import Source, load_source
 
-__all__ = ["Options", "Source", "export_generator", "load_source"]
+__all__ = [
+    "Cost",
+    "Options",
+    "Proven",
+    "Source",
+    "check_target",
+    "explain",
+    "export_generator",
+    "load_source",
+    "measure_costs",
+    "model_file",
+    "prove",
+    "write_card",
+    "write_model",
+]

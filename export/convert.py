@@ -6,10 +6,11 @@ import logging
 
 import keras
 import onnx
+import onnx.version_converter
 import tensorflow as tf
 import tf2onnx
 
-OPSET = 18
+_LARGEST_OPSET = 18  # of tf2onnx 1.17
 LATENT = "latent"
 IMAGE = "image"
 
@@ -29,7 +30,9 @@ def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports each of its optimisers on stderr
     signature = [tf.TensorSpec((batch, generator.input_shape[1]), tf.float32, name=LATENT)]
     function = tf.function(lambda latent: generator(latent, training=False), autograph=False)
-    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=min(opset, _LARGEST_OPSET))
+    if opset > _LARGEST_OPSET:
+        model = onnx.version_converter.convert_version(model, opset)
     _rename_output(model.graph, IMAGE)
     model.graph.name = "generator"
     _declare_shape(model.graph.input[0], batch, generator.input_shape[1:])

@@ -6,105 +6,164 @@ import base64
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import onnx
 
 from runtime import Contract, ImageSpec, InputSpec, Sampler, __version__, encode_png, make_grid
 from runtime.contract import METADATA_KEY
-from runtime.errors import GeneratorError, UsageError, VerificationError, first_line
-from runtime.files import replacing
+from runtime.errors import GanportError, GeneratorError, OutputError, UsageError, first_line
+from runtime.files import replacing, replacing_folder
 from runtime.providers import onnxruntime_errors
-from runtime.seeds import check_seeds
 
-from .convert import IMAGE, LATENT, OPSET, convert_generator
+from .convert import IMAGE, LATENT, convert_generator
+from .formats import Format, to_ort, triton_config
 from .heads import SEED, add_seed_head, bake_seeds
+from .options import DEFAULTS, Input, Options
+from .precision import to_float16, to_int8
 from .rewrites import simplify
 from .sources import Source
-from .tails import add_uint8_tail
+from .tails import add_uint8_tail, put_channels_first
 from .verify import Verification, check_pixels, verify_parity
-
-Input = Literal["latent", "seed", "fixed"]
-Output = Literal["uint8", "float"]
 
 GOLDEN_SEEDS = (0, 1, 2, 3)
 
 _INPUT_NAMES: Mapping[Input, str] = {"latent": LATENT, "seed": SEED, "fixed": ""}
 _RANGES = {"uint8": (0, 255), "float32": (-1, 1)}
+_TRITON_MODEL, _TRITON_CONFIG = Path("1") / "model.onnx", "config.pbtxt"  # version 1
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What kind of file is wanted.
+@dataclasses.dataclass(frozen=True)
+class Proven:
+    """A graph that draws what Keras draws, and what it was made of.
 
     Attributes:
-        input: "latent"; "seed" for hosts that give whole numbers; "fixed" for the images of `seeds` and no input at all.
-        seeds: for "fixed": which, each once. Their number is the batch.
-        output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1].
-        batch: images per call, for hosts that need it fixed; None leaves it to the caller.
-
-    Raises:
-        UsageError: they do not fit together.
-        SeedError: what is no seed is among the seeds.
+        source, options: what it was made of.
+        plain: the graph with the same head and tail in float32, as tf2onnx converts it, without a rewrite.
+        float32: the same after the rewrites.
+        model: the graph that is to be shipped.
+        verification: what was measured.
     """
 
-    input: Input = "latent"
-    seeds: tuple[int, ...] = ()
-    output: Output = "uint8"
-    batch: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.input == "fixed") != bool(self.seeds):
-            raise UsageError("Seeds are baked in with --input fixed, which needs them: --input fixed --seeds 0-63.")
-        if self.seeds and len(set(check_seeds(self.seeds).tolist())) < len(self.seeds):
-            raise UsageError("A seed is listed twice; each is baked in once.")
-        if self.seeds and self.batch is not None:
-            raise UsageError("With --input fixed the number of seeds is the batch; leave out --batch.")
+    source: Source
+    options: Options
+    plain: onnx.ModelProto
+    float32: onnx.ModelProto
+    model: onnx.ModelProto
+    verification: Verification
 
 
-def export_generator(source: Source, target: Path, options: Options = Options()) -> Contract:
+def export_generator(source: Source, target: Path, options: Options = DEFAULTS, overwrite: bool = False) -> Contract:
     """Write the generator as one .onnx file that is proven to draw what Keras draws, and return its contract.
 
     Args:
         source: the generator and its facts.
-        target: the file to write; one that is there is replaced, but only by a verified one.
+        target: the file to write.
         options: what kind of file.
+        overwrite: replace a file that is there, once this one is proven.
 
     Raises:
         GeneratorError: an operation of the model has no counterpart in ONNX.
+        PrecisionError: its numbers do not fit into the precision.
         VerificationError: the graph does not draw what Keras draws; nothing is written.
-        OutputError: the file can't be written.
+        OutputError: the file can't be written, or there is one.
+    """
+    check_target(target, overwrite)
+    return write_model(prove(source, options), target, overwrite=overwrite)
+
+
+def prove(source: Source, options: Options = DEFAULTS) -> Proven:
+    """Convert the generator, and hold the graph against Keras.
+
+    Raises:
+        GeneratorError, PrecisionError, VerificationError: as `export_generator`.
     """
     # tf2onnx has no errors of its own, and lets operations pass that onnxruntime then does not know.
-    errors: tuple[type[Exception], ...] = (*onnxruntime_errors(), KeyError, TypeError)
+    errors: tuple[type[Exception], ...] = (*onnxruntime_errors(), onnx.checker.ValidationError, KeyError, TypeError)
     try:
-        float_model = simplify(convert_generator(source.generator, OPSET, options.batch))
-        model = simplify(_finish(float_model, options))
-        verification = verify_parity(source.generator, float_model, model, options.seeds)
-    except VerificationError:
+        converted = convert_generator(source.generator, options.opset, options.batch)
+        floats = simplify(converted)
+        plain = _finish(converted, options)
+        float32 = simplify(_finish(floats, options))
+        model = float32 if options.precision == "float32" else simplify(_finish(_rounded(floats, source, options), options))
+        onnx.checker.check_model(model, full_check=True)
+        verification = verify_parity(source.generator, floats, model, options)
+    except GanportError:
         raise
     except errors as error:
-        problem = f"it can't be converted, or onnxruntime can't run the result ({first_line(error)})."
+        problem = f"it can't be converted to opset {options.opset}, or onnxruntime can't run the result ({first_line(error)})."
         raise GeneratorError(source.name, problem) from error
-
-    contract = _describe(source, options, verification)
-    golden_seeds = options.seeds[: len(GOLDEN_SEEDS)] or GOLDEN_SEEDS
-    with replacing(target) as temporary:
-        _write(temporary, model, contract)
-        # The golden images are drawn by the very file, through the runtime that users have, and held against Keras once more.
-        images = Sampler(temporary).sample(golden_seeds)
-        check_pixels(source.generator, golden_seeds, images)
-        golden = {"seeds": golden_seeds, "png_base64": base64.b64encode(encode_png(make_grid(images))).decode()}
-        _write(temporary, model, dataclasses.replace(contract, golden=golden))
-        return Sampler(temporary).model
+    return Proven(source, options, plain, float32, model, verification)
 
 
-def _finish(float_model: onnx.ModelProto, options: Options) -> onnx.ModelProto:
-    """Return the model with the head and the tail that are wanted."""
-    model = add_uint8_tail(float_model) if options.output == "uint8" else float_model
+def write_model(proven: Proven, target: Path, form: Format = "onnx", overwrite: bool = False) -> Contract:
+    """Write a proven graph with its contract, and return that.
+
+    Args:
+        proven: by `prove`.
+        target: the file, or for Triton the folder of the model; its name is the model's.
+        form: "onnx", "ort" for onnxruntime's small builds, or "triton" for a model repository.
+        overwrite: replace what is there.
+
+    Raises:
+        UsageError: Triton takes no model without inputs.
+        VerificationError: the runtime draws something else with the written file; nothing is left there.
+        OutputError: the file can't be written, or there is one.
+    """
+    check_target(target, overwrite, form)
+    if form != "triton":
+        with replacing(target) as temporary:
+            return _write_verified(proven, temporary, form)
+    if proven.options.input == "fixed":
+        raise UsageError("Triton takes no model without inputs; export it with --input latent or seed.")
+    with replacing_folder(target) as folder:
+        model = model_file(folder, form)
+        model.parent.mkdir()
+        contract = _write_verified(proven, model, "onnx")
+        (folder / _TRITON_CONFIG).write_text(triton_config(contract, target.name))
+        return contract
+
+
+def model_file(target: Path, form: Format) -> Path:
+    """Return the file that `write_model` writes."""
+    return target / _TRITON_MODEL if form == "triton" else target
+
+
+def check_target(target: Path, overwrite: bool, form: Format = "onnx") -> None:
+    """Raise OutputError where something is in the way that is not to be replaced, or can't be by this form."""
+    if not target.exists():
+        return
+    if form == "triton" and not (target / _TRITON_CONFIG).is_file():
+        raise OutputError(target, "it is there already, and no model of a Triton repository")
+    if not overwrite:
+        raise OutputError(target, "it is there already", "replace it with --overwrite, or name another place with --out.")
+
+
+def _finish(model: onnx.ModelProto, options: Options) -> onnx.ModelProto:
+    """Return the model with the head and the tails that are wanted."""
+    if options.output == "uint8":
+        model = add_uint8_tail(model)
+    if options.layout == "NCHW":
+        model = put_channels_first(model)
     if options.input == "seed":
         return add_seed_head(model)
     return bake_seeds(model, options.seeds) if options.input == "fixed" else model
+
+
+def _rounded(model: onnx.ModelProto, source: Source, options: Options) -> onnx.ModelProto:
+    return to_float16(model) if options.precision == "float16" else to_int8(model, source.latent_dim)
+
+
+def _write_verified(proven: Proven, path: Path, form: Format) -> Contract:
+    """Write the file, draw its golden images with it, and write it again with these."""
+    contract = _describe(proven.source, proven.options, proven.verification)
+    seeds = proven.options.seeds[: len(GOLDEN_SEEDS)] or GOLDEN_SEEDS
+    _write(path, proven.model, contract, form)
+    # The golden images are drawn by the very file, through the runtime that users have, and held against the proven graph.
+    images = Sampler(path).sample(seeds)
+    check_pixels(proven.model, proven.options, proven.source.latent_dim, seeds, images)
+    golden = {"seeds": seeds, "png_base64": base64.b64encode(encode_png(make_grid(images))).decode()}
+    _write(path, proven.model, dataclasses.replace(contract, golden=golden), form)
+    return Sampler(path).model
 
 
 def _describe(source: Source, options: Options, verification: Verification) -> Contract:
@@ -121,10 +180,16 @@ def _describe(source: Source, options: Options, verification: Verification) -> C
             seeds=options.seeds or None,
         ),
         image=ImageSpec(
-            name=IMAGE, height=height, width=width, channels=channels, layout="NHWC", dtype=dtype, range=_RANGES[dtype]
+            name=IMAGE,
+            height=height,
+            width=width,
+            channels=channels,
+            layout=options.layout,
+            dtype=dtype,
+            range=_RANGES[dtype],
         ),
         batch=len(options.seeds) or options.batch,
-        precision="float32",
+        precision=options.precision,
         recipe=source.recipe,
         data=source.data,
         training=source.training,
@@ -133,7 +198,9 @@ def _describe(source: Source, options: Options, verification: Verification) -> C
     )
 
 
-def _write(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
-    del model.metadata_props[:]
-    model.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
-    path.write_bytes(model.SerializeToString())
+def _write(path: Path, model: onnx.ModelProto, contract: Contract, form: Format) -> None:
+    with_contract = onnx.ModelProto()
+    with_contract.CopyFrom(model)
+    with_contract.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
+    content = with_contract.SerializeToString()
+    path.write_bytes(to_ort(content) if form == "ort" else content)

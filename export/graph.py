@@ -42,7 +42,8 @@ class Graph:
         # An input with a value of its own may be left out by the caller; here it always is.
         self.inputs = [value for value in copy.graph.input if value.name not in self.constants]
         self.outputs = list(copy.graph.output)
-        self._opsets, self._ir_version, self._name = list(copy.opset_import), copy.ir_version, copy.graph.name
+        self.opsets, self._ir_version, self._name = list(copy.opset_import), copy.ir_version, copy.graph.name
+        self._given: set[str] = set()  # names that a rewrite has asked for, and may not have used yet
         self.changed()
 
     def changed(self) -> None:
@@ -53,11 +54,11 @@ class Graph:
 
     def to_model(self) -> onnx.ModelProto:
         """Return the model, without what leads to no output, and with names that depend on nothing but the graph."""
-        self._drop_dead()
+        self.drop_dead()
         self._name_anew()
         constants = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in self.constants.items()]
         graph = helper.make_graph(self.nodes, self._name, self.inputs, self.outputs, constants)
-        return helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir_version, producer_name="ganport")
+        return helper.make_model(graph, opset_imports=self.opsets, ir_version=self._ir_version, producer_name="ganport")
 
     def producer(self, name: str) -> onnx.NodeProto | None:
         """Return the node that makes a value; None for an input or a constant."""
@@ -128,6 +129,18 @@ class Graph:
             producer.output[list(producer.output).index(source)] = target
         self.changed()
 
+    def drop_dead(self) -> None:
+        """Drop the nodes and constants that lead to no output."""
+        used = {output.name for output in self.outputs}
+        alive = []
+        for node in reversed(self.nodes):
+            if used.intersection(node.output):
+                alive.append(node)
+                used.update(node.input)
+        self.nodes = alive[::-1]
+        self.constants = {name: array for name, array in self.constants.items() if name in used}
+        self.changed()
+
     def _consumers_of(self, name: str) -> list[onnx.NodeProto]:
         return [node for node in self.nodes if name in node.input]
 
@@ -148,7 +161,7 @@ class Graph:
                 values.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
         outputs = [onnx.ValueInfoProto(name=output.name) for output in self.outputs]
         graph = helper.make_graph(self.nodes, "shapes", values, outputs, small)
-        model = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir_version)
+        model = helper.make_model(graph, opset_imports=self.opsets, ir_version=self._ir_version)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
         return {
             value.name: tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
@@ -158,8 +171,10 @@ class Graph:
 
     def _unused(self, name: str) -> str:
         taken = {used for node in self.nodes for used in (*node.input, *node.output)}
-        taken.update(self.constants, (value.name for value in (*self.inputs, *self.outputs)))
-        return next(candidate for candidate in _candidates(name) if candidate not in taken)
+        taken.update(self.constants, self._given, (value.name for value in (*self.inputs, *self.outputs)))
+        unused = next(candidate for candidate in _candidates(name) if candidate not in taken)
+        self._given.add(unused)
+        return unused
 
     def _place(self, node: onnx.NodeProto) -> int:
         return next(place for place, there in enumerate(self.nodes) if there is node)
@@ -167,16 +182,6 @@ class Graph:
     def _rename_uses(self, old: str, new: str) -> None:
         for node in self.nodes:
             node.input[:] = [new if name == old else name for name in node.input]
-
-    def _drop_dead(self) -> None:
-        used = {output.name for output in self.outputs}
-        alive = []
-        for node in reversed(self.nodes):
-            if used.intersection(node.output):
-                alive.append(node)
-                used.update(node.input)
-        self.nodes = alive[::-1]
-        self.constants = {name: array for name, array in self.constants.items() if name in used}
 
     def _name_anew(self) -> None:
         kept = {value.name for value in (*self.inputs, *self.outputs)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ class Source:
 Range = Literal["tanh", "sigmoid"]
 
 
-def load_source(path: Path, best: bool = False, value_range: Range | None = None) -> Source:
+def load_source(path: Path, best: bool = False, value_range: Range | None = None, trust: bool = False) -> Source:
     """Return the generator of a run folder, of a .keras or legacy .h5 file, or of a TensorFlow SavedModel.
 
     Args:
@@ -56,6 +57,7 @@ def load_source(path: Path, best: bool = False, value_range: Range | None = None
         best: of a run: the checkpoint with the smallest distance, not the last one.
         value_range: of a foreign model's images: "tanh" for [-1, 1], "sigmoid" for [0, 1]; None where its last activation
             says so.
+        trust: run the code that a Keras file brings along, as Python would run a script.
 
     Raises:
         RunNotFoundError: nothing there, or a folder without a run.
@@ -70,16 +72,16 @@ def load_source(path: Path, best: bool = False, value_range: Range | None = None
         return source
     if best:
         raise UsageError(f"{path} is no run; leave out --best.")
-    model = _load_foreign(path)
+    model = _load_foreign(path, trust)
     _check_generator(path, model)
     return Source(name=path.stem, generator=_standardised(path, model, value_range))
 
 
-def _load_foreign(path: Path) -> keras.Model:
+def _load_foreign(path: Path, trust: bool) -> keras.Model:
     if path.is_dir():
         return _load_saved_model(path)
     if path.suffix in (".keras", ".h5", ".hdf5") and path.is_file():
-        return _load_keras(path)
+        return _load_keras(path, trust)
     if path.is_file():
         raise GeneratorError(path, "it is neither a run folder nor a .keras or .h5 file, nor a SavedModel.")
     raise RunNotFoundError(path)
@@ -98,12 +100,30 @@ def _load_run(run: Run, best: bool) -> Source:
     )
 
 
-def _load_keras(path: Path) -> keras.Model:
+def _load_keras(path: Path, trust: bool) -> keras.Model:
     try:
-        # Keras' safe mode stays on: a model file may not bring code of its own.
-        return keras.models.load_model(path, compile=False)
+        # In Keras' safe mode a model file may not bring code of its own.
+        return keras.models.load_model(path, compile=False, safe_mode=not trust)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        if "lambda" in str(error).lower() and not trust:
+            problem = (
+                "a Lambda layer in it is code of whoever made the file; if you trust them with your machine, give --trust."
+            )
+            raise GeneratorError(path, problem) from error
+        if (layer := _missing_class(error)) is not None:
+            problem = f"the class {layer} in it is none of Keras' own; where that is defined, call model.export(folder), "
+            raise GeneratorError(path, problem + "and export the SavedModel that this writes.") from error
         raise GeneratorError(path, f"Keras can't load it ({first_line(error)})") from error
+
+
+def _missing_class(error: BaseException | None) -> str | None:
+    """Return the name of a class that Keras looked for in vain; it says so in the error before the last."""
+    while error is not None:
+        found = re.search(r"Could not locate (?:class|function) '([^']+)'", str(error))
+        if found:
+            return found[1]
+        error = error.__context__
+    return None
 
 
 def _load_saved_model(path: Path) -> keras.Model:

@@ -1,4 +1,4 @@
-"""What comes out of the graph: the generator's floats as they are, or 8-bit pixels."""
+"""What comes out of the graph: floats or 8-bit pixels, channels last or first."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ def add_uint8_tail(model: onnx.ModelProto) -> onnx.ModelProto:
     The operations are those of `runtime.to_uint8`, in its order and in float32, so that both round alike: QuantizeLinear with
     a scale of 1 takes halves to even, and clips.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result, raw = _without_output(model)
     graph = result.graph
-    raw = f"{IMAGE}_float"
-    for node in graph.node:
-        node.input[:] = [raw if name == IMAGE else name for name in node.input]
-        node.output[:] = [raw if name == IMAGE else name for name in node.output]
     # Single numbers, without an axis: onnxruntime has a loop of its own for those.
     for name, value in (("one", np.float32(1)), ("half_span", np.float32(127.5)), ("black", np.uint8(0))):
         graph.initializer.append(numpy_helper.from_array(np.array(value), f"tail/{name}"))
@@ -34,3 +29,25 @@ def add_uint8_tail(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     return result
+
+
+def put_channels_first(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of the model whose output "image" is (batch, channels, height, width) instead of channels last."""
+    result, last = _without_output(model)
+    result.graph.node.append(helper.make_node("Transpose", [last], [IMAGE], perm=[0, 3, 1, 2], name="tail/channels_first"))
+    sizes = result.graph.output[0].type.tensor_type.shape.dim
+    height, width, channels = (size.dim_value for size in sizes[1:])
+    for size, value in zip(sizes[1:], (channels, height, width), strict=True):
+        size.dim_value = value
+    return result
+
+
+def _without_output(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """Return a copy of the model in which no node makes the output, and the name of what was it."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    raw = f"{IMAGE}_{len(result.graph.node)}"  # another name for each tail
+    for node in result.graph.node:
+        node.input[:] = [raw if name == IMAGE else name for name in node.input]
+        node.output[:] = [raw if name == IMAGE else name for name in node.output]
+    return result, raw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,14 +16,16 @@ from runtime import sample_latents, to_uint8
 from runtime.errors import VerificationError
 from runtime.seeds import check_seeds
 
-from .convert import IMAGE, OPSET
+from .convert import IMAGE
 from .heads import SEED, seed_head_alone
+from .options import DEFAULTS, Layout, Options, Precision
 
 BATCH_SIZES = (1, 7, 64)
 # Where the words of a seed carry, and where double precision ends, as well as the seeds that people take.
 SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
 MAX_ABS_ERROR = 1e-4  # of the float output, in [-1, 1]; half a level of 8-bit pixels is 39e-4
 MAX_PIXEL_MISMATCH = 1e-3  # share of pixels that may be one level off: those that lie on the border of two levels
+MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}  # difference of 8-bit pixels that a loss may make
 
 _PART = 64  # images that are compared at a time, so that memory is bounded
 
@@ -37,38 +39,41 @@ class Verification:
 
     Attributes:
         max_abs_error: largest difference to Keras on the float output.
-        pixel_mismatch: share of 8-bit pixels that differ from Keras' by one level.
+        pixel_mismatch: share of 8-bit pixels that differ from Keras'.
+        mean_levels, max_levels: by how much, over all pixels.
         batch_sizes: that were compared.
         seeds: how many were drawn.
     """
 
     max_abs_error: float
     pixel_mismatch: float
+    mean_levels: float
+    max_levels: int
     batch_sizes: tuple[int, ...]
     seeds: int
 
 
 def verify_parity(
-    generator: keras.Model, float_model: onnx.ModelProto, shipped: onnx.ModelProto, fixed: Sequence[int] = ()
+    generator: keras.Model, float_model: onnx.ModelProto, shipped: onnx.ModelProto, options: Options = DEFAULTS
 ) -> Verification:
     """Compare the graph with Keras, and its drawings in one batch with those in another.
 
     Args:
         generator: the Keras model, latents (batch, dim) -> images in [-1, 1].
-        float_model: its graph, latents in, floats out.
+        float_model: its graph, latents in, floats out, in float32.
         shipped: the graph that is to be written, whatever goes in and comes out.
-        fixed: the seeds that are baked in, if any.
+        options: that it was made by.
 
     Raises:
         VerificationError: a difference is over its limit, or Keras draws outside of [-1, 1].
     """
     dim = generator.input_shape[1]
-    seeds = check_seeds(fixed or SEEDS)
+    seeds = check_seeds(options.seeds or SEEDS)
     floats, batch = _open(float_model, dim, seeds)
-    ships, shipped_batch = _open(shipped, dim, seeds)
+    ships, shipped_batch = _open(shipped, dim, seeds, options.layout)
     if [value.name for value in shipped.graph.input] == [SEED]:
-        _verify_seed_head(dim)
-    errors, mismatches = [], []
+        _verify_seed_head(dim, options.opset)
+    errors, levels = [], []
     for start in range(0, len(seeds), _PART):
         part = seeds[start : start + _PART]
         expected = generator(sample_latents(part, dim), training=False).numpy()  # (64, height, width, channels)
@@ -78,56 +83,71 @@ def verify_parity(
         errors.append(float(np.max([np.abs(drawing - expected).max() for drawing in drawings])))  # unlike max(), keeps NaN
         _require("the largest difference to Keras", errors[-1], MAX_ABS_ERROR)
         pixels = [_to_pixels(drawing) for drawing in _draw_in_batches(ships, shipped_batch, part)]
-        mismatches.append(_pixel_mismatch(pixels, to_uint8(expected)))
-    batches = (len(fixed),) if fixed else BATCH_SIZES if shipped_batch is None else (shipped_batch,)
-    return Verification(max(errors), max(mismatches), batches, len(seeds))
+        levels.append(_verify_pixels(pixels, to_uint8(expected), options.precision))
+    off = np.concatenate(levels)
+    mean = float(off.mean())
+    if options.precision != "float32" and not options.allow_loss:
+        check = f"the mean difference of {options.precision} to Keras in 8-bit levels"
+        _require(check, mean, MAX_MEAN_LEVELS[options.precision], "--allow-loss writes it all the same")
+    batches = (len(options.seeds),) if options.seeds else BATCH_SIZES if shipped_batch is None else (shipped_batch,)
+    return Verification(max(errors), float((off > 0).mean()), mean, int(off.max()), batches, len(seeds))
 
 
-def _pixel_mismatch(drawings: list[npt.NDArray[np.uint8]], expected: npt.NDArray[np.uint8]) -> float:
-    """Return the share of pixels that differ from Keras'; hold it, and the drawings against each other, to the limits."""
+def _verify_pixels(
+    drawings: list[npt.NDArray[np.uint8]], expected: npt.NDArray[np.uint8], precision: Precision
+) -> npt.NDArray[np.int16]:
+    """Return how far the pixels are from Keras'; hold that, and the drawings against each other, to the limits."""
     _require_shapes(drawings, expected)
-    differences = [_levels_apart(drawing, expected) for drawing in drawings]
-    _require("the largest difference to Keras in 8-bit levels", max(int(levels.max()) for levels in differences), 1)
-    mismatch = max(float((levels > 0).mean()) for levels in differences)
-    _require("the share of 8-bit pixels that differ from Keras", mismatch, MAX_PIXEL_MISMATCH)
+    levels = _levels_apart(drawings[0], expected)
+    if precision == "float32":
+        differences = [_levels_apart(drawing, expected) for drawing in drawings]
+        _require("the largest difference to Keras in 8-bit levels", max(int(there.max()) for there in differences), 1)
+        mismatch = max(float((there > 0).mean()) for there in differences)
+        _require("the share of 8-bit pixels that differ from Keras", mismatch, MAX_PIXEL_MISMATCH)
     apart = max(int(_levels_apart(drawing, drawings[0]).max()) for drawing in drawings)
     _require("the largest difference, in 8-bit levels, of one image between two batches", apart, 0)
-    return mismatch
+    return levels
 
 
-def _verify_seed_head(dim: int) -> None:
+def _verify_seed_head(dim: int, opset: int) -> None:
     """Compare the latents that onnxruntime makes of seeds with those of the runtime, bit for bit."""
     seeds = check_seeds(SEEDS)
-    (made,) = _session(seed_head_alone(dim, OPSET)).run(None, {SEED: seeds})
+    (made,) = open_on_cpu(seed_head_alone(dim, opset)).run(None, {SEED: seeds})
     wrong = int((made.view(np.uint32) != sample_latents(seeds, dim).view(np.uint32)).sum())
     _require("the number of latents that the seed head makes otherwise than the runtime", wrong, 0)
 
 
-def check_pixels(generator: keras.Model, seeds: Sequence[int], images: npt.NDArray[np.uint8]) -> None:
-    """Raise VerificationError where 8-bit images of these seeds are more than one level from Keras' own."""
-    latents = sample_latents(check_seeds(seeds), generator.input_shape[1])
-    apart = _levels_apart(images, to_uint8(generator(latents, training=False).numpy()))
-    _require("the largest difference of the golden images to Keras in 8-bit levels", int(apart.max()), 1)
+def check_pixels(
+    shipped: onnx.ModelProto, options: Options, dim: int, seeds: Sequence[int], images: npt.NDArray[np.uint8]
+) -> None:
+    """Raise VerificationError where 8-bit images of these seeds are more than one level from those of the proven graph."""
+    chosen = check_seeds(seeds)
+    draw, batch = _open(shipped, dim, check_seeds(options.seeds or seeds), options.layout)
+    (proven, *_) = _draw_in_batches(draw, batch, chosen)
+    apart = _levels_apart(images, _to_pixels(proven))
+    _require("the largest difference of the golden images to the proven graph in 8-bit levels", int(apart.max()), 1)
 
 
-def _session(model: onnx.ModelProto) -> ort.InferenceSession:
+def open_on_cpu(model: onnx.ModelProto) -> ort.InferenceSession:
+    """Return a session of onnxruntime's, without the runtime's own checks and settings."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _open(model: onnx.ModelProto, dim: int, fixed: Seeds) -> tuple[Draw, int | None]:
-    """Return a function that draws seeds with the graph, and the batch that it insists on, if any."""
-    session = _session(model)
+def _open(model: onnx.ModelProto, dim: int, fixed: Seeds, layout: Layout = "NHWC") -> tuple[Draw, int | None]:
+    """Return a function that draws seeds with the graph, channels last, and the batch that it insists on, if any."""
+    axes = (0, 1, 2, 3) if layout == "NHWC" else (0, 2, 3, 1)
+    session = open_on_cpu(model)
     if not session.get_inputs():
         (images,) = session.run([IMAGE], {})
-        rows = dict(zip(fixed.tolist(), images, strict=True))
+        rows = dict(zip(fixed.tolist(), images.transpose(axes), strict=True))
         return lambda seeds: np.stack([rows[seed] for seed in seeds.tolist()]), None
     (source,) = session.get_inputs()
 
     def draw(seeds: Seeds) -> npt.NDArray[Any]:
         (images,) = session.run([IMAGE], {source.name: seeds if source.name == SEED else sample_latents(seeds, dim)})
-        return np.asarray(images)
+        return np.asarray(images).transpose(axes)
 
     return draw, source.shape[0] if isinstance(source.shape[0], int) else None
 
@@ -158,7 +178,7 @@ def _require_shapes(drawings: Sequence[npt.NDArray[Any]], expected: npt.NDArray[
     _require("the number of drawings that have another shape than Keras' images", wrong, 0)
 
 
-def _require(check: str, measured: float, limit: float) -> None:
+def _require(check: str, measured: float, limit: float, remedy: str = "") -> None:
     # Written so that NaN fails.
     if not measured <= limit:
-        raise VerificationError(check, measured, limit)
+        raise VerificationError(check, measured, limit, remedy)

@@ -38,12 +38,12 @@ class InputSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """What comes out: images of shape (batch, height, width, channels).
+    """What comes out: images of shape (batch, height, width, channels), in layout "NCHW" (batch, channels, height, width).
 
     Attributes:
         name: of the graph output.
         channels: 1, 3 or 4.
-        layout: "NHWC".
+        layout: "NHWC", or "NCHW" with the channels before the height.
         dtype: "uint8" with range (0, 255), or "float32" with range (-1, 1).
         range: lowest and highest value.
     """
@@ -61,6 +61,11 @@ class ImageSpec:
         """Height, width and channels of one image."""
         return self.height, self.width, self.channels
 
+    @property
+    def graph_shape(self) -> tuple[int, int, int]:
+        """The same in the order of the layout."""
+        return self.shape if self.layout == "NHWC" else (self.channels, self.height, self.width)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contract:
@@ -68,7 +73,7 @@ class Contract:
 
     Attributes:
         batch: images per call of the graph, or None where the caller chooses ("dynamic").
-        precision: of weights and arithmetic: "float32".
+        precision: of weights and arithmetic: "float32", "float16", or "int8" where both can be.
         recipe: the resolved recipe that the generator was trained with; empty for a foreign Keras model.
         data: name, number of images and licence of the training set.
         training: steps, images seen, metrics.
@@ -116,7 +121,7 @@ class Contract:
             input=_read_input(root.nested("input")),
             image=_read_image(root.nested("image")),
             batch=_read_batch(root),
-            precision=root.choose("precision", ("float32",)),
+            precision=root.choose("precision", ("float32", "float16", "int8")),
             recipe=root.take("recipe", dict),
             data=root.take("data", dict),
             training=root.take("training", dict),
@@ -185,7 +190,7 @@ def _read_image(fields: _Fields) -> ImageSpec:
         height=fields.size("height"),
         width=fields.size("width"),
         channels=channels,
-        layout=fields.choose("layout", ("NHWC",)),
+        layout=fields.choose("layout", ("NHWC", "NCHW")),
         dtype=dtype,
         range=span,
     )

@@ -32,6 +32,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     │   └── DivergedError (ArithmeticError)      a loss is no longer finite
     └── ExportError
         ├── GeneratorError (ValueError)          the Keras model can't be exported
+        ├── PrecisionError (ValueError)          its numbers do not fit into the precision
         └── VerificationError (ArithmeticError)  the exported file does not draw what Keras draws
 """
 
@@ -280,12 +281,21 @@ class GeneratorError(ExportError, ValueError):
         super().__init__(f"Can't export {source}: {problem}")
 
 
+class PrecisionError(ExportError, ValueError):
+    """The generator can't be written in this precision."""
+
+    def __init__(self, precision: str, problem: str) -> None:
+        self.precision, self.problem = precision, problem
+        super().__init__(f"Can't export in {precision}: {problem}; leave out --precision for float32.")
+
+
 class VerificationError(ExportError, ArithmeticError):
     """The exported graph does not draw what Keras draws; nothing was written."""
 
-    def __init__(self, check: str, measured: float, limit: float) -> None:
+    def __init__(self, check: str, measured: float, limit: float, remedy: str = "") -> None:
         self.check, self.measured, self.limit = check, measured, limit
-        super().__init__(f"Export refused, nothing written: {check} is {measured:.3g}, at most {limit:g} is allowed.")
+        also = f"; {remedy}" if remedy else ""
+        super().__init__(f"Export refused, nothing written: {check} is {measured:.3g}, at most {limit:g} is allowed{also}.")
 
 
 def first_line(error: Exception) -> str:

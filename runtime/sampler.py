@@ -115,7 +115,7 @@ class Sampler:
             if seed not in rows:
                 raise FixedSeedError(seed, tuple(rows))
         (images,) = self._session.run([self._model.image.name], {})
-        return _to_pixels(images[[rows[seed] for seed in seeds.tolist()]])
+        return self._to_pixels(images[[rows[seed] for seed in seeds.tolist()]])
 
     def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
         """Draw batch by batch, so that memory beyond the result is bounded."""
@@ -133,11 +133,12 @@ class Sampler:
             padded[:count] = inputs
             inputs = padded
         (images,) = self._session.run([self._model.image.name], {self._model.input.name: inputs})
-        return _to_pixels(images[:count])
+        return self._to_pixels(images[:count])
 
-
-def _to_pixels(images: npt.NDArray[Any]) -> Pixels:
-    return images if images.dtype == np.uint8 else to_uint8(images)
+    def _to_pixels(self, images: npt.NDArray[Any]) -> Pixels:
+        if self._model.image.layout == "NCHW":
+            images = images.transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(images if images.dtype == np.uint8 else to_uint8(images))
 
 
 def _check_file(path: Path) -> Path:
@@ -165,7 +166,7 @@ def _read_contract(session: Any, path: Path) -> Contract:
         _check_tensors("input", session.get_inputs(), source.name, "int64", contract.batch, ())
     else:
         _check_tensors("input", session.get_inputs(), source.name, "float32", contract.batch, (source.dim,))
-    _check_tensors("image", session.get_outputs(), image.name, image.dtype, contract.batch, image.shape)
+    _check_tensors("image", session.get_outputs(), image.name, image.dtype, contract.batch, image.graph_shape)
     return contract
 
 

@@ -43,7 +43,7 @@ def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
     train, export, sample, inspect, inspect_json = outputs
     assert "runs/mnist-minimal: trained to step 30" in train.stdout
     assert "5,000 images of 28x28x1 (digits), batch 16, 30 steps" in train.stderr
-    assert re.search(r"generator\.onnx: 0\.\d+ MB, 28x28x1 uint8; verified against Keras", export.stdout)
+    assert re.search(r"generator\.onnx: 0\.\d+ MB, 28x28x1 uint8, float32; verified against Keras", export.stdout)
     assert "grid.png: 64 images of runs/mnist-minimal/generator.onnx, drawn on cpu" in sample.stdout
     assert "model: runs/mnist-minimal/generator.onnx (the newest export)" in sample.stderr
     assert "mnist-minimal" in inspect.stdout
@@ -107,10 +107,42 @@ def test_seed_and_fixed_heads(walked, ganport, tmp_path):
     folder, _ = walked
     for arguments in (("--input", "seed"), ("--input", "fixed", "--seeds", "3,5-7")):
         target = str(tmp_path / "x.onnx")
-        assert ganport("export", *arguments, "--out", target, cwd=folder).returncode == 0
+        assert ganport("export", *arguments, "--overwrite", "--out", target, cwd=folder).returncode == 0
         assert ganport("sample", target, "--seeds", "5-7", "--out", str(tmp_path / "x.png")).returncode == 0
     assert "Seed 9 is not baked" in failure(ganport("sample", target, "--seeds", "9"))
     failure(ganport("export", "runs/mnist-minimal", "--input", "fixed", cwd=folder), status=2)
+
+
+def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
+    folder, _ = walked
+    run = folder / "runs" / "mnist-minimal"
+    result = ganport("export", run, "--out", "x.onnx", "--precision", "int8", "--explain", "--card")
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stderr.splitlines()]
+    assert ["rewrite", "nodes", "numbers", "MB"] in [line[:4] for line in lines]
+    assert [line[0] for line in lines[-2:]] == ["float32", "int8"]
+    assert max(map(len, result.stderr.splitlines())) <= 80
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "preview.png", "x.onnx"]
+    assert ganport("verify", "x.onnx").returncode == 0
+
+
+def test_other_formats(walked, ganport, tmp_path):
+    folder, _ = walked
+    run = folder / "runs" / "mnist-minimal"
+    assert ganport("export", run, "--format", "ort", "--out", "x.ort", "--layout", "NCHW").returncode == 0
+    assert ganport("sample", "x.ort").returncode == 0
+    assert ganport("export", run, "--format", "triton", "--out", "repository/digits", "--card").returncode == 0
+    files = sorted(path.name for path in (tmp_path / "repository" / "digits").iterdir())
+    assert files == ["1", "README.md", "config.pbtxt", "preview.png"]
+    assert ganport("verify", "repository/digits/1/model.onnx").returncode == 0
+
+
+def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
+    folder, _ = walked
+    line = failure_after_a_start(ganport("export", "runs/mnist-minimal", cwd=folder))
+    assert "there already" in line
+    assert "--overwrite" in line
+    assert ganport("export", "runs/mnist-minimal", "--overwrite", cwd=folder).returncode == 0
 
 
 def test_float_and_fixed_batch(walked, ganport):
@@ -200,6 +232,9 @@ def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
         (["train", "--device", "tpu"], ["--device"]),
         (["export", "--output", "jpeg"], ["--output"]),
         (["export", ".", "--out", "x.png"], ["x.png", ".onnx"]),
+        (["export", ".", "--format", "ort", "--out", "x.onnx"], ["x.onnx", ".ort"]),
+        (["export", ".", "--input", "seed", "--opset", "17"], ["BitwiseAnd", "opset 18"]),
+        (["export", ".", "--allow-loss"], ["--allow-loss", "float32 loses nothing"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

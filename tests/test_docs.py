@@ -72,4 +72,4 @@ def test_example_of_a_recipe_trains_exports_and_resumes_without_its_file(tmp_pat
     assert resume.returncode == 0, resume.stderr
     export = run_ganport("export", "run", cwd=tmp_path)
     assert export.returncode == 0, export.stderr
-    assert "32x32x1 uint8; verified against Keras" in export.stdout
+    assert "32x32x1 uint8, float32; verified against Keras" in export.stdout

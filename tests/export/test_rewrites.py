@@ -87,7 +87,7 @@ def test_batch_norm_behind_an_activation_goes_into_the_dense_layer_behind():
         s=normal(5),
         t=normal(5),
     )
-    assert_rewritten(model, ["LeakyRelu", "Gemm"], "fold affine steps into the layer behind")
+    assert_rewritten(model, ["LeakyRelu", "Gemm"], "fold affine into layer behind")
 
 
 @pytest.mark.parametrize("operation", ["Conv", "ConvTranspose"])
@@ -254,6 +254,172 @@ def test_two_reshapes_are_one():
     assert_rewritten(model, ["Reshape"])
 
 
+def test_upsampling_goes_into_the_convolution_behind():
+    for size, pads in ((3, [1, 1, 1, 1]), (5, [2, 2, 2, 2]), (4, [1, 2, 2, 1]), (3, [0, 0, 0, 0]), (2, [0, 0, 1, 1])):
+        for scale in ((2, 2), (3, 1), (4, 2)):
+            assert_rewritten(
+                graph(
+                    ["n", 6, 4, 5],
+                    ["n", 8, "h", "w"],
+                    ("Resize", "x roi s", "a", {"mode": "nearest", "coordinate_transformation_mode": "half_pixel"}),
+                    ("Conv", "a w b", "y", {"pads": pads, "kernel_shape": [size, size]}),
+                    roi=np.float32([]),
+                    s=np.float32([1, 1, *scale]),
+                    w=normal(8, 6, size, size) / 5,
+                    b=normal(8),
+                ),
+                ["ConvTranspose"],
+            )
+
+
+def test_small_convolution_goes_before_the_upsampling():
+    assert_rewritten(
+        graph(
+            ["n", 6, 4, 5],
+            ["n", 8, 8, 10],
+            ("Resize", "x roi s", "a", {"mode": "nearest"}),
+            ("Conv", "a w b", "y", {}),
+            roi=np.float32([]),
+            s=np.float32([1, 1, 2, 2]),
+            w=normal(8, 6, 1, 1),
+            b=normal(8),
+        ),
+        ["Conv", "Resize"],
+    )
+
+
+def test_last_convolution_is_transposed():
+    for channels, kinds in ((1, ["ConvTranspose"]), (3, ["ConvTranspose"]), (5, ["Conv"])):
+        assert_rewritten(
+            graph(
+                ["n", 12, 6, 7],
+                ["n", channels, 6, 7],
+                ("Conv", "x w b", "y", {"pads": [1, 2, 1, 2]}),
+                w=normal(channels, 12, 3, 5) / 5,
+                b=normal(channels),
+            ),
+            kinds,
+        )
+
+
+def test_transposed_convolution_of_one_pixel_becomes_a_dense_layer():
+    for pads, size in (([0, 0, 0, 0], 4), ([1, 0, 0, 1], 3)):
+        assert_rewritten(
+            graph(
+                ["n", 5],
+                ["n", 6, size, size],
+                ("Reshape", "x shape", "a", {}),
+                ("ConvTranspose", "a w b", "y", {"pads": pads, "strides": [2, 2]}),
+                shape=np.int64([-1, 5, 1, 1]),
+                w=normal(5, 6, 4, 4),
+                b=normal(6),
+            ),
+            ["Gemm", "Reshape"],
+        )
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_repeated_pixels_become_one_resize(moved):
+    """What tf2onnx makes of Keras' UpSampling2D, shapes worked out at run time and all."""
+    source = ["n", 3, 4, 6] if not moved else ["n", 6, 3, 4]
+    tiled = [
+        ("Unsqueeze", "x two", "a", {}) if not moved else ("Unsqueeze", "x three", "a", {}),
+        ("Tile", "a repeats", "b", {}),
+        ("Transpose", "b", "c", {"perm": [0, 2, 3, 4, 1]}) if moved else ("Identity", "b", "c", {}),
+    ]
+    assert_rewritten(
+        graph(
+            source,
+            ["n", 6, 4, 6],
+            *tiled,
+            ("Shape", "x", "s", {}),
+            ("Slice", "s zero one", "batch", {}),
+            ("Concat", "batch rest", "target", {"axis": 0}),
+            ("Reshape", "c target", "y", {}),
+            two=np.int64([2]),
+            three=np.int64([3]),
+            repeats=np.int64([1, 1, 1, 2, 1] if moved else [1, 1, 2, 1, 1]),
+            zero=np.int64([0]),
+            one=np.int64([1]),
+            rest=np.int64([6, 4, 6]),
+        ),
+        ["Transpose", "Resize"] if moved else ["Resize"],
+    )
+
+
+def test_resizes_in_a_row_are_one():
+    assert_rewritten(
+        graph(
+            ["n", 2, 3, 4],
+            ["n", 2, 6, 12],
+            ("Resize", "x roi s", "a", {"mode": "nearest"}),
+            ("Resize", "a roi t", "y", {"mode": "nearest"}),
+            roi=np.float32([]),
+            s=np.float32([1, 1, 2, 1]),
+            t=np.float32([1, 1, 1, 3]),
+        ),
+        ["Resize"],
+    )
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_normalisation_behind_depth_to_space_goes_into_the_convolution(mode):
+    assert_rewritten(
+        graph(
+            ["n", 3, 4, 4],
+            ["n", 5, 8, 8],
+            ("Conv", "x w b", "a", {}),
+            ("DepthToSpace", "a", "c", {"blocksize": 2, "mode": mode}),
+            ("BatchNormalization", "c s t m v", "d", {}),
+            ("LeakyRelu", "d", "y", {"alpha": 0.2}),
+            w=normal(20, 3, 1, 1),
+            b=normal(20),
+            s=positive(5),
+            t=normal(5),
+            m=normal(5),
+            v=positive(5),
+        ),
+        ["Conv", "DepthToSpace", "LeakyRelu"],
+    )
+
+
+def test_bias_of_rows_goes_over_the_reshape():
+    assert_rewritten(
+        graph(
+            ["n", 4, 6],
+            ["n", 4, 3],
+            ("Reshape", "x rows", "a", {}),
+            ("MatMul", "a w", "b", {}),
+            ("Reshape", "b back", "c", {}),
+            ("Add", "c t", "y", {}),
+            rows=np.int64([-1, 6]),
+            back=np.int64([-1, 4, 3]),
+            w=normal(6, 3),
+            t=normal(3),
+        ),
+        ["Reshape", "Gemm", "Reshape"],
+    )
+
+
+def test_steps_by_single_numbers_are_one():
+    assert_rewritten(
+        graph(
+            ["n", 3],
+            ["n", 3],
+            ("Sigmoid", "x", "a", {}),
+            ("Mul", "a two", "b", {}),
+            ("Add", "b minus", "c", {}),
+            ("Add", "c one", "d", {}),
+            ("Mul", "d half", "y", {}),
+            two=np.float32(2),
+            minus=np.float32(-1),
+            one=np.float32(1),
+            half=np.float32(127.5),
+        ),
+        ["Sigmoid", "Mul"],
+    )
+
+
 def test_training_mode_is_left_alone():
     model = graph(
         ["n", 3, 4, 4],
@@ -282,6 +448,84 @@ def test_names_depend_on_nothing_but_the_graph():
 
 # What looks like a step to fold and is none: the numbers and the shapes must stay, whatever becomes of the nodes.
 TRAPS = {
+    "resize to places between pixels": (
+        ["n", 4, 4, 4],
+        ["n", 4, 8, 8],
+        [
+            ("Resize", "x roi s", "a", {"mode": "linear"}),
+            ("Conv", "a w", "y", {"pads": [1, 1, 1, 1]}),
+        ],
+        {"roi": np.float32([]), "s": np.float32([1, 1, 2, 2]), "w": normal(4, 4, 3, 3)},
+    ),
+    "resize that rounds the other way": (
+        ["n", 4, 4, 4],
+        ["n", 4, 12, 12],
+        [
+            ("Resize", "x roi s", "a", {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}),
+            ("Conv", "a w", "y", {"pads": [1, 1, 1, 1]}),
+        ],
+        {"roi": np.float32([]), "s": np.float32([1, 1, 3, 3]), "w": normal(4, 4, 3, 3)},
+    ),
+    "resize by a half": (
+        ["n", 4, 4, 4],
+        ["n", 4, 6, 6],
+        [("Resize", "x roi s", "a", {"mode": "nearest"}), ("Conv", "a w", "y", {"pads": [1, 1, 1, 1]})],
+        {"roi": np.float32([]), "s": np.float32([1, 1, 1.5, 1.5]), "w": normal(4, 4, 3, 3)},
+    ),
+    "resize of channels": (
+        ["n", 2, 4, 4],
+        ["n", 4, 4, 4],
+        [("Resize", "x roi s", "a", {"mode": "nearest"}), ("Conv", "a w", "y", {"pads": [1, 1, 1, 1]})],
+        {"roi": np.float32([]), "s": np.float32([1, 2, 1, 1]), "w": normal(4, 4, 3, 3)},
+    ),
+    "padding wider than the kernel": (
+        ["n", 8, 4, 4],
+        ["n", 2, 8, 8],
+        [("Conv", "x w", "y", {"pads": [3, 3, 3, 3]})],
+        {"w": normal(2, 8, 3, 3)},
+    ),
+    "steps and gaps in the last convolution": (
+        ["n", 8, 9, 9],
+        ["n", 1, 3, 4],
+        [("Conv", "x w", "y", {"strides": [3, 2], "dilations": [1, 1], "pads": [1, 0, 1, 0]})],
+        {"w": normal(1, 8, 3, 3)},
+    ),
+    "gaps in the last convolution": (
+        ["n", 8, 9, 9],
+        ["n", 1, 9, 9],
+        [("Conv", "x w", "y", {"dilations": [2, 2], "pads": [2, 2, 2, 2]})],
+        {"w": normal(1, 8, 3, 3)},
+    ),
+    "one pixel with padding of the output": (
+        ["n", 5, 1, 1],
+        ["n", 6, 4, 4],
+        [("ConvTranspose", "x w", "y", {"strides": [2, 2], "output_padding": [1, 1]})],
+        {"w": normal(5, 6, 3, 3)},
+    ),
+    "tiles that follow each other": (
+        ["n", 3, 2],
+        ["n", 6, 2],
+        [("Unsqueeze", "x one", "a", {}), ("Tile", "a repeats", "b", {}), ("Reshape", "b shape", "y", {})],
+        {"one": np.int64([1]), "repeats": np.int64([1, 2, 1, 1]), "shape": np.int64([-1, 6, 2])},
+    ),
+    "repeats that are not merged": (
+        ["n", 4, 2],
+        ["n", 2, 8],
+        [("Unsqueeze", "x two", "a", {}), ("Tile", "a repeats", "b", {}), ("Reshape", "b shape", "y", {})],
+        {"two": np.int64([2]), "repeats": np.int64([1, 1, 2, 1]), "shape": np.int64([-1, 2, 8])},
+    ),
+    "target that depends on numbers": (
+        ["n", 6],
+        [2, 3],
+        [
+            ("Cast", "count", "b", {"to": TensorProto.INT64}),
+            ("Shape", "x", "s", {}),
+            ("Slice", "s zero b", "a", {}),
+            ("Concat", "a six", "t", {"axis": 0}),
+            ("Reshape", "x t", "y", {}),
+        ],
+        {"count": np.float32([1]), "zero": np.int64([0]), "six": np.int64([6])},
+    ),
     "two outputs": (
         ["n", 6],
         ["n", 3],

@@ -71,7 +71,7 @@ def test_field_that_is_missing_or_of_another_type_is_named(field, value):
         ("input.distribution", "uniform"),
         ("image.channels", 2),
         ("image.height", -1),
-        ("image.layout", "NCHW"),
+        ("image.layout", "HWNC"),
         ("image.dtype", "float64"),
         ("image.range", [0, 1]),
         ("image.range", [0, 255, 0]),

@@ -1,0 +1,90 @@
+"""The model card: a page beside the file that says what it is, and a grid of what it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime import Contract, Sampler, encode_png, make_grid
+from runtime.files import write_bytes
+
+_PREVIEW_SEEDS = range(64)
+
+
+def write_card(model: Path, folder: Path | None = None) -> tuple[Path, Path]:
+    """Write README.md and preview.png beside a model file, or into another folder; return their paths.
+
+    Raises:
+        ModelError: the file is no generator.
+        OutputError: the folder can't be written.
+    """
+    sampler = Sampler(model)
+    contract = sampler.model
+    seeds = contract.input.seeds or tuple(_PREVIEW_SEEDS)
+    folder = folder or model.parent
+    page, preview = folder / "README.md", folder / "preview.png"
+    write_bytes(preview, encode_png(make_grid(sampler.sample(seeds))))
+    write_bytes(page, card_text(contract, model).encode())
+    return page, preview
+
+
+def card_text(contract: Contract, model: Path) -> str:
+    """Return the card, in Markdown."""
+    image, size = contract.image, model.stat().st_size / 1e6
+    batch = "free" if contract.batch is None else str(contract.batch)
+    sections = [
+        f"# {contract.name}\n\nA generator of images, {image.height}x{image.width}x{image.channels}, in one file: "
+        f"`{model.name}`, {size:.2f} MB, {contract.precision}, made by {contract.created_by}.",
+        "![what seeds draw](preview.png)",
+        _section(
+            "What goes in, what comes out", [("input", _input(contract)), ("output", _output(contract)), ("batch", batch)]
+        ),
+        _section("Trained on", contract.data.items()),
+        _section("Training", [("recipe", contract.recipe.get("name", "")), *contract.training.items()]),
+        _section("Proven when it was made", contract.verification.items()),
+        _HOW.format(name=model.name, seeds=str(list((contract.input.seeds or range(64))[:3]))[1:-1]),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _input(contract: Contract) -> str:
+    source = contract.input
+    if source.kind == "fixed":
+        return f"none; seeds {', '.join(map(str, source.seeds or ()))} are baked in"
+    if source.kind == "seed":
+        return f"`{source.name}`, int64 [batch]: any whole number from 0 to 2^63 - 1"
+    return f"`{source.name}`, float32 [batch, {source.dim}], standard normal"
+
+
+def _output(contract: Contract) -> str:
+    image = contract.image
+    low, high = image.range
+    return f"`{image.name}`, {image.dtype} [batch, {', '.join(map(str, image.graph_shape))}] ({image.layout}), {low} to {high}"
+
+
+def _section(title: str, facts: Any) -> str:
+    rows = [f"| {label.replace('_', ' ')} | {_shown(value)} |" for label, value in facts if value not in ("", {}, None)]
+    return "\n".join([f"## {title}", "", "| | |", "| --- | --- |", *rows]) if rows else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{label.replace('_', ' ')} {_shown(number)}" for label, number in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value))
+    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+_HOW = """## Draw
+
+With Python, without TensorFlow (`pip install 'ganport[cpu]'`):
+
+```python
+from runtime import Sampler
+
+images = Sampler("{name}").sample([{seeds}])  # uint8 (n, height, width, channels)
+```
+
+An image belongs to its seed: the same one on every machine. `ganport verify {name}` holds what the file draws on yours
+against what it drew when it was made."""

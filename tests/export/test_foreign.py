@@ -1,0 +1,62 @@
+"""Generators that this project never saw: exported from the files that others hand over, verified, sampled, smaller."""
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks.foreign_generators import GENERATORS, build
+from export import Options, load_source, prove, write_model
+from runtime import Sampler, sample_latents
+from runtime.errors import GeneratorError
+
+# What must be gone: BatchNormalization or what is left of it, upsampling outside of a convolution, shapes worked out anew.
+GONE = {"BatchNormalization", "Shape", "Tile", "Unsqueeze", "Slice"}
+
+
+@pytest.fixture(scope="module", params=GENERATORS)
+def named(request):
+    return request.param, build(request.param)
+
+
+@pytest.mark.parametrize("input_kind", ["latent", "seed"])
+def test_generator_of_another_shape_is_exported(named, tmp_path, input_kind):
+    name, model = named
+    path = tmp_path / name
+    if name == "pixel-shuffle":  # has a layer of its own: its SavedModel carries what a .keras file does not
+        model.export(path, verbose=False)
+    else:
+        path = path.with_suffix(".keras")
+        model.save(path)
+    source = load_source(path, value_range="tanh" if path.is_dir() else None)
+    proven = prove(source, Options(input=input_kind))
+    write_model(proven, tmp_path / "x.onnx")
+    latents = sample_latents(np.arange(9), source.latent_dim).reshape(-1, *model.input_shape[1:])
+    expected = model(latents).numpy()
+    levels = 255 * expected if name == "dense" else 127.5 * (expected + 1)
+    drawn = Sampler(tmp_path / "x.onnx").sample(range(9))
+    assert np.abs(drawn - np.clip(np.rint(levels), 0, 255)).max() <= 1
+    assert drawn.std() > 5
+    if input_kind == "latent":
+        assert not GONE & {node.op_type for node in proven.model.graph.node}
+        assert len(proven.model.graph.node) <= len(proven.plain.graph.node) - 2
+
+
+def test_custom_layer_that_is_not_there_is_named(tmp_path):
+    registered = keras.saving.get_custom_objects()
+    build("pixel-shuffle").save(tmp_path / "x.keras")
+    layer = registered.pop("foreign>PixelShuffle")
+    try:
+        with pytest.raises(GeneratorError, match=r"class PixelShuffle in it .* model\.export"):
+            load_source(tmp_path / "x.keras")
+    finally:
+        registered["foreign>PixelShuffle"] = layer
+
+
+def test_upsampling_and_convolution_become_one(tmp_path):
+    build("upsampling").save(tmp_path / "x.keras")
+    model = prove(load_source(tmp_path / "x.keras")).model
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("ConvTranspose") == 3
+    assert not {"Conv", "Resize", "Transpose"} & set(kinds)
+    onnx.checker.check_model(model, full_check=True)

@@ -1,0 +1,103 @@
+"""Other formats than ONNX, each loaded; the model card."""
+
+import re
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from export import Options, export_generator, prove, write_card, write_model
+from runtime import Sampler, check_golden
+from runtime.errors import OutputError, UsageError
+
+
+@pytest.fixture(scope="module")
+def proven(source):
+    return prove(source)
+
+
+def test_ort_file_draws_what_the_onnx_file_draws(proven, tmp_path):
+    for form in ("onnx", "ort"):
+        write_model(proven, tmp_path / f"x.{form}", form)
+    assert (tmp_path / "x.ort").read_bytes()[4:8] == b"ORTM"
+    sampler = Sampler(tmp_path / "x.ort")
+    assert sampler.model.name == "shaken"
+    assert all(check.passed for check in check_golden(sampler))
+    off = sampler.sample(range(100)).astype(int) - Sampler(tmp_path / "x.onnx").sample(range(100))
+    assert np.abs(off).max() <= 1
+
+
+def read_pbtxt(text):
+    """Return a config.pbtxt as nested dictionaries; enough of the text format for what we write."""
+    text = re.sub(r"([\w.]+)\s*:\s*(TYPE_\w+)", r'"\1": "\2",', text)
+    text = re.sub(r"([\w.]+)\s*:\s*(\"[^\"]*\"|-?\d+|\[[^\]]*\])", r'"\1": \2,', text)
+    text = re.sub(r"(?<![\w\"])(\w+)\s*:?\s*([\[{])", r'"\1": \2', text)
+    text = re.sub(r"([\]}])(?=\s*(\"|$))", r"\1,", text)
+    return eval("{" + text + "}")
+
+
+@pytest.mark.parametrize(
+    ("options", "due", "dims", "largest"),
+    [
+        (Options(), {"name": "latent", "data_type": "TYPE_FP32", "dims": [100]}, [28, 28, 1], 64),
+        (
+            Options(input="seed"),
+            {"name": "seed", "data_type": "TYPE_INT64", "dims": [1], "reshape": {"shape": []}},
+            [28, 28, 1],
+            64,
+        ),
+        (Options(batch=4), {"name": "latent", "data_type": "TYPE_FP32", "dims": [4, 100]}, [4, 28, 28, 1], 0),
+        (Options(layout="NCHW"), {"name": "latent", "data_type": "TYPE_FP32", "dims": [100]}, [1, 28, 28], 64),
+    ],
+    ids=["latent", "seed", "fixed batch", "channels first"],
+)
+def test_triton_repository(source, tmp_path, options, due, dims, largest):
+    write_model(prove(source, options), tmp_path / "repository" / "digits", "triton")
+    folder = tmp_path / "repository" / "digits"
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == ["1", "1/model.onnx", "config.pbtxt"]
+    config = read_pbtxt((folder / "config.pbtxt").read_text())
+    assert (config["name"], config["backend"], config["max_batch_size"]) == ("digits", "onnxruntime", largest)
+    assert config["input"] == [due]
+    assert config["output"] == [{"name": "image", "data_type": "TYPE_UINT8", "dims": dims}]
+    assert ("dynamic_batching" in config) == bool(largest)
+    session = ort.InferenceSession(folder / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_outputs()[0].shape[-len(dims) :] == dims
+    assert Sampler(folder / "1" / "model.onnx").sample([1, 2]).shape == (2, 28, 28, 1)
+
+
+def test_triton_takes_no_model_without_inputs(source, tmp_path):
+    with pytest.raises(UsageError, match="Triton"):
+        write_model(prove(source, Options(input="fixed", seeds=(1,))), tmp_path / "x", "triton")
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_of_something_else_is_not_replaced(proven, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="no model"):
+            write_model(proven, tmp_path / "thesis", "triton", overwrite=overwrite)
+    assert (tmp_path / "thesis" / "chapter").exists()
+
+
+def test_triton_model_is_replaced_when_asked(proven, tmp_path):
+    write_model(proven, tmp_path / "x", "triton")
+    (tmp_path / "x" / "config.pbtxt").write_text("older")
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_model(proven, tmp_path / "x", "triton")
+    write_model(proven, tmp_path / "x", "triton", overwrite=True)
+    assert "older" not in (tmp_path / "x" / "config.pbtxt").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_card_says_what_the_file_is(source, tmp_path):
+    export_generator(source, tmp_path / "digits.onnx", Options(input="seed"))
+    page, preview = write_card(tmp_path / "digits.onnx")
+    text = page.read_text()
+    for words in ("# shaken", "![what seeds draw](preview.png)", "int64 [batch]", "CC0", "`digits.onnx`", "max abs error"):
+        assert words in text
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    names = {}
+    exec(code.replace('"digits.onnx"', f'"{tmp_path / "digits.onnx"}"'), names)
+    assert names["images"].shape == (3, 28, 28, 1)
+    assert preview.stat().st_size > 1000

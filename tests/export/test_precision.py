@@ -1,0 +1,105 @@
+"""float16 and int8: smaller files, whose loss is measured and bounded."""
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+from export import Options, Source, export_generator, measure_costs, prove
+from export.exporter import GOLDEN_SEEDS
+from export.precision import CALIBRATION_SEEDS, to_int8
+from export.verify import MAX_MEAN_LEVELS
+from runtime import Sampler
+from runtime.errors import PrecisionError, UsageError, VerificationError
+from tests.export.conftest import shake
+
+
+def convolutional(activation="tanh"):
+    layers = [
+        keras.Input((16,)),
+        keras.layers.Dense(7 * 7 * 8),
+        keras.layers.Reshape((7, 7, 8)),
+        keras.layers.LeakyReLU(),
+        keras.layers.Conv2DTranspose(8, 4, 2, padding="same"),
+        keras.layers.LeakyReLU(),
+        keras.layers.Conv2D(16, 3, padding="same"),
+        keras.layers.LeakyReLU(),
+        keras.layers.Conv2DTranspose(1, 4, 2, padding="same", activation=activation),
+    ]
+    return Source(name="convolutional", generator=shake(keras.Sequential(layers)))
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolutional"])
+@pytest.mark.parametrize(("precision", "smaller"), [("float16", 1.8), ("int8", 3.0)])
+def test_file_is_smaller_and_draws_nearly_the_same(source, tmp_path, kind, precision, smaller):
+    chosen = source if kind == "dense" else convolutional()
+    proven = prove(chosen, Options(precision=precision))
+    exact, rounded = (model.ByteSize() for model in (proven.float32, proven.model))
+    if kind == "dense":
+        assert exact > smaller * rounded
+    export_generator(chosen, tmp_path / "float32.onnx")
+    contract = export_generator(chosen, tmp_path / "x.onnx", Options(precision=precision))
+    assert contract.precision == precision
+    seeds = range(5000, 5100)
+    off = np.abs(Sampler(tmp_path / "x.onnx").sample(seeds).astype(int) - Sampler(tmp_path / "float32.onnx").sample(seeds))
+    assert 0 < off.mean() < MAX_MEAN_LEVELS[precision]
+    assert off.mean() == pytest.approx(contract.verification["mean_levels"], rel=0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("options", [{"input": "seed"}, {"input": "fixed", "seeds": (1, 2)}, {"batch": 3}, {"output": "float"}])
+def test_every_kind_of_file(tmp_path, precision, options):
+    contract = export_generator(convolutional(), tmp_path / "x.onnx", Options(precision=precision, **options))
+    seeds = contract.input.seeds or (5, 6, 7, 8)
+    assert Sampler(tmp_path / "x.onnx").sample(seeds).shape == (len(seeds), 28, 28, 1)
+
+
+def test_same_generator_gives_the_same_bytes(tmp_path):
+    source = convolutional()
+    for name in ("a", "b"):
+        export_generator(source, tmp_path / f"{name}.onnx", Options(precision="int8"))
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_loss_over_the_limit_is_refused_unless_it_is_allowed(tmp_path, monkeypatch):
+    def to_noise(model, dim):
+        model = to_int8(model, dim)
+        weights = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8)
+        values = onnx.numpy_helper.to_array(weights).copy()
+        weights.CopyFrom(onnx.numpy_helper.from_array(values // 16 * 16, weights.name))
+        return model
+
+    monkeypatch.setattr("export.exporter.to_int8", to_noise)
+    monkeypatch.setitem(MAX_MEAN_LEVELS, "int8", 0.5)
+    with pytest.raises(VerificationError, match="--allow-loss"):
+        export_generator(convolutional(), tmp_path / "x.onnx", Options(precision="int8"))
+    assert not list(tmp_path.iterdir())
+    contract = export_generator(convolutional(), tmp_path / "x.onnx", Options(precision="int8", allow_loss=True))
+    assert contract.verification["mean_levels"] > 0.5
+
+
+def test_weight_beyond_float16_is_refused(tmp_path):
+    source = convolutional()
+    kernel = source.generator.layers[0].kernel
+    kernel.assign(np.full(kernel.shape, 1e6, np.float32))
+    with pytest.raises(PrecisionError, match="65504"):
+        export_generator(source, tmp_path / "x.onnx", Options(precision="float16"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_float32_has_no_loss_to_allow():
+    with pytest.raises(UsageError):
+        Options(allow_loss=True)
+
+
+def test_calibration_takes_other_seeds_than_golden_images_and_people():
+    assert not set(CALIBRATION_SEEDS) & {*GOLDEN_SEEDS, *range(1_000_000)}
+
+
+def test_costs_count_the_whole_file():
+    proven = prove(convolutional())
+    (cost,) = measure_costs([proven.model])
+    assert cost.nodes == len(proven.model.graph.node)
+    assert cost.parameters >= 1000
+    assert set(cost.milliseconds) == {1, 64}
+    assert all(0 < time < 1000 for time in cost.milliseconds.values())
