@@ -104,7 +104,11 @@ GENERATORS: Mapping[str, Callable[[], keras.Model]] = {
 def build(name: str) -> keras.Model:
     """Return one of them, with weights and statistics that no default value would hide."""
     keras.utils.set_random_seed(5)
-    model = GENERATORS[name]()
+    return shake(GENERATORS[name]())
+
+
+def shake(model: keras.Model) -> keras.Model:
+    """Give a model biases, scales and statistics that are not those it starts with."""
     numbers = np.random.default_rng(5)
     for variable in model.variables:
         value = np.asarray(variable.value)

@@ -74,7 +74,7 @@ def load_source(path: Path, best: bool = False, value_range: Range | None = None
         raise UsageError(f"{path} is no run; leave out --best.")
     model = _load_foreign(path, trust)
     _check_generator(path, model)
-    return Source(name=path.stem, generator=_standardised(path, model, value_range))
+    return Source(name=path.stem, generator=standardised(path, model, value_range))
 
 
 def _load_foreign(path: Path, trust: bool) -> keras.Model:
@@ -145,7 +145,7 @@ def _load_saved_model(path: Path) -> keras.Model:
         raise GeneratorError(path, f"TensorFlow can't load it ({first_line(error)})") from error
 
 
-def _standardised(path: Path, model: keras.Model, value_range: Range | None) -> keras.Model:
+def standardised(path: Path, model: keras.Model, value_range: Range | None) -> keras.Model:
     """Return a model from latents (batch, dim) to images in [-1, 1], whatever axes and range the foreign one has."""
     activation = _last_activation(model)
     if value_range is None and activation not in ("tanh", "sigmoid"):
