@@ -2,8 +2,8 @@
 
     python -m benchmarks.exporting
 
-Both in bare onnxruntime on the CPU, from latents to 8-bit pixels, in turns in one process: ours rounds inside the graph, the
-plain file leaves it to numpy. Ratios are of medians, plain / ours, with the smallest and the largest of the repeats; over 1 ours
+Both in bare onnxruntime on the CPU, from latents to 8-bit pixels, in turns in one process: ours rounds in the graph, the
+plain file leaves it to numpy. Ratios are of medians, plain / ours, with smallest and largest of the repeats; over 1 ours
 is the faster. Weights are random: onnxruntime's time does not depend on them.
 """
 
