@@ -28,7 +28,7 @@ test: $(INSTALLED)  ## the whole suite but the slow tests
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)  ## the slow tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --dist=load
 
 check: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .
