@@ -215,7 +215,10 @@ def export(
         batch=batch,
         opset=opset,
     )
-    exporter.check_target(target, overwrite, form)
+    exporter.check_target(target, options, form, overwrite)
+    folder = target if form == "triton" else target.parent
+    for path in exporter.card_files(folder) if card else ():
+        exporter.check_free(path, overwrite)
     proven = exporter.prove(exporter.load_source(source, best, value_range, trust), options)
     if explain:
         _print_costs("rewrite", exporter.explain(proven.plain))
@@ -230,7 +233,7 @@ def export(
         markup=False,
     )
     if card:
-        page, preview = exporter.write_card(exporter.model_file(target, form), target if form == "triton" else None)
+        page, preview = exporter.write_card(exporter.model_file(target, form), folder)
         results.print(f"{page}, {preview}", markup=False)
 
 
@@ -239,9 +242,10 @@ def _export_target(source: Path, out: Path | None, form: Literal["onnx", "ort", 
     from trainer.runs import Run
 
     is_run = source.is_dir() and not (source / "saved_model.pb").exists()
+    source = source if source.name else source.resolve()  # "." has no name
     default = Run(source).onnx_file if is_run else source.with_suffix(".onnx")
     if form == "triton":
-        return out or default.with_name("triton") / (source.resolve().name if is_run else source.stem)
+        return out or default.with_name("triton") / (source.name if is_run else source.stem)
     target = out or default.with_suffix(f".{form}")
     if target.suffix != f".{form}":
         raise typer.BadParameter(f"--out is {target}; it takes a name that ends in .{form}.")

@@ -12,8 +12,13 @@ from runtime.files import write_bytes
 _PREVIEW_SEEDS = range(64)
 
 
-def write_card(model: Path, folder: Path | None = None) -> tuple[Path, Path]:
-    """Write README.md and preview.png beside a model file, or into another folder; return their paths.
+def card_files(folder: Path) -> tuple[Path, Path]:
+    """Return where the page and the preview of a model in this folder lie."""
+    return folder / "README.md", folder / "preview.png"
+
+
+def write_card(model: Path, folder: Path) -> tuple[Path, Path]:
+    """Write the page and the preview of a model file that lies in the folder, or below it; replace what is there.
 
     Raises:
         ModelError: the file is no generator.
@@ -22,20 +27,18 @@ def write_card(model: Path, folder: Path | None = None) -> tuple[Path, Path]:
     sampler = Sampler(model)
     contract = sampler.model
     seeds = contract.input.seeds or tuple(_PREVIEW_SEEDS)
-    folder = folder or model.parent
-    page, preview = folder / "README.md", folder / "preview.png"
+    page, preview = card_files(folder)
     write_bytes(preview, encode_png(make_grid(sampler.sample(seeds))))
-    write_bytes(page, card_text(contract, model).encode())
+    write_bytes(page, _text(contract, model.relative_to(folder).as_posix(), model.stat().st_size).encode())
     return page, preview
 
 
-def card_text(contract: Contract, model: Path) -> str:
-    """Return the card, in Markdown."""
-    image, size = contract.image, model.stat().st_size / 1e6
+def _text(contract: Contract, name: str, size: int) -> str:
+    image = contract.image
     batch = "free" if contract.batch is None else str(contract.batch)
     sections = [
         f"# {contract.name}\n\nA generator of images, {image.height}x{image.width}x{image.channels}, in one file: "
-        f"`{model.name}`, {size:.2f} MB, {contract.precision}, made by {contract.created_by}.",
+        f"`{name}`, {size / 1e6:.2f} MB, {contract.precision}, made by {contract.created_by}.",
         "![what seeds draw](preview.png)",
         _section(
             "What goes in, what comes out", [("input", _input(contract)), ("output", _output(contract)), ("batch", batch)]
@@ -43,7 +46,7 @@ def card_text(contract: Contract, model: Path) -> str:
         _section("Trained on", contract.data.items()),
         _section("Training", [("recipe", contract.recipe.get("name", "")), *contract.training.items()]),
         _section("Proven when it was made", contract.verification.items()),
-        _HOW.format(name=model.name, seeds=str(list((contract.input.seeds or range(64))[:3]))[1:-1]),
+        _HOW.format(name=name, seeds=str(list((contract.input.seeds or range(64))[:3]))[1:-1]),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

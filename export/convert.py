@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import keras
 import onnx
@@ -33,11 +34,29 @@ def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> 
     model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=min(opset, _LARGEST_OPSET))
     if opset > _LARGEST_OPSET:
         model = onnx.version_converter.convert_version(model, opset)
+        model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
+    _move_negative_pads(model.graph)
     _rename_output(model.graph, IMAGE)
     model.graph.name = "generator"
     _declare_shape(model.graph.input[0], batch, generator.input_shape[1:])
     _declare_shape(model.graph.output[0], batch, generator.output_shape[1:])
     return model
+
+
+def _move_negative_pads(graph: onnx.GraphProto) -> None:
+    """Write as output padding what tf2onnx writes as padding below 0, which no runtime takes.
+
+    TensorFlow adds the rows that a transposed convolution does not reach behind the others; tf2onnx puts half of them before.
+    """
+    for node in graph.node:
+        pads: Any = next((attribute.ints for attribute in node.attribute if attribute.name == "pads"), [])
+        if node.op_type != "ConvTranspose":
+            continue
+        axes = len(pads) // 2
+        extra = [max(0, -begin - end) for begin, end in zip(pads[:axes], pads[axes:], strict=True)]
+        if any(extra):
+            pads[:] = [0 if extra[place % axes] else pad for place, pad in enumerate(pads)]
+            node.attribute.append(onnx.helper.make_attribute("output_padding", extra))
 
 
 def _rename_output(graph: onnx.GraphProto, name: str) -> None:

@@ -30,7 +30,7 @@ class Cost:
         nodes: of the graph.
         parameters: numbers in its constants.
         size: of the file, in bytes, without contract.
-        milliseconds: per image, by images per call.
+        milliseconds: per image, by images per call; empty for a graph without an input.
     """
 
     nodes: int
@@ -83,8 +83,10 @@ def _outline(model: onnx.ModelProto) -> list[tuple[str, int]]:
 
 
 def _batches(model: onnx.ModelProto) -> tuple[int, ...]:
-    value = (*model.graph.input, *model.graph.output)[0]
-    fixed = value.type.tensor_type.shape.dim[0].dim_value
+    """Return at how many images per call to measure: at none without an input, where onnxruntime draws while it loads."""
+    if not model.graph.input:
+        return ()
+    fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     return (fixed,) if fixed else BATCH_SIZES
 
 

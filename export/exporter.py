@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
+import onnx.shape_inference
+import onnx.version_converter
 
 from runtime import Contract, ImageSpec, InputSpec, Sampler, __version__, encode_png, make_grid
 from runtime.contract import METADATA_KEY
 from runtime.errors import GanportError, GeneratorError, OutputError, UsageError, first_line
-from runtime.files import replacing, replacing_folder
+from runtime.files import replacing, write_bytes
 from runtime.providers import onnxruntime_errors
 
 from .convert import IMAGE, LATENT, convert_generator
@@ -20,7 +22,7 @@ from .formats import Format, to_ort, triton_config
 from .heads import SEED, add_seed_head, bake_seeds
 from .options import DEFAULTS, Input, Options
 from .precision import to_float16, to_int8
-from .rewrites import simplify
+from .rewrites import INT8_REWRITES, simplify
 from .sources import Source
 from .tails import add_uint8_tail, put_channels_first
 from .verify import Verification, check_pixels, verify_parity
@@ -28,6 +30,12 @@ from .verify import Verification, check_pixels, verify_parity
 GOLDEN_SEEDS = (0, 1, 2, 3)
 
 _INPUT_NAMES: Mapping[Input, str] = {"latent": LATENT, "seed": SEED, "fixed": ""}
+# Of onnx: it derives them from Exception alone.
+_ONNX_ERRORS = (
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+)
 _RANGES = {"uint8": (0, 255), "float32": (-1, 1)}
 _TRITON_MODEL, _TRITON_CONFIG = Path("1") / "model.onnx", "config.pbtxt"  # version 1
 
@@ -67,7 +75,7 @@ def export_generator(source: Source, target: Path, options: Options = DEFAULTS, 
         VerificationError: the graph does not draw what Keras draws; nothing is written.
         OutputError: the file can't be written, or there is one.
     """
-    check_target(target, overwrite)
+    check_target(target, options, overwrite=overwrite)
     return write_model(prove(source, options), target, overwrite=overwrite)
 
 
@@ -78,13 +86,17 @@ def prove(source: Source, options: Options = DEFAULTS) -> Proven:
         GeneratorError, PrecisionError, VerificationError: as `export_generator`.
     """
     # tf2onnx has no errors of its own, and lets operations pass that onnxruntime then does not know.
-    errors: tuple[type[Exception], ...] = (*onnxruntime_errors(), onnx.checker.ValidationError, KeyError, TypeError)
+    errors: tuple[type[Exception], ...] = (*onnxruntime_errors(), *_ONNX_ERRORS, KeyError, TypeError)
     try:
         converted = convert_generator(source.generator, options.opset, options.batch)
         floats = simplify(converted)
         plain = _finish(converted, options)
         float32 = simplify(_finish(floats, options))
-        model = float32 if options.precision == "float32" else simplify(_finish(_rounded(floats, source, options), options))
+        model = float32
+        if options.precision == "float16":
+            model = simplify(_finish(to_float16(floats), options))
+        elif options.precision == "int8":
+            model = simplify(_finish(to_int8(simplify(converted, INT8_REWRITES), source.latent_dim), options))
         onnx.checker.check_model(model, full_check=True)
         verification = verify_parity(source.generator, floats, model, options)
     except GanportError:
@@ -102,25 +114,19 @@ def write_model(proven: Proven, target: Path, form: Format = "onnx", overwrite: 
         proven: by `prove`.
         target: the file, or for Triton the folder of the model; its name is the model's.
         form: "onnx", "ort" for onnxruntime's small builds, or "triton" for a model repository.
-        overwrite: replace what is there.
+        overwrite: replace the files that are there.
 
     Raises:
         UsageError: Triton takes no model without inputs.
         VerificationError: the runtime draws something else with the written file; nothing is left there.
         OutputError: the file can't be written, or there is one.
     """
-    check_target(target, overwrite, form)
-    if form != "triton":
-        with replacing(target) as temporary:
-            return _write_verified(proven, temporary, form)
-    if proven.options.input == "fixed":
-        raise UsageError("Triton takes no model without inputs; export it with --input latent or seed.")
-    with replacing_folder(target) as folder:
-        model = model_file(folder, form)
-        model.parent.mkdir()
-        contract = _write_verified(proven, model, "onnx")
-        (folder / _TRITON_CONFIG).write_text(triton_config(contract, target.name))
-        return contract
+    check_target(target, proven.options, form, overwrite)
+    with replacing(model_file(target, form)) as temporary:
+        contract = _write_verified(proven, temporary, form)
+    if form == "triton":
+        write_bytes(target / _TRITON_CONFIG, triton_config(contract, target.resolve().name).encode())
+    return contract
 
 
 def model_file(target: Path, form: Format) -> Path:
@@ -128,14 +134,25 @@ def model_file(target: Path, form: Format) -> Path:
     return target / _TRITON_MODEL if form == "triton" else target
 
 
-def check_target(target: Path, overwrite: bool, form: Format = "onnx") -> None:
-    """Raise OutputError where something is in the way that is not to be replaced, or can't be by this form."""
-    if not target.exists():
-        return
-    if form == "triton" and not (target / _TRITON_CONFIG).is_file():
-        raise OutputError(target, "it is there already, and no model of a Triton repository")
-    if not overwrite:
-        raise OutputError(target, "it is there already", "replace it with --overwrite, or name another place with --out.")
+def check_target(target: Path, options: Options, form: Format = "onnx", overwrite: bool = False) -> None:
+    """Raise what `write_model` would, before anything is worked out.
+
+    Raises:
+        UsageError: Triton takes no model without inputs.
+        OutputError: a file of the export is there already.
+    """
+    if form == "triton" and options.input == "fixed":
+        raise UsageError("Triton takes no model without inputs; export it with --input latent or seed.")
+    for path in (model_file(target, form), *([target / _TRITON_CONFIG] if form == "triton" else [])):
+        check_free(path, overwrite)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise OutputError where a file can't be written, since something is there that is not to be replaced."""
+    if path.is_dir():
+        raise OutputError(path, "it is a folder")
+    if path.exists() and not overwrite:
+        raise OutputError(path, "it is there already", "replace it with --overwrite, or name another place with --out.")
 
 
 def _finish(model: onnx.ModelProto, options: Options) -> onnx.ModelProto:
@@ -147,10 +164,6 @@ def _finish(model: onnx.ModelProto, options: Options) -> onnx.ModelProto:
     if options.input == "seed":
         return add_seed_head(model)
     return bake_seeds(model, options.seeds) if options.input == "fixed" else model
-
-
-def _rounded(model: onnx.ModelProto, source: Source, options: Options) -> onnx.ModelProto:
-    return to_float16(model) if options.precision == "float16" else to_int8(model, source.latent_dim)
 
 
 def _write_verified(proven: Proven, path: Path, form: Format) -> Contract:

@@ -51,6 +51,7 @@ class Graph:
         self._producers: dict[str, onnx.NodeProto] | None = None
         self._consumers: dict[str, list[onnx.NodeProto]] = {}
         self._shapes: dict[str, Shape] | None = None
+        self._float32: set[str] = set()
 
     def to_model(self) -> onnx.ModelProto:
         """Return the model, without what leads to no output, and with names that depend on nothing but the graph."""
@@ -84,6 +85,11 @@ class Graph:
         if self._shapes is None:
             self._shapes = self._infer_shapes()
         return self._shapes.get(name)
+
+    def is_float32(self, name: str) -> bool:
+        """Return whether a value is known to be float32."""
+        self.shape(name)
+        return name in self._float32
 
     def rank(self, name: str) -> int | None:
         """Return the number of axes of a value, where it is known."""
@@ -163,9 +169,11 @@ class Graph:
         graph = helper.make_graph(self.nodes, "shapes", values, outputs, small)
         model = helper.make_model(graph, opset_imports=self.opsets, ir_version=self._ir_version)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        known = [*inferred.input, *inferred.value_info, *inferred.output]
+        self._float32 = {value.name for value in known if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
         return {
             value.name: tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
-            for value in (*inferred.input, *inferred.value_info, *inferred.output)
+            for value in known
             if value.type.tensor_type.HasField("shape")
         }
 
@@ -186,16 +194,20 @@ class Graph:
     def _name_anew(self) -> None:
         kept = {value.name for value in (*self.inputs, *self.outputs)}
         names = {name: name for name in kept}
+
+        def free(name: str) -> str:
+            return next(candidate for candidate in _candidates(name) if candidate not in kept)
+
         constants = {name: array for name, array in self.constants.items() if name in kept}
         for number, node in enumerate(self.nodes):
             node.name = f"{number:03d}_{node.op_type}"
             for place, name in enumerate(node.input):
                 if name in self.constants and name not in names:
-                    names[name] = f"{node.name}/{place}"
+                    names[name] = free(f"{node.name}/{place}")
                     constants[names[name]] = self.constants[name]
             for place, name in enumerate(node.output):
                 if name:
-                    names.setdefault(name, f"{node.name}:{place}" if place else node.name)
+                    names.setdefault(name, free(f"{node.name}:{place}" if place else node.name))
             node.input[:] = [names[name] if name else "" for name in node.input]
             node.output[:] = [names[name] if name else "" for name in node.output]
             node.ClearField("doc_string")

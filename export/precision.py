@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -10,19 +11,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 from onnxruntime import quantization
 
 from runtime import sample_latents
 from runtime.errors import PrecisionError
 from runtime.seeds import SEED_LIMIT, check_seeds
 
-from .graph import POINTWISE, Graph, attributes, make_node
+from .graph import POINTWISE, Array, Graph, attributes, make_node
+from .rewrites.steps import along
 
 # Neither golden images nor evaluations take these seeds, nor does recalibration, which takes the very last.
 CALIBRATION_SEEDS = range(SEED_LIMIT - 2**40, SEED_LIMIT - 2**40 + 512)
 
 _CALIBRATION_BATCH = 32
 _INT8_KERNELS = ["MatMul", "Gemm", "Conv"]  # that onnxruntime has on the CPU
+_SMALLEST = np.finfo(np.float16).smallest_subnormal
 _FLOAT32_PLACES = {"Resize": (1, 2)}  # inputs that ONNX wants in float32 whatever the precision
 
 
@@ -33,15 +37,16 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
         PrecisionError: a weight is beyond the range of float16.
     """
     graph = Graph(model)
-    kept = {node.input[place] for node in graph.nodes for place in _places(node)}
+    _keep_float32(graph)
+    kept = {node.input[place] for node in graph.nodes for place in _float32_places(node)}
     for name, array in list(graph.constants.items()):
         if array.dtype == np.float32 and name not in kept:
-            with np.errstate(over="ignore"):
-                graph.constants[name] = array.astype(np.float16)
-            if not np.isfinite(graph.constants[name]).all():
-                raise PrecisionError("float16", f"a weight is {np.abs(array).max():.3g}; 65504 is the largest number")
+            graph.constants[name] = _rounded(array)
     for node in graph.nodes:
-        if node.op_type == "Cast" and attributes(node)["to"] == onnx.TensorProto.FLOAT:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == onnx.TensorProto.FLOAT:
+                attribute.t.CopyFrom(numpy_helper.from_array(_rounded(numpy_helper.to_array(attribute.t))))
+        if node.op_type == "Cast" and attributes(node)["to"] == onnx.TensorProto.FLOAT and node.output[0] not in kept:
             node.attribute[0].i = onnx.TensorProto.FLOAT16
     (source,), (target,) = graph.inputs, graph.outputs
     inside, outside = graph.new_value(), graph.new_value()
@@ -53,12 +58,34 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     return graph.to_model()
 
 
-def _places(node: onnx.NodeProto) -> list[int]:
-    return [place for place in _FLOAT32_PLACES.get(node.op_type, ()) if place < len(node.input)]
+def _float32_places(node: onnx.NodeProto) -> list[int]:
+    return [place for place in _FLOAT32_PLACES.get(node.op_type, ()) if place < len(node.input) and node.input[place]]
+
+
+def _keep_float32(graph: Graph) -> None:
+    """Give what must stay float32 a constant, or a Cast, of its own."""
+    for node in list(graph.nodes):
+        for place in _float32_places(node):
+            name = node.input[place]
+            if name in graph.constants:
+                node.input[place] = graph.add_constant(graph.constants[name])
+            else:
+                node.input[place] = graph.new_value()
+                graph.replace(node, make_node("Cast", [name], node.input[place], {"to": onnx.TensorProto.FLOAT}), node)
+
+
+def _rounded(array: Array) -> Array:
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise PrecisionError("float16", f"a weight is {np.abs(array).max():.3g}; 65504 is the largest number")
+    if array.size == 1 and rounded == 0 != array:
+        return np.full_like(rounded, np.copysign(_SMALLEST, array))  # a number that keeps a divisor from being 0
+    return rounded
 
 
 def to_int8(model: onnx.ModelProto, dim: int) -> onnx.ModelProto:
-    """Return the model with int8 weights; dense layers and convolutions compute in 8 bits, too.
+    """Return the model with int8 weights; dense layers and convolutions compute in 8 bits, too (see `INT8_REWRITES`).
 
     Weights are symmetric, one scale for each output channel; activations get the range that they have for the images of
     `CALIBRATION_SEEDS`. Of a ConvTranspose, which onnxruntime computes in float32 only, the weights alone are int8. What leaves
@@ -73,8 +100,7 @@ def to_int8(model: onnx.ModelProto, dim: int) -> onnx.ModelProto:
     """
     if not any(node.op_type in (*_INT8_KERNELS, "ConvTranspose") for node in model.graph.node):
         raise PrecisionError("int8", "the generator has no dense layer and no convolution")
-    logging.getLogger().setLevel(logging.ERROR)  # advises to run a preparation that our own rewrites have replaced
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
         quantization.quantize_static(
@@ -101,13 +127,25 @@ class _Latents(quantization.CalibrationDataReader):  # type: ignore[misc]  # onn
     def __init__(self, dim: int, source: onnx.ValueInfoProto) -> None:
         batch = source.type.tensor_type.shape.dim[0].dim_value or _CALIBRATION_BATCH
         latents = sample_latents(check_seeds(CALIBRATION_SEEDS), dim)
-        whole = len(latents) // batch * batch
+        whole = -(-len(latents) // batch) * batch
+        filled = np.resize(latents, (whole, dim))  # repeats the first until the last batch is full
         self._batches: Iterator[dict[str, npt.NDArray[np.float32]]] = (
-            {source.name: latents[start : start + batch]} for start in range(0, whole, batch)
+            {source.name: filled[start : start + batch]} for start in range(0, whole, batch)
         )
 
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
         return next(self._batches, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself the quantiser's advice to run a preparation first, which our own rewrites have replaced."""
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger().setLevel(level)
 
 
 def _keep_last_output(graph: Graph) -> None:
@@ -124,12 +162,14 @@ def _keep_last_output(graph: Graph) -> None:
 
 
 def _quantize_transposed(graph: Graph) -> None:
+    """Let each ConvTranspose have its weights from int8."""
     for node in [node for node in graph.nodes if node.op_type == "ConvTranspose"]:
         weights = graph.constant(node, 1)
         if weights is None:
             continue
-        scale = np.maximum(np.abs(weights).max(axis=(0, 2, 3)), np.finfo(np.float32).tiny) / np.float32(127)
-        rounded = np.round(weights / scale[:, np.newaxis, np.newaxis]).astype(np.int8)
+        others = tuple(axis for axis in range(weights.ndim) if axis != 1)
+        scale = np.maximum(np.abs(weights).max(axis=others), np.finfo(np.float32).tiny) / np.float32(127)
+        rounded = np.round(weights / along(scale, weights.ndim, 1)).astype(np.int8)
         inputs = [graph.add_constant(rounded, "weights"), graph.add_constant(scale, "scale")]
         restored = graph.new_value()
         graph.replace(node, make_node("DequantizeLinear", inputs, restored, {"axis": 1}), node)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,29 +39,6 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path` that takes its name, and the place of what is there, when the block ends well.
-
-    Raises:
-        OutputError: the folder can't be written.
-    """
-    temporary, old = (path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}.{end}") for end in ("new", "old"))
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    except OSError as error:
-        if isinstance(error, GanportError):
-            raise
-        raise OutputError(path, system_reason(error)) from error
-    finally:
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -137,6 +137,15 @@ def test_other_formats(walked, ganport, tmp_path):
     assert ganport("verify", "repository/digits/1/model.onnx").returncode == 0
 
 
+def test_card_replaces_no_readme_of_somebody_else(walked, ganport, tmp_path):
+    folder, _ = walked
+    (tmp_path / "README.md").write_text("mine")
+    line = failure_after_a_start(ganport("export", folder / "runs" / "mnist-minimal", "--out", "x.onnx", "--card"))
+    assert "README.md" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
 def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
     folder, _ = walked
     line = failure_after_a_start(ganport("export", "runs/mnist-minimal", cwd=folder))

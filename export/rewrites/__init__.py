@@ -42,6 +42,13 @@ REWRITES: Mapping[str, Rewrite] = {
     "sink reshape, last transpose": layout.sink_layout,  # the others want a Reshape right behind its dense layer
 }
 
+# onnxruntime computes a ConvTranspose in float32 whatever its weights are: an int8 generator keeps its convolutions.
+INT8_REWRITES: Mapping[str, Rewrite] = {
+    name: rewrite
+    for name, rewrite in REWRITES.items()
+    if rewrite not in (convolutions.fuse_upsampling, convolutions.transpose_narrow)
+}
+
 
 def simplify(model: onnx.ModelProto, rewrites: Mapping[str, Rewrite] | None = None) -> onnx.ModelProto:
     """Return the model after all rewrites, or after those that are given by name."""

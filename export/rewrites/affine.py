@@ -33,7 +33,15 @@ def split_batch_norm(graph: Graph) -> bool:
             continue
         scale, offset, mean, variance = (graph.constant(node, place) for place in range(1, 5))
         rank = graph.rank(node.input[0])
-        if scale is None or offset is None or mean is None or variance is None or rank is None or rank < 2:
+        if (
+            scale is None
+            or scale.dtype != np.float32
+            or offset is None
+            or mean is None
+            or variance is None
+            or rank is None
+            or rank < 2
+        ):
             continue
         factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + attributes(node).get("epsilon", 1e-5))
         shift = offset - mean * factor
@@ -61,8 +69,11 @@ def merge_affine(graph: Graph) -> bool:
         before = graph.producer(flowing(graph, node))
         if before is None or before.op_type != node.op_type or graph.only_consumer(before.output[0]) is None:
             continue
-        other = next((graph.constants[name] for name in before.input if name in graph.constants), None)
-        if other is None or other.size != 1 or other.dtype != np.float32 or other.ndim > constant.ndim:
+        others = [graph.constants[name] for name in before.input if name in graph.constants]
+        if len(others) != 1:
+            continue
+        (other,) = others
+        if other.size != 1 or other.dtype != np.float32 or other.ndim > constant.ndim:
             continue
         values = other.astype(np.float64), constant.astype(np.float64)
         merged = values[0] * values[1] if node.op_type == "Mul" else values[0] + values[1]
@@ -81,7 +92,7 @@ def fold_affine_into_linear_before(graph: Graph) -> bool:
             continue
         weights, bias = weights_and_bias(graph, linear)
         values = per_channel(constant, weights.shape[output_axis(linear)], channel_axis(linear), weights.ndim)
-        if values is None:
+        if values is None or not _keeps_rank(graph, linear.output[0], constant):
             continue
         if node.op_type == "Mul":
             weights = weights * along(values, weights.ndim, output_axis(linear))
@@ -110,7 +121,9 @@ def fold_affine_into_linear_behind(graph: Graph) -> bool:
         values = per_channel(constant, weights.shape[axis], channel_axis(linear), weights.ndim)
         source = graph.shape(flowing(graph, node))
         # A value of one channel may be broadcast up by the constant: then it is not the layer's own input that is scaled.
-        if values is None or source is None or source[channel_axis(linear)] != weights.shape[axis]:
+        if values is None or source is None or len(source) < constant.ndim:
+            continue
+        if source[channel_axis(linear)] != weights.shape[axis]:
             continue
         if node.op_type == "Mul":
             weights = weights * along(values, weights.ndim, axis)
@@ -126,6 +139,11 @@ def fold_affine_into_linear_behind(graph: Graph) -> bool:
         graph.nodes.remove(node)
         return True
     return False
+
+
+def _keeps_rank(graph: Graph, name: str, constant: Array) -> bool:
+    """Return whether a constant of so many axes gives none to the value."""
+    return constant.ndim <= 1 or (graph.rank(name) or 0) >= constant.ndim
 
 
 def lift_scale_over_activation(graph: Graph) -> bool:
@@ -187,10 +205,13 @@ def _along_columns(graph: Graph, dense: onnx.NodeProto, shape: Array, constant: 
 
 
 def lift_affine_over_depth_to_space(graph: Graph) -> bool:
-    """Move an affine step by channel from behind a DepthToSpace to before it, where a linear step can take it in."""
+    """Move an affine step by channel from behind a DepthToSpace, which a Conv makes, to before it."""
     for node, constant in affine_steps(graph):
         shuffle = graph.producer(flowing(graph, node))
         if shuffle is None or shuffle.op_type != "DepthToSpace" or graph.only_consumer(shuffle.output[0]) is not node:
+            continue
+        linear = graph.producer(shuffle.input[0])
+        if linear is None or not is_linear(graph, linear) or graph.only_consumer(linear.output[0]) is not shuffle:
             continue
         shape, settings = graph.shape(shuffle.output[0]), attributes(shuffle)
         values = None if shape is None or shape[1] is None else per_channel(constant, shape[1], 1, 4)

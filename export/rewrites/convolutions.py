@@ -15,6 +15,7 @@ from .steps import is_linear, linear_like, weights_and_bias
 # Pixels have 1, 3 or 4 channels. A Conv to so few is slower than the ConvTranspose by the mirrored weights; at 8 both are even
 # with 16 channels before, at 16 the Conv is faster.
 _FEW_CHANNELS = 4
+_MOST_GROWTH = 4  # of the kernel, for upsampling by large factors: files must not become several times as large
 
 
 def make_dense_of_one_pixel(graph: Graph) -> bool:
@@ -102,9 +103,9 @@ def _transposed(graph: Graph, node: onnx.NodeProto, source: str, repeats: Array)
     weights, bias = weights_and_bias(graph, node)
     kernel = weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)  # (in, out, height, width)
     inset = np.array([*kernel.shape[2:]] * 2) - 1 - np.array(attributes(node).get("pads", (0, 0, 0, 0)))
-    if (inset < 0).any():
-        return None
     height, width = kernel.shape[2:]
+    if (inset < 0).any() or (height + repeats[0] - 1) * (width + repeats[1] - 1) > _MOST_GROWTH * height * width:
+        return None
     spread = np.zeros((*kernel.shape[:2], height + repeats[0] - 1, width + repeats[1] - 1))
     for down in range(repeats[0]):
         for right in range(repeats[1]):

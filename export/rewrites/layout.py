@@ -147,4 +147,4 @@ def sink_layout(graph: Graph) -> bool:
 def _is_layout(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Transpose":
         return permutation(node) == _TO_NHWC
-    return node.op_type == "Reshape" and graph.constant(node, 1) is not None
+    return node.op_type == "Reshape" and _is_plain_shape(graph.constant(node, 1))

@@ -18,6 +18,8 @@ _REPEATING = (
     (b"half_pixel", b"round_prefer_floor"),
     (b"tf_half_pixel_for_nn", b"floor"),
 )
+# To tell what depends on the batch from what does not, rounded divisions and all.
+_BATCHES = (2, 3, 60, 120)
 _REPEAT = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
@@ -29,20 +31,20 @@ def fix_reshape_targets(graph: Graph) -> bool:
         nodes = _between_shapes_and(graph, node.input[1])
         if nodes is None:
             continue
-        small, large = (_evaluate(graph, nodes, node.input[1], batch) for batch in (2, 3))
-        free = np.flatnonzero(small != large)
-        if len(free) > 1 or (small < (1 if len(free) else -1)).any() or (small == 0).any():
+        targets = np.stack([_evaluate(graph, nodes, node.input[1], batch) for batch in _BATCHES])
+        free = (targets != targets[0]).any(axis=0)
+        if free.sum() > 1 or (targets < (1 if free.any() else -1)).any() or (targets == 0).any():
             continue
-        small[free] = -1
-        node.input[1] = graph.add_constant(small.astype(np.int64))
+        node.input[1] = graph.add_constant(np.where(free, -1, targets[0]).astype(np.int64))
         graph.changed()
         return True
     return False
 
 
 def _between_shapes_and(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
-    """Return the nodes that make a value, from Shape nodes on; None where it depends on more than the batch."""
+    """Return the nodes that make a value of another one's shape; None where it depends on more than that one's first size."""
     waiting, found = [name], set()
+    measured = set()
     while waiting:
         value = waiting.pop()
         if value in graph.constants or not value:
@@ -53,8 +55,9 @@ def _between_shapes_and(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
         found.add(node.output[0])
         if node.op_type == "Shape":
             shape = graph.shape(node.input[0])
-            if shape is None or None in shape[1:]:
-                return None
+            measured.add(node.input[0])
+            if shape is None or None in shape[1:] or len(measured) > 1:
+                return None  # first sizes of two values need not be the same
         elif node.op_type in _ON_SHAPES:
             waiting.extend(node.input)
         else:
@@ -116,7 +119,7 @@ def _repeating_chain(graph: Graph, reshape: onnx.NodeProto) -> tuple[onnx.NodePr
     if unsqueeze is None or unsqueeze.op_type != "Unsqueeze" or repeats is None:
         return None
     source, axes = graph.shape(unsqueeze.input[0]), graph.constant(unsqueeze, 1)
-    if source is None or axes is None or axes.size != 1 or None in source[1:]:
+    if not graph.is_float32(unsqueeze.input[0]) or source is None or axes is None or axes.size != 1 or None in source[1:]:
         return None
     new = int(axes.reshape(())) % (len(source) + 1)
     moved = moved or list(range(len(source) + 1))

@@ -71,13 +71,14 @@ def test_triton_takes_no_model_without_inputs(source, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_folder_of_something_else_is_not_replaced(proven, tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter").write_text("years of work")
-    for overwrite in (False, True):
-        with pytest.raises(OutputError, match="no model"):
-            write_model(proven, tmp_path / "thesis", "triton", overwrite=overwrite)
-    assert (tmp_path / "thesis" / "chapter").exists()
+def test_other_versions_in_a_repository_stay(proven, tmp_path):
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "model.onnx").write_text("another version")
+    write_model(proven, tmp_path, "triton")
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_model(proven, tmp_path, "triton")
+    write_model(proven, tmp_path, "triton", overwrite=True)
+    assert (tmp_path / "2" / "model.onnx").read_text() == "another version"
 
 
 def test_triton_model_is_replaced_when_asked(proven, tmp_path):
@@ -92,7 +93,7 @@ def test_triton_model_is_replaced_when_asked(proven, tmp_path):
 
 def test_card_says_what_the_file_is(source, tmp_path):
     export_generator(source, tmp_path / "digits.onnx", Options(input="seed"))
-    page, preview = write_card(tmp_path / "digits.onnx")
+    page, preview = write_card(tmp_path / "digits.onnx", tmp_path)
     text = page.read_text()
     for words in ("# shaken", "![what seeds draw](preview.png)", "int64 [batch]", "CC0", "`digits.onnx`", "max abs error"):
         assert words in text

@@ -1,11 +1,13 @@
 """float16 and int8: smaller files, whose loss is measured and bounded."""
 
+import logging
+
 import keras
 import numpy as np
 import onnx
 import pytest
 
-from export import Options, Source, export_generator, measure_costs, prove
+from export import Options, Source, export_generator, load_source, measure_costs, prove
 from export.exporter import GOLDEN_SEEDS
 from export.precision import CALIBRATION_SEEDS, to_int8
 from export.verify import MAX_MEAN_LEVELS
@@ -103,3 +105,68 @@ def test_costs_count_the_whole_file():
     assert cost.parameters >= 1000
     assert set(cost.milliseconds) == {1, 64}
     assert all(0 < time < 1000 for time in cost.milliseconds.values())
+
+
+@pytest.mark.parametrize("batch", [200, 600])
+def test_calibration_draws_all_its_seeds_whatever_the_batch(tmp_path, batch):
+    from export.precision import _Latents
+
+    source = onnx.helper.make_tensor_value_info("latent", onnx.TensorProto.FLOAT, [batch, 16])
+    reader, rows = _Latents(16, source), set()
+    while (part := reader.get_next()) is not None:
+        assert part["latent"].shape == (batch, 16)
+        rows.update(map(bytes, part["latent"]))
+    assert len(rows) == len(CALIBRATION_SEEDS)
+
+
+def test_what_onnx_wants_in_float32_stays_so():
+    """Scales of a Resize, constant, shared, and worked out; constants within nodes; a tiny divisor."""
+    from export.precision import to_float16
+    from export.verify import open_on_cpu
+
+    nodes = [
+        onnx.helper.make_node("Resize", ["x", "", "scales"], ["a"], mode="nearest"),
+        onnx.helper.make_node("Cast", ["whole"], ["made"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Resize", ["a", "", "made"], ["b"], mode="nearest"),
+        onnx.helper.make_node("Mul", ["b", "scales"], ["c"]),
+        onnx.helper.make_node("Shape", ["c"], ["shape"]),
+        onnx.helper.make_node(
+            "ConstantOfShape", ["shape"], ["ones"], value=onnx.numpy_helper.from_array(np.float32([1.5]), "value")
+        ),
+        onnx.helper.make_node("Sub", ["c", "c"], ["zero"]),
+        onnx.helper.make_node("Add", ["zero", "tiny"], ["epsilon"]),
+        onnx.helper.make_node("Div", ["zero", "epsilon"], ["still"]),
+        onnx.helper.make_node("Add", ["c", "still"], ["d"]),
+        onnx.helper.make_node("Add", ["d", "ones"], ["y"]),
+    ]
+    constants = {"scales": np.float32([1, 1, 1, 2]), "whole": np.int64([1, 1, 2, 1]), "tiny": np.float32(1e-12)}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2, 3, 2])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 2, 6, 4])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    rounded = to_float16(model)
+    onnx.checker.check_model(rounded, full_check=True)
+    x = np.random.default_rng(0).normal(size=(3, 2, 3, 2)).astype(np.float32)
+    exact, near = (open_on_cpu(each).run(None, {"x": x})[0] for each in (model, rounded))
+    np.testing.assert_allclose(near, exact, rtol=3e-3, atol=3e-3)
+    assert np.abs(near - exact).max() > 0
+
+
+def test_upsampling_keeps_its_convolutions_in_int8(tmp_path):
+    from benchmarks.foreign_generators import build
+
+    build("upsampling").save(tmp_path / "x.keras")
+    proven = prove(load_source(tmp_path / "x.keras"), Options(precision="int8"))
+    kinds = [node.op_type for node in proven.model.graph.node]
+    assert kinds.count("Conv") == 3
+    assert "ConvTranspose" not in kinds
+
+
+def test_quantiser_leaves_the_log_as_it_was():
+    level = logging.getLogger().level
+    to_int8(prove(convolutional()).float32, 16)
+    assert logging.getLogger().level == level

@@ -448,6 +448,62 @@ def test_names_depend_on_nothing_but_the_graph():
 
 # What looks like a step to fold and is none: the numbers and the shapes must stay, whatever becomes of the nodes.
 TRAPS = {
+    "target that copies a size": (
+        ["n", 12],
+        ["n", 2, 2, 3],
+        [("Relu", "x", "a", {}), ("Reshape", "a shape", "b", {}), ("Add", "b t", "y", {})],
+        {"shape": np.int64([0, 2, 2, 3]), "t": normal(1, 1, 1, 1)},
+    ),
+    "target by half of the batch": (
+        ["n", 8],
+        ["m", 16],
+        [
+            ("Shape", "x", "s", {"end": 1}),
+            ("Add", "s one", "a", {}),
+            ("Div", "a two", "b", {}),
+            ("Concat", "b six", "t", {"axis": 0}),
+            ("Pad", "x pads", "p", {}),
+            ("Reshape", "p t", "y", {}),
+        ],
+        {"one": np.int64([1]), "two": np.int64([2]), "six": np.int64([16]), "pads": np.int64([0, 0, 1, 0])},
+    ),
+    "target of two values' first sizes": (
+        ["n", 8],
+        ["n", 4, 2],
+        [
+            ("Reshape", "x pairs", "p", {}),
+            ("Shape", "p", "s", {"end": 1}),
+            ("Shape", "x", "t", {"end": 1}),
+            ("Div", "s t", "a", {}),
+            ("Concat", "minus a two", "b", {"axis": 0}),
+            ("Reshape", "p b", "y", {}),
+        ],
+        {"pairs": np.int64([-1, 2]), "minus": np.int64([-1]), "two": np.int64([2])},
+    ),
+    "constants alone": (
+        ["n", 3],
+        ["n", 3],
+        [("Add", "s t", "a", {}), ("Add", "a u", "b", {}), ("Add", "x b", "y", {})],
+        {"s": np.float32(1), "t": np.float32(2), "u": np.float32(3)},
+    ),
+    "vector that a constant makes a row of": (
+        [3],
+        [1, 4],
+        [("Mul", "x s", "a", {}), ("MatMul", "a w", "y", {})],
+        {"s": normal(1, 3), "w": normal(3, 4)},
+    ),
+    "vector that a constant makes a row of, behind": (
+        [3],
+        [1, 4],
+        [("MatMul", "x w", "a", {}), ("Mul", "a s", "y", {})],
+        {"s": normal(1, 4), "w": normal(3, 4)},
+    ),
+    "names like those we give": (
+        ["n", 3],
+        ["n", 3],
+        [("Relu", "x", "001_Sigmoid", {}), ("Sigmoid", "001_Sigmoid", "a", {}), ("Neg", "a", "y", {})],
+        {},
+    ),
     "resize to places between pixels": (
         ["n", 4, 4, 4],
         ["n", 4, 8, 8],
@@ -636,3 +692,37 @@ def test_deep_graph_is_simplified_to_the_last_step():
         value = f"d{block}"
     result = simplify(graph(["n", 4, 8, 8], ["n", 4, 8, 8], *nodes, **constants))
     assert operations(result) == ["Conv", "Relu"] * 100
+
+
+def test_names_that_the_caller_chose_like_ours_stay():
+    model = graph(["n", 3], ["n", 3], ("Relu", "x", "a", {}), ("Sigmoid", "a", "b", {}), ("Neg", "b", "y", {}))
+    model.graph.output[0].name = model.graph.node[2].output[0] = "001_Sigmoid"
+    model.graph.input[0].name = model.graph.node[0].input[0] = "000_Relu"
+    result = simplify(model)
+    onnx.checker.check_model(result, full_check=True)
+    assert [value.name for value in (*result.graph.input, *result.graph.output)] == ["000_Relu", "001_Sigmoid"]
+
+
+def test_upsampling_by_much_keeps_its_small_kernel():
+    model = graph(
+        ["n", 4, 3, 3],
+        ["n", 4, 24, 24],
+        ("Resize", "x roi s", "a", {"mode": "nearest"}),
+        ("Conv", "a w", "y", {"pads": [1, 1, 1, 1]}),
+        roi=np.float32([]),
+        s=np.float32([1, 1, 8, 8]),
+        w=normal(4, 4, 3, 3),
+    )
+    assert_rewritten(model, ["Resize", "Conv"])
+
+
+def test_normalisation_in_float64_is_left_alone():
+    model = graph(
+        ["n", 3],
+        ["n", 3],
+        ("Cast", "x", "a", {"to": TensorProto.DOUBLE}),
+        ("BatchNormalization", "a s b m v", "c", {}),
+        ("Cast", "c", "y", {"to": TensorProto.FLOAT}),
+        **{name: np.ones(3) for name in "sbmv"},
+    )
+    assert_rewritten(model, ["Cast", "BatchNormalization", "Cast"])
