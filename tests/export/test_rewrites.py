@@ -347,6 +347,24 @@ def test_repeated_pixels_become_one_resize(moved):
     )
 
 
+def test_transpose_goes_over_the_resize_into_the_dense_layer():
+    assert_rewritten(
+        graph(
+            ["n", 5],
+            ["n", 6, 6, 12],
+            ("MatMul", "x w", "a", {}),
+            ("Reshape", "a shape", "b", {}),
+            ("Resize", "b roi s", "c", {"mode": "nearest"}),
+            ("Transpose", "c", "y", {"perm": [0, 3, 1, 2]}),
+            roi=np.float32([]),
+            s=np.float32([1, 2, 3, 1]),
+            shape=np.int64([-1, 3, 4, 6]),
+            w=normal(5, 72),
+        ),
+        ["MatMul", "Reshape", "Resize"],
+    )
+
+
 def test_resizes_in_a_row_are_one():
     assert_rewritten(
         graph(
