@@ -21,6 +21,7 @@ from runtime.errors import DrawingError, GanportError, MissingPackageError, Usag
 if TYPE_CHECKING:
     from export import Cost, Proven
     from runtime import Contract
+    from runtime.writers import Pixels
     from trainer.datasets import Dataset
     from trainer.devices import Devices
     from trainer.recipe import Recipe
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from trainer.runs import Run
 
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
+LARGEST_FOLDER = 10_000_000  # images
 
 app = typer.Typer(
     help="Train a GAN in Keras, export its generator to one ONNX file, draw images from it anywhere.",
@@ -300,21 +302,64 @@ def sample(
     model: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")] = None,
     seeds: Annotated[str, typer.Option(help="Such as 0-63 or 0,5,9-12; one seed, one image.")] = "0-63",
     provider: Annotated[str, typer.Option(help="cpu or cuda; there is no fallback.")] = "cpu",
-    out: Annotated[Path, typer.Option(help="The PNG file, one grid of all the images.")] = Path("grid.png"),
+    out: Annotated[Path, typer.Option(help="Grid (.png, .webp), array (.npz, .npy), or folder of PNGs.")] = Path("grid.png"),
+    truncation: Annotated[float, typer.Option(min=0, max=1, help="Below 1: nearer to the average image.")] = 1.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="To compute with.", show_default="all that there are")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images drawn together.", show_default="64")] = None,
 ) -> None:
     """Draw images."""
-    from runtime import Sampler, make_grid, parse_seeds, save_png
+    from runtime import Sampler, parse_seeds
+    from runtime.writers import check_output, write_images
 
-    if out.suffix.lower() != ".png":
-        raise typer.BadParameter(f"--out is {out}; it takes a name that ends in .png.")
-    wanted = parse_seeds(seeds, at_most=LARGEST_GRID)
+    wanted = parse_seeds(seeds, at_most=LARGEST_FOLDER)
+    check_output(out, len(wanted), LARGEST_GRID)
     path = _chosen_model(model)
-    sampler = Sampler(path, provider)
+    with Sampler(path, provider, threads, batch_size) as sampler:
+        started = time.perf_counter()
+        write_images(_shown(sampler.stream(wanted, truncation), len(wanted)), wanted, out)
+        seconds = time.perf_counter() - started
+    rate = f"{len(wanted) / seconds:,.0f} images/s, written too"
+    results.print(f"{out}: {len(wanted):,} images of {path}, drawn on {provider} in {seconds:.2f} s ({rate})", markup=False)
+
+
+@app.command()
+def walk(
+    model: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")] = None,
+    seeds: Annotated[str, typer.Option(help="To go through, such as 0,5,9.")] = "0-7",
+    frames: Annotated[int, typer.Option(min=1, help="From one seed to the next.")] = 15,
+    rate: Annotated[float, typer.Option(min=0.1, max=50, help="Frames a second.")] = 25.0,
+    loop: Annotated[bool, typer.Option(help="Come back to the first seed.")] = True,
+    provider: Annotated[str, typer.Option(help="cpu or cuda; there is no fallback.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="The animation, .gif or .webp.")] = Path("walk.gif"),
+) -> None:
+    """Draw an animation that goes from seed to seed."""
+    from runtime import Sampler, parse_seeds
+    from runtime.writers import ANIMATIONS, write_animation
+
+    if out.suffix.lower() not in ANIMATIONS:
+        raise typer.BadParameter(f"--out is {out}; it takes a name that ends in {' or '.join(ANIMATIONS)}.")
+    wanted = parse_seeds(seeds, at_most=LARGEST_GRID)
+    count = frames * (len(wanted) - (not loop)) + (not loop)
+    if count > LARGEST_GRID:
+        raise typer.BadParameter(f"That would be {count:,} frames; {LARGEST_GRID:,} fit into an animation.")
+    path = _chosen_model(model)
+    with Sampler(path, provider) as sampler:
+        pictures = [frame for batch in _shown(sampler.walk(wanted.tolist(), frames, loop), count) for frame in batch]
+    write_animation(pictures, [1 / rate] * len(pictures), out)
+    results.print(f"{out}: {len(pictures):,} frames through {len(wanted)} seeds of {path}", markup=False)
+
+
+def _shown(batches: Iterator[Pixels], count: int) -> Iterator[Pixels]:
+    """Yield the batches, and show how far they are where that takes longer than a second."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     started = time.perf_counter()
-    images = sampler.sample(wanted)
-    seconds = time.perf_counter() - started
-    save_png(make_grid(images), out)
-    results.print(f"{out}: {len(images):,} images of {path}, drawn on {provider} in {1e3 * seconds:.1f} ms", markup=False)
+    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
+        task = progress.add_task("", total=count, visible=False)
+        for batch in batches:
+            progress.update(task, advance=len(batch), visible=time.perf_counter() - started > 1)
+            yield batch
 
 
 @app.command()

@@ -8,7 +8,9 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     │   ├── UnknownProviderError                 no such execution provider
     │   └── UnknownRecipeError (LookupError)     no such recipe
     ├── LatentShapeError (ValueError)            latents do not fit the generator
+    ├── LatentValueError (ValueError)            latents that are not finite
     ├── InputKindError (ValueError)              the generator takes no latents
+    ├── ClosedSamplerError (RuntimeError)        the sampler was closed
     ├── FixedSeedError (LookupError)             the generator draws certain seeds only, and this is none of them
     ├── MissingPackageError (ImportError)        an optional package is not installed
     ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
@@ -95,6 +97,21 @@ class LatentShapeError(GanportError, ValueError):
         super().__init__(f"Latents have shape {got}; this generator takes (batch, {latent_dim}) with batch >= 1.")
 
 
+class LatentValueError(GanportError, ValueError):
+    """Latents that are no numbers to draw from."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(f"{count} of the latents are not finite; draw them from a standard normal distribution.")
+
+
+class ClosedSamplerError(GanportError, RuntimeError):
+    """The sampler was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("The sampler is closed; make another one to draw.")
+
+
 class InputKindError(GanportError, ValueError):
     """The generator takes no latents."""
 
@@ -160,17 +177,19 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 class ModelFormatError(ModelError, ValueError):
     """The file is empty, truncated, or not ONNX."""
 
-    def __init__(self, path: Path, problem: str) -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"{path} is not a readable ONNX file: {problem}; export or copy it again.")
+    def __init__(self, model: Path | bytes, problem: str) -> None:
+        self.model, self.problem = model_name(model), problem
+        super().__init__(f"{self.model} is not a readable ONNX file: {problem}; export or copy it again.")
 
 
 class NotAGeneratorError(ModelError, ValueError):
     """The file is ONNX, but carries no ganport contract."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        super().__init__(f"{path} is ONNX, but no ganport generator (no 'ganport' metadata); make one with: ganport export")
+    def __init__(self, model: Path | bytes) -> None:
+        self.model = model_name(model)
+        super().__init__(
+            f"{self.model} is ONNX, but no ganport generator (no 'ganport' metadata); make one with: ganport export"
+        )
 
 
 class ContractError(ModelError, ValueError):
@@ -296,6 +315,11 @@ class VerificationError(ExportError, ArithmeticError):
         self.check, self.measured, self.limit = check, measured, limit
         also = f"; {remedy}" if remedy else ""
         super().__init__(f"Export refused, nothing written: {check} is {measured:.3g}, at most {limit:g} is allowed{also}.")
+
+
+def model_name(model: Path | bytes) -> str:
+    """Return how a message calls a model."""
+    return f"the model of {len(model):,} bytes" if isinstance(model, bytes) else str(model)
 
 
 def first_line(error: Exception) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,24 +84,6 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def save_gif(frames: Sequence[npt.NDArray[np.uint8]], seconds: Sequence[float], path: str | os.PathLike[str]) -> None:
-    """Write an animation that goes round and round, whole or not at all.
-
-    Args:
-        frames: one or more images, shape (height, width, channels) with 1 or 3 channels, all of one shape.
-        seconds: how long each is shown; GIF counts in hundredths.
-        path: of the file.
-
-    Raises:
-        OutputError: it can't be written.
-    """
-    pictures = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
-    buffer = io.BytesIO()
-    durations = [round(1000 * each) for each in seconds]
-    pictures[0].save(buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-    write_bytes(Path(path), buffer.getvalue())
 
 
 def save_png(image: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None:

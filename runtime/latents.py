@@ -52,6 +52,36 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
     return signed_normal_table().take(numbers >> np.uint64(3))
 
 
+def slerp(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], place: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Return what lies between latents on the great circle through both (Shoemake, SIGGRAPH 1985).
+
+    Normal latents of many dimensions lie near a sphere; on the straight line between two, all are too short. Where both point
+    the same way, or opposite ways, the circle is not defined, and the line is taken.
+
+    Args:
+        first: latents, shape (n, dim).
+        second: latents, shape (n, dim).
+        place: shape (n,), 0 is the first, 1 the second.
+
+    Returns:
+        Shape (n, dim), float32.
+
+    >>> slerp(np.float32([[1, 0]]), np.float32([[0, 1]]), np.array([0.5])).round(3).tolist()
+    [[0.7070000171661377, 0.7070000171661377]]
+    """
+    a, b, t = first.astype(np.float64), second.astype(np.float64), place[:, np.newaxis]
+    lengths = np.linalg.norm(a, axis=1, keepdims=True) * np.linalg.norm(b, axis=1, keepdims=True)
+    cosine = (a * b).sum(axis=1, keepdims=True) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    sine = np.sin(angle)
+    curved = sine > 1e-6
+    safe = np.where(curved, sine, 1)
+    weights = [np.where(curved, np.sin(part * angle) / safe, part) for part in (1 - t, t)]
+    return (weights[0] * a + weights[1] * b).astype(np.float32)
+
+
 def philox4x32(counters: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return the output words of Philox4x32-10 (Salmon et al. 2011, section 3.3).
 

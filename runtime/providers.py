@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError, first_line
+from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError, first_line, model_name
 from .stderr import captured_stderr
 
 # onnxruntime's packages report events to Microsoft over HTTPS unless this is set before they are imported. Whoever embeds this
@@ -36,12 +37,13 @@ _LOADER_REASON = re.compile(r"with error: (.+)")
 _CUDA_REMEDY = "in an environment of its own, run: pip install 'ganport[cuda]'"
 
 
-def open_session(path: Path, provider: str) -> Any:
-    """Return an onnxruntime.InferenceSession of the file on that provider, and on no other.
+def open_session(model: Path | bytes, provider: str, threads: int) -> Any:
+    """Return an onnxruntime.InferenceSession of the model on that provider, and on no other.
 
     Args:
-        path: an ONNX file that exists.
+        model: an ONNX file that exists, or its bytes.
         provider: a key of PROVIDERS.
+        threads: within an operation; operations run one after the other, since generators are chains.
 
     Raises:
         UnknownProviderError: no such provider.
@@ -54,7 +56,7 @@ def open_session(path: Path, provider: str) -> Any:
     ort = _import_onnxruntime()
     if provider == "cuda":
         _check_cuda(ort)
-    session = _create_session(ort, path, PROVIDERS[provider])
+    session = _create_session(ort, model, PROVIDERS[provider], threads)
     # The trial above was on another model, so the promise is checked on this one.
     if session.get_providers()[0] != PROVIDERS[provider]:
         used = ", ".join(session.get_providers())
@@ -70,19 +72,35 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _create_session(ort: Any, path: Path, provider: str) -> Any:
+def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int) -> Any:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
     options.log_severity_level = _ONLY_FATAL
     # TF32, the default on newer GPUs, keeps 10 bits of a product: enough to move pixels by whole levels.
     chosen = (provider, {"use_tf32": "0"}) if provider == PROVIDERS["cuda"] else provider
     try:
         # With its fallback on, which is the default, both this line and run() change to the CPU after an error, and only print.
-        return ort.InferenceSession(path, options, providers=[chosen], enable_fallback=0)
+        return ort.InferenceSession(model, options, providers=[chosen], enable_fallback=0)
     except onnxruntime_errors() as error:
         if provider != PROVIDERS["cpu"]:
             # CUDA itself works, as the trial has shown; this may be memory, or an operation that it lacks.
-            raise ProviderError("cuda", f"it does not take {path} ({first_line(error)})", "try --provider cpu") from error
-        raise ModelFormatError(path, first_line(error)) from error
+            raise ProviderError(
+                "cuda", f"it does not take {model_name(model)} ({first_line(error)})", "try --provider cpu"
+            ) from error
+        raise ModelFormatError(model, first_line(error)) from error
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: those of its affinity, or fewer where its control group has a quota.
+
+    What onnxruntime takes by itself is the machine's number, which in a container can be many times that.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # "max 100000" where there is no limit
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(1, cores)
 
 
 def _check_cuda(ort: Any) -> None:

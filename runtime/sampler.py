@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +16,22 @@ import numpy.typing as npt
 
 from .contract import METADATA_KEY, Contract
 from .errors import (
+    ClosedSamplerError,
     ContractError,
     FixedSeedError,
     InputKindError,
     LatentShapeError,
+    LatentValueError,
     ModelFormatError,
     ModelNotFoundError,
     NotAGeneratorError,
+    SeedError,
+    UsageError,
     system_reason,
 )
 from .images import to_uint8
-from .latents import sample_latents
-from .providers import open_session
+from .latents import sample_latents, slerp
+from .providers import open_session, usable_cores
 from .seeds import check_seeds
 
 BATCH_SIZE = 64  # images per call where the model leaves the choice: enough to fill a CPU, little enough to bound memory
@@ -38,39 +46,73 @@ _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int64": "te
 class Sampler:
     """Draws images from one exported generator.
 
-    An image belongs to its seed: on the CPU the same bytes whether drawn alone, in a batch, or in another order.
+    An image belongs to its seed: on the CPU the same bytes whether drawn alone, in a batch, or in another order. Many threads
+    may share a Sampler. It can be pickled, and used on both sides of a fork: what cannot travel is opened again.
 
     Args:
-        path: an .onnx file that `ganport export` made.
+        model: path of an .onnx or .ort file that `ganport export` made, or its bytes.
         provider: "cpu" or "cuda". What is asked for is what runs, or there is an error.
+        threads: that onnxruntime works with; as many as the process may use, if None.
+        batch_size: most images that are drawn together, where the model leaves the choice; 64, if None.
 
     Raises:
+        UsageError: threads or batch_size below 1, or a batch_size where the model has one of its own.
         ModelError: the file is missing, damaged, or no ganport generator (see runtime.errors for the leaves).
         ProviderError: the provider can't be used on this machine.
 
     Example::
 
-        sampler = Sampler("generator.onnx")
-        images = sampler.sample(range(64))  # uint8 (64, 28, 28, 1)
+        with Sampler("generator.onnx") as sampler:
+            images = sampler.sample(range(64))  # uint8 (64, 28, 28, 1)
     """
 
-    def __init__(self, path: str | os.PathLike[str], provider: str = "cpu") -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes,
+        provider: str = "cpu",
+        threads: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        for name, value in (("threads", threads), ("batch_size", batch_size)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; it takes 1 or more.")
+        self.source = model if isinstance(model, bytes) else Path(model)
         self.provider = provider
-        self._session = open_session(_check_file(self.path), provider)
-        self._model = _read_contract(self._session, self.path)
-        self._batch_size = self._model.batch or BATCH_SIZE
+        self.threads = threads or usable_cores()
+        self._asked = (model, provider, threads, batch_size)
+        self._lock = threading.Lock()
+        self._session = self._open()
+        self._process = os.getpid()
+        self._model = _read_contract(self._session, self.source)
+        if batch_size is not None and self._model.batch is not None:
+            raise UsageError(f"The model draws {self._model.batch} images at a time; leave out batch_size.")
+        self._batch_size = self._model.batch or batch_size or BATCH_SIZE
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Sampler, self._asked
+
+    def close(self) -> None:
+        """Let go of the model; what is being drawn by other threads ends first."""
+        self._session = None
 
     @property
     def model(self) -> Contract:
         """What the model file says about itself."""
         return self._model
 
-    def sample(self, seeds: Iterable[int]) -> Pixels:
+    def sample(self, seeds: Iterable[int], truncation: float = 1.0) -> Pixels:
         """Draw one image per seed.
 
         Args:
             seeds: whole numbers in [0, 2**63), in any order.
+            truncation: factor of the latents, in [0, 1]: below 1 nearer to the average image, less varied (the scaling of
+                Karras et al., CVPR 2019, section B, towards the mean latent, which is 0 here; no latent is drawn twice).
 
         Returns:
             uint8 (n, height, width, channels), in the order of the seeds.
@@ -78,14 +120,75 @@ class Sampler:
         Raises:
             SeedError: a seed is no whole number or out of range, or there is none.
             FixedSeedError: the file draws certain seeds only, and one is not among them.
+            InputKindError: a truncation, and the file makes its latents itself.
+            UsageError: truncation out of range.
         """
         checked = check_seeds(seeds)
+        if not 0 <= truncation <= 1:
+            raise UsageError(f"truncation is {truncation}; it takes a factor from 0 to 1.")
         source = self._model.input
+        if source.kind != "latent" and truncation != 1:
+            raise InputKindError(source.kind)
         if source.kind == "fixed":
             return self._pick(checked)
         if source.kind == "seed":
             return self._draw(len(checked), lambda part: checked[part])
-        return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim))
+        scale = np.float32(truncation)
+        return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim) * scale)
+
+    def stream(self, seeds: Iterable[int], truncation: float = 1.0) -> Iterator[Pixels]:
+        """Draw without end, if the seeds have none: batch by batch, the next one while the caller works on the last.
+
+        Args:
+            seeds: as for `sample`, of any number; they are asked for as they are needed.
+            truncation: as for `sample`.
+
+        Yields:
+            uint8 (n, height, width, channels), n images at a time; the last time what is left. No more than three batches are
+            in memory.
+
+        Raises:
+            As `sample`, when the batch with the mistake is due.
+        """
+        waiting = iter(seeds)
+        with ThreadPoolExecutor(1, "ganport-stream") as worker:
+            drawn: Future[Pixels] | None = None
+            while part := list(itertools.islice(waiting, self._batch_size)):
+                following = worker.submit(self.sample, part, truncation)
+                if drawn is not None:
+                    yield drawn.result()
+                drawn = following
+            if drawn is None:
+                raise SeedError((), "is an empty list")
+            yield drawn.result()
+
+    def walk(self, seeds: Sequence[int], frames: int, loop: bool = True) -> Iterator[Pixels]:
+        """Draw the way from seed to seed, on the sphere that their latents lie on.
+
+        Args:
+            seeds: two or more.
+            frames: from one seed to before the next, at least 1.
+            loop: go back to the first seed, and end before it; else end on the last.
+
+        Yields:
+            uint8 (n, height, width, channels), n frames at a time.
+
+        Raises:
+            UsageError: fewer than two seeds, or no frames.
+            InputKindError: the file makes its latents itself.
+        """
+        checked = check_seeds(seeds)
+        if len(checked) < 2 or frames < 1:
+            raise UsageError(f"A walk takes two seeds or more, and one frame or more; it got {len(checked)} and {frames}.")
+        if self._model.input.kind != "latent":
+            raise InputKindError(self._model.input.kind)
+        ends = sample_latents(checked, self._model.input.dim)
+        legs = len(ends) if loop else len(ends) - 1
+        steps = legs * frames + (not loop)
+        for start in range(0, steps, self._batch_size):
+            places = np.arange(start, min(start + self._batch_size, steps))
+            leg = np.minimum(places // frames, legs - 1)
+            yield self.sample_latents(slerp(ends[leg], ends[(leg + 1) % len(ends)], (places - leg * frames) / frames))
 
     def sample_latents(self, latents: npt.NDArray[np.floating[Any]]) -> Pixels:
         """Draw one image per latent.
@@ -98,6 +201,7 @@ class Sampler:
 
         Raises:
             LatentShapeError: another shape.
+            LatentValueError: a latent that is not finite.
             InputKindError: the file takes seeds, or nothing.
         """
         if self._model.input.kind != "latent":
@@ -106,7 +210,27 @@ class Sampler:
         if latents.ndim != 2 or latents.shape[0] == 0 or latents.shape[1] != dim:
             raise LatentShapeError(latents.shape, dim)
         checked = np.ascontiguousarray(latents, dtype=np.float32)
+        if not np.isfinite(checked).all():
+            raise LatentValueError(int((~np.isfinite(checked)).sum()))
         return self._draw(len(checked), lambda part: checked[part])
+
+    def _open(self) -> Any:
+        source = self.source if isinstance(self.source, bytes) else _check_file(self.source)
+        return open_session(source, self.provider, self.threads)
+
+    def _opened(self) -> Any:
+        """Return the session; in a process that was forked it is opened anew, since threads do not come along."""
+        session = self._session
+        if session is None:
+            raise ClosedSamplerError
+        if self._process != os.getpid():
+            with self._lock:
+                if self._process != os.getpid():
+                    # Its end would wait for threads that this process does not have: it is never to come.
+                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+                    self._session, self._process = self._open(), os.getpid()
+                session = self._session
+        return session
 
     def _pick(self, seeds: Seeds) -> Pixels:
         """Draw the images that are baked in; return those of the seeds."""
@@ -114,7 +238,7 @@ class Sampler:
         for seed in seeds.tolist():
             if seed not in rows:
                 raise FixedSeedError(seed, tuple(rows))
-        (images,) = self._session.run([self._model.image.name], {})
+        (images,) = self._opened().run([self._model.image.name], {})
         return self._to_pixels(images[[rows[seed] for seed in seeds.tolist()]])
 
     def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
@@ -132,7 +256,7 @@ class Sampler:
             padded = np.zeros((self._model.batch, *inputs.shape[1:]), dtype=inputs.dtype)
             padded[:count] = inputs
             inputs = padded
-        (images,) = self._session.run([self._model.image.name], {self._model.input.name: inputs})
+        (images,) = self._opened().run([self._model.image.name], {self._model.input.name: inputs})
         return self._to_pixels(images[:count])
 
     def _to_pixels(self, images: npt.NDArray[Any]) -> Pixels:
@@ -153,19 +277,19 @@ def _check_file(path: Path) -> Path:
     return path
 
 
-def _read_contract(session: Any, path: Path) -> Contract:
+def _read_contract(session: Any, source: Path | bytes) -> Contract:
     """Return the contract, after holding it against the graph that it came with."""
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
-        raise NotAGeneratorError(path)
+        raise NotAGeneratorError(source)
     contract = Contract.from_json(text)
-    source, image = contract.input, contract.image
-    if source.kind == "fixed":
+    given, image = contract.input, contract.image
+    if given.kind == "fixed":
         _check_fixed(contract, session.get_inputs())
-    elif source.kind == "seed":
-        _check_tensors("input", session.get_inputs(), source.name, "int64", contract.batch, ())
+    elif given.kind == "seed":
+        _check_tensors("input", session.get_inputs(), given.name, "int64", contract.batch, ())
     else:
-        _check_tensors("input", session.get_inputs(), source.name, "float32", contract.batch, (source.dim,))
+        _check_tensors("input", session.get_inputs(), given.name, "float32", contract.batch, (given.dim,))
     _check_tensors("image", session.get_outputs(), image.name, image.dtype, contract.batch, image.graph_shape)
     return contract
 

@@ -146,6 +146,18 @@ def test_card_replaces_no_readme_of_somebody_else(walked, ganport, tmp_path):
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
+def test_walk_and_folder(tiny_file, ganport, tmp_path):
+    result = ganport("walk", tiny_file, "--seeds", "0,5,9", "--frames", "4")
+    assert result.returncode == 0, result.stderr
+    with Image.open(tmp_path / "walk.gif") as animation:
+        assert animation.n_frames <= 12
+    assert "12 frames through 3 seeds" in result.stdout
+    result = ganport("sample", tiny_file, "--seeds", "0-99", "--out", "many", "--batch-size", "7", "--threads", "1")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "many").iterdir())) == 100
+    assert result.stderr == ""
+
+
 def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
     folder, _ = walked
     line = failure_after_a_start(ganport("export", "runs/mnist-minimal", cwd=folder))
@@ -226,6 +238,9 @@ def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
     [
         (["sample", "--provider", "tpu"], ["Provider 'tpu' is unknown", "cpu, cuda"]),
         (["sample", "--out", "grid.jpg"], ["grid.jpg", ".png"]),
+        (["sample", "--seeds", "0-99999"], ["100,000", "folder"]),
+        (["sample", "--truncation", "2"], ["--truncation"]),
+        (["walk", "--out", "walk.mp4"], ["walk.mp4", ".gif"]),
         (["sample", "--nonsense"], ["--nonsense", "sample --help"]),
         (["nonsense"], ["nonsense"]),
         (["train", "mnst"], ["Recipe 'mnst' is unknown", "digits"]),
@@ -248,7 +263,7 @@ def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_usage(ganport, tiny_file, tmp_path, arguments, words):
-    if arguments[0] == "sample":
+    if arguments[0] in ("sample", "walk"):
         arguments = [arguments[0], str(tiny_file), *arguments[1:]]
     line = failure(ganport(*arguments), 2)
     for word in words:

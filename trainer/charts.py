@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime.files import replacing
-from runtime.images import save_gif
+from runtime.writers import write_animation
 
 from .runs import Run
 
@@ -54,7 +54,7 @@ def draw_progress(run: Run) -> None:
     chosen = sorted({round(place) for place in np.linspace(0, len(previews) - 1, min(_FRAMES, len(previews)))})
     frames = [_shrunk(previews[place]) for place in chosen]
     seconds = [*itertools.repeat(_SECONDS_PER_FRAME, len(frames) - 1), _LAST_SECONDS]
-    save_gif(frames, seconds, run.progress_file)
+    write_animation(frames, seconds, run.progress_file)
 
 
 def _shrunk(file: Path) -> npt.NDArray[np.uint8]:

@@ -38,6 +38,8 @@ EXAMPLES = [
     errors.CheckpointError(Path("runs/digits"), "there is none"),
     errors.DivergedError(300, {"d_loss": float("nan")}, 200),
     errors.GeneratorError("model.keras", "two inputs"),
+    errors.LatentValueError(2),
+    errors.ClosedSamplerError(),
     errors.PrecisionError("float16", "a weight is 1e+06"),
     errors.VerificationError("the largest difference", 0.5, 1e-4),
 ]

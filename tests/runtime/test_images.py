@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from runtime.errors import OutputError
-from runtime.images import encode_png, make_grid, save_gif, save_png, to_uint8
+from runtime.images import encode_png, make_grid, save_png, to_uint8
+from runtime.writers import write_animation
 
 
 def test_levels_are_rounded_half_to_even_and_clipped():
@@ -54,7 +55,7 @@ def test_png_that_cant_be_written_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gif_plays_the_frames_in_order(tmp_path, channels):
     frames = [np.full((4, 6, channels), shade, np.uint8) for shade in (0, 128, 255)]
-    save_gif(frames, [0.1, 0.1, 2.0], tmp_path / "x.gif")
+    write_animation(frames, [0.1, 0.1, 2.0], tmp_path / "x.gif")
     with Image.open(tmp_path / "x.gif") as animation:
         assert (animation.n_frames, animation.size, animation.info["loop"]) == (3, (6, 4), 0)
         for index, (shade, milliseconds) in enumerate(((0, 100), (128, 100), (255, 2000))):

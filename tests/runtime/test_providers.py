@@ -12,7 +12,7 @@ from runtime.providers import open_session
 
 
 def test_cpu_runs_on_the_cpu_without_fallback(tiny_file):
-    session = open_session(tiny_file, "cpu")
+    session = open_session(tiny_file, "cpu", threads=1)
     assert session.get_providers() == ["CPUExecutionProvider"]
     assert session._enable_fallback is False
 

@@ -1,6 +1,10 @@
+import itertools
+import os
+import pickle
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +16,18 @@ from onnx import TensorProto, helper, numpy_helper
 import runtime
 from runtime import Sampler, sample_latents, to_uint8
 from runtime.errors import (
+    ClosedSamplerError,
     ContractError,
     ContractVersionError,
     FixedSeedError,
     InputKindError,
     LatentShapeError,
+    LatentValueError,
     ModelFormatError,
     ModelNotFoundError,
     NotAGeneratorError,
     SeedError,
+    UsageError,
 )
 from tests.conftest import ROOT
 from tests.tiny_generator import DIM, SHAPE, draw_with_numpy, tiny_contract, tiny_model
@@ -213,3 +220,127 @@ def test_file_with_seeds_baked_in_draws_those(tmp_path):
 def test_fixed_file_whose_batch_is_not_its_seeds_is_refused(tmp_path):
     with pytest.raises(ContractError, match="one seed per image"):
         other_head(tmp_path / "x.onnx", "fixed", 2, seeds=(9, 200, 4))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_model().SerializeToString())
+    return path
+
+
+def test_bytes_draw_what_the_file_draws(tiny):
+    np.testing.assert_array_equal(Sampler(tiny.read_bytes()).sample(range(9)), Sampler(tiny).sample(range(9)))
+    with pytest.raises(ModelFormatError, match="the model of 5 bytes"):
+        Sampler(b"hello")
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"batch_size": 0}, {"batch_size": -1}])
+def test_numbers_below_one_are_refused(tiny, options):
+    with pytest.raises(UsageError, match=next(iter(options))):
+        Sampler(tiny, **options)
+
+
+def test_batch_size_of_the_model_stands(tmp_path):
+    with pytest.raises(UsageError, match="4 images"):
+        Sampler(tiny_model(batch=4).SerializeToString(), batch_size=8)
+
+
+@pytest.mark.parametrize("options", [{"threads": 1}, {"threads": 2}, {"batch_size": 1}, {"batch_size": 7}])
+def test_threads_and_batches_change_no_byte(tiny, options):
+    np.testing.assert_array_equal(Sampler(tiny, **options).sample(range(20)), Sampler(tiny).sample(range(20)))
+
+
+def test_truncation_scales_the_latents(tiny):
+    sampler = Sampler(tiny)
+    latents = sample_latents(np.arange(9), DIM)
+    np.testing.assert_array_equal(sampler.sample(range(9), truncation=0.5), sampler.sample_latents(latents / 2))
+    assert len(np.unique(sampler.sample(range(9), truncation=0), axis=0)) == 1
+    for wrong in (-0.1, 1.1, np.nan):
+        with pytest.raises(UsageError, match="truncation"):
+            sampler.sample([1], truncation=wrong)
+
+
+def test_latents_that_are_not_finite_are_refused(tiny):
+    with pytest.raises(LatentValueError, match="2 of the latents"):
+        Sampler(tiny).sample_latents(np.array([[0, np.nan, 0, np.inf, 0]]))
+
+
+def test_stream_draws_in_order_and_ahead_by_one_batch(tiny):
+    sampler = Sampler(tiny, batch_size=4)
+    asked = []
+
+    def endless():
+        for seed in itertools.count():
+            asked.append(seed)
+            yield seed
+
+    stream = sampler.stream(endless())
+    drawn = [next(stream) for _ in range(3)]
+    assert len(asked) == 16  # three batches that were taken, and the next
+    np.testing.assert_array_equal(np.concatenate(drawn), sampler.sample(range(12)))
+    stream.close()
+    np.testing.assert_array_equal(np.concatenate(list(sampler.stream(range(10)))), sampler.sample(range(10)))
+
+
+def test_stream_tells_mistakes(tiny):
+    stream = Sampler(tiny, batch_size=2).stream([1, 2, -1])
+    assert len(next(stream)) == 2
+    with pytest.raises(SeedError):
+        next(stream)
+    with pytest.raises(SeedError, match="empty"):
+        next(Sampler(tiny).stream([]))
+
+
+def test_walk_goes_through_its_seeds(tiny):
+    sampler = Sampler(tiny, batch_size=4)
+    ends = sampler.sample([3, 1, 2])
+    loop = np.concatenate(list(sampler.walk([3, 1, 2], 5)))
+    assert len(loop) == 15
+    np.testing.assert_array_equal(loop[::5], ends)
+    there = np.concatenate(list(sampler.walk([3, 1, 2], 5, loop=False)))
+    assert len(there) == 11
+    np.testing.assert_array_equal(there[::5], ends)
+    with pytest.raises(UsageError, match="two seeds"):
+        next(sampler.walk([1], 5))
+
+
+def test_closed_sampler_says_so(tiny):
+    with Sampler(tiny) as sampler:
+        sampler.sample([1])
+    with pytest.raises(ClosedSamplerError):
+        sampler.sample([1])
+
+
+def test_pickled_sampler_draws_the_same(tiny):
+    for source in (tiny, tiny.read_bytes()):
+        sampler = pickle.loads(pickle.dumps(Sampler(source, threads=1, batch_size=3)))
+        assert sampler.threads == 1
+        np.testing.assert_array_equal(sampler.sample(range(9)), Sampler(tiny).sample(range(9)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_sampler_works_on_both_sides_of_a_fork(tiny):
+    script = f"""
+import multiprocessing, sys
+from runtime import Sampler
+sampler = Sampler({str(tiny)!r}, threads=2)
+before = sampler.sample(range(100)).tobytes()
+def child(queue):
+    queue.put(sampler.sample(range(100)).tobytes() == before)
+queue = multiprocessing.get_context("fork").Queue()
+process = multiprocessing.get_context("fork").Process(target=child, args=(queue,))
+process.start()
+assert queue.get(timeout=30)
+process.join()
+assert sampler.sample(range(100)).tobytes() == before
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, check=True, timeout=60)
+
+
+def test_threads_share_a_sampler(tiny):
+    sampler = Sampler(tiny, batch_size=3)
+    expected = sampler.sample(range(50))
+    with ThreadPoolExecutor(16) as pool:
+        drawn = list(pool.map(lambda _: sampler.sample(range(50)), range(200)))
+    assert all((images == expected).all() for images in drawn)

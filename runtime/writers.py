@@ -1,0 +1,123 @@
+"""Where drawn images go: a grid, a folder of PNGs named by seed, an array file, an animation. Whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .errors import OutputError, UsageError, system_reason
+from .files import write_bytes
+from .images import encode_png, make_grid
+
+Pixels = npt.NDArray[np.uint8]
+
+GRIDS = (".png", ".webp")
+ARRAYS = (".npz", ".npy")
+ANIMATIONS = (".gif", ".webp")
+_WRITERS = 4  # threads that encode PNGs; zlib works outside of Python's lock
+_MEMORY = "grids and arrays are held in memory; name a folder"
+
+
+def check_output(path: Path, count: int, at_most: int) -> None:
+    """Raise UsageError where images can't go to a path: its ending is none of ours, or there are too many of them.
+
+    Args:
+        path: a file for a grid or an array by its ending, else a folder.
+        count: of the images.
+        at_most: images that a single file may hold.
+    """
+    if path.suffix.lower() not in (*GRIDS, *ARRAYS, ""):
+        raise UsageError(
+            f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, a folder in none."
+        )
+    if path.suffix and count > at_most:
+        raise UsageError(f"{path} would hold {count:,} images where {at_most:,} fit; {_MEMORY} for more.")
+
+
+def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[np.int64], path: Path) -> None:
+    """Write images as the ending of the path says: one grid, one array (with the seeds in an .npz), or a folder of PNGs.
+
+    Args:
+        batches: of images, uint8 (n, height, width, channels), in the order of the seeds.
+        seeds: of the images.
+        path: as for `check_output`.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    if not path.suffix:
+        _write_folder(batches, seeds, path)
+        return
+    images = np.concatenate(list(batches))
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        write_bytes(path, encode_png(make_grid(images)))
+    elif suffix == ".webp":
+        write_bytes(path, _encode(_picture(make_grid(images)), suffix, lossless=True))
+    else:
+        buffer = io.BytesIO()
+        if suffix == ".npy":
+            np.save(buffer, images)
+        else:
+            np.savez_compressed(buffer, images=images, seeds=np.asarray(seeds, np.int64))
+        write_bytes(path, buffer.getvalue())
+
+
+def write_animation(frames: Sequence[Pixels], seconds: Sequence[float], path: Path) -> None:
+    """Write an animation that goes round and round, as GIF or WebP by the ending of the path.
+
+    Args:
+        frames: one or more images, shape (height, width, channels), all of one shape.
+        seconds: how long each is shown; GIF counts in hundredths.
+        path: of the file.
+
+    Raises:
+        UsageError: another ending.
+        OutputError: it can't be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in ANIMATIONS:
+        raise UsageError(f"{path} is no animation; it takes a name that ends in .gif or .webp.")
+    pictures = [_picture(frame) for frame in frames]
+    durations = [round(1000 * each) for each in seconds]
+    lossless = {"lossless": True} if suffix == ".webp" else {}
+    write_bytes(
+        path, _encode(pictures[0], suffix, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **lossless)
+    )
+
+
+def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, system_reason(error)) from error
+    places = (folder / f"seed{int(seed):07d}.png" for seed in seeds)
+    with ThreadPoolExecutor(min(_WRITERS, os.cpu_count() or 1)) as writers:
+        for batch in batches:  # a batch is encoded before the next but one is taken, so that memory is bounded
+            list(writers.map(_write_png, batch, _take(places, len(batch))))
+
+
+def _take(places: Iterator[Path], count: int) -> list[Path]:
+    return [next(places) for _ in range(count)]
+
+
+def _write_png(image: Pixels, path: Path) -> None:
+    write_bytes(path, encode_png(image))
+
+
+def _picture(image: Pixels) -> Image.Image:
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def _encode(picture: Image.Image, suffix: str, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=suffix.removeprefix("."), **settings)
+    return buffer.getvalue()

@@ -1,0 +1,85 @@
+"""Where images go, read back by others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime import make_grid
+from runtime.errors import OutputError, UsageError
+from runtime.writers import check_output, write_animation, write_images
+
+RNG = np.random.default_rng(1)
+SEEDS = [7, 3, 2**62]
+
+
+@pytest.fixture(params=[1, 3, 4], ids=["grey", "colour", "alpha"])
+def images(request):
+    return RNG.integers(0, 256, (3, 5, 4, request.param)).astype(np.uint8)
+
+
+def batches(images):
+    return iter([images[:2], images[2:]])
+
+
+def read(path):
+    pixels = np.asarray(Image.open(path))
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_grid(images, tmp_path, suffix):
+    path = tmp_path / f"grid{suffix}"
+    write_images(batches(images), SEEDS, path)
+    drawn, grid = read(path), make_grid(images)
+    if images.shape[-1] == 4:  # WebP keeps no colour where nothing is to be seen
+        drawn, grid = (np.where(pixels[..., 3:] > 0, pixels, 0) for pixels in (drawn, grid))
+    np.testing.assert_array_equal(drawn[..., : images.shape[-1]], grid)
+
+
+def test_folder_has_a_picture_for_each_seed(images, tmp_path):
+    write_images(batches(images), SEEDS, tmp_path / "a" / "b")
+    names = [f"seed{seed:07d}.png" for seed in SEEDS]
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == sorted(names)
+    for name, image in zip(names, images, strict=True):
+        np.testing.assert_array_equal(read(tmp_path / "a" / "b" / name), image)
+
+
+def test_arrays(images, tmp_path):
+    write_images(batches(images), SEEDS, tmp_path / "x.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), images)
+    write_images(batches(images), SEEDS, tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz") as arrays:
+        np.testing.assert_array_equal(arrays["images"], images)
+        assert arrays["seeds"].tolist() == SEEDS
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animation(tmp_path, suffix):
+    frames = RNG.integers(0, 2, (4, 6, 5, 1)).astype(np.uint8) * 255
+    write_animation(list(frames), [0.1, 0.1, 0.2, 0.3], tmp_path / f"x{suffix}")
+    with Image.open(tmp_path / f"x{suffix}") as animation:
+        assert animation.n_frames == 4
+        animation.seek(2)
+        np.testing.assert_array_equal(np.asarray(animation.convert("L")), frames[2, :, :, 0])
+
+
+@pytest.mark.parametrize(("name", "count", "words"), [("x.jpg", 1, r"\.png"), ("x.png", 11, "folder"), ("x.npz", 11, "folder")])
+def test_places_that_do_not_fit_are_refused(name, count, words):
+    with pytest.raises(UsageError, match=words):
+        check_output(Path(name), count, at_most=10)
+    check_output(Path("folder"), 11, at_most=10)
+    check_output(Path("x.png"), 10, at_most=10)
+
+
+def test_animation_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"\.gif or \.webp"):
+        write_animation([np.zeros((2, 2, 1), np.uint8)], [1], tmp_path / "x.mp4")
+
+
+def test_place_that_cant_be_written(images, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for name in ("file/folder", "file/x.png", "file/x.npz"):
+        with pytest.raises(OutputError):
+            write_images(batches(images), SEEDS, tmp_path / name)
