@@ -407,6 +407,40 @@ def verify(
     messages.print(f"{path}: {len(checks)} golden images are drawn on {provider} as they were made", markup=False)
 
 
+@app.command()
+def doctor(
+    provider: Annotated[str | None, typer.Option(help="That has to work: cpu or cuda.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what is installed, what works, and what to do about the rest."""
+    from runtime.doctor import examine
+    from runtime.errors import UnknownProviderError
+    from runtime.providers import PROVIDERS
+
+    if provider is not None and provider not in PROVIDERS:
+        raise UnknownProviderError(provider, tuple(PROVIDERS))
+    findings = examine()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for finding in findings:
+            detail = f"{finding.detail}; {finding.remedy}" if finding.remedy else finding.detail
+            table.add_row(finding.name, Text(finding.state, _STATE_STYLES[finding.state]), Text(detail))
+        results.print(table)
+    asked = [finding for finding in findings if finding.name == f"provider {provider}"]
+    if any(finding.state == "broken" for finding in findings) or any(finding.state != "works" for finding in asked):
+        raise typer.Exit(1)
+    if provider is not None and not asked:
+        raise typer.Exit(1)  # without onnxruntime there are no providers
+
+
+_STATE_STYLES = {"works": "green", "absent": "dim", "broken": "red"}
+
+
 def main() -> None:
     """Run the command line; mistakes of the user end in one red line and exit code 1, or 2 for wrong usage."""
     try:

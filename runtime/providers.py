@@ -29,7 +29,7 @@ PROVIDERS: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExec
 _ONLY_FATAL = 4  # onnxruntime's log level; everything below reaches the caller as an exception or is checked for
 _WHEELS = ("onnxruntime", "onnxruntime-gpu")
 # ONNX: float32 y(1) = Identity(x), opset 13.
-_ONE_NODE = (
+ONE_NODE = (
     b'\x08\x07\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
 )
@@ -117,7 +117,7 @@ def _check_cuda(ort: Any) -> None:
         ort.preload_dlls(directory="")
     with captured_stderr() as captured:
         try:
-            session = ort.InferenceSession(_ONE_NODE, providers=[PROVIDERS["cuda"]], enable_fallback=0)
+            session = ort.InferenceSession(ONE_NODE, providers=[PROVIDERS["cuda"]], enable_fallback=0)
             started, reason = session.get_providers()[0], ""
         except onnxruntime_errors() as error:
             started, reason = "nothing", first_line(error)

@@ -158,6 +158,18 @@ def test_walk_and_folder(tiny_file, ganport, tmp_path):
     assert result.stderr == ""
 
 
+def test_doctor(ganport):
+    result = ganport("doctor", "--provider", "cpu")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"provider cpu +works", result.stdout)
+    findings = {finding["name"]: finding for finding in json.loads(ganport("doctor", "--json").stdout)}
+    assert findings["numpy"]["detail"] == np.__version__
+    if findings["provider cuda"]["state"] != "works":
+        assert "pip install" in findings["provider cuda"]["remedy"]
+        assert ganport("doctor", "--provider", "cuda").returncode == 1
+    failure(ganport("doctor", "--provider", "tpu"), status=2)
+
+
 def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
     folder, _ = walked
     line = failure_after_a_start(ganport("export", "runs/mnist-minimal", cwd=folder))
