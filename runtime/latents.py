@@ -49,7 +49,7 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
     words = philox4x32(counters, keys)  # (4, n, blocks)
     halves = np.stack([words >> np.uint64(16), words & np.uint64(0xFFFF)], axis=-1)  # (4, n, blocks, 2)
     numbers = halves.transpose(1, 2, 0, 3).reshape(len(seeds), -1)[:, :dim]
-    # NumPy before 2.2 takes no uint64 for places.
+    # NumPy 2.0 takes no uint64 for places.
     return signed_normal_table().take((numbers >> np.uint64(3)).view(np.int64))
 
 
