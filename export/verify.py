@@ -104,7 +104,9 @@ def _verify_pixels(
     if precision == "float32":
         _require("the largest difference to Keras in 8-bit levels", int(levels.max()), 1)
     apart = max(int(_levels_apart(drawing, drawings[0]).max()) for drawing in drawings)
-    _require("the largest difference, in 8-bit levels, of one image between two batches", apart, 0)
+    # In float16 onnxruntime before 1.23, as GPUs do, adds up otherwise for other batches.
+    allowed = 1 if precision == "float16" else 0
+    _require("the largest difference, in 8-bit levels, of one image between two batches", apart, allowed)
     return levels
 
 

@@ -175,7 +175,6 @@ def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
     line = failure_after_a_start(ganport("export", "runs/mnist-minimal", cwd=folder))
     assert "there already" in line
     assert "--overwrite" in line
-    assert ganport("export", "runs/mnist-minimal", "--overwrite", cwd=folder).returncode == 0
 
 
 def test_float_and_fixed_batch(walked, ganport):
@@ -269,8 +268,6 @@ def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
         (["export", "--output", "jpeg"], ["--output"]),
         (["export", ".", "--out", "x.png"], ["x.png", ".onnx"]),
         (["export", ".", "--format", "ort", "--out", "x.onnx"], ["x.onnx", ".ort"]),
-        (["export", ".", "--input", "seed", "--opset", "17"], ["BitwiseAnd", "opset 18"]),
-        (["export", ".", "--allow-loss"], ["--allow-loss", "float32 loses nothing"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
