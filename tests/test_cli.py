@@ -110,7 +110,6 @@ def test_seed_and_fixed_heads(walked, ganport, tmp_path):
         assert ganport("export", *arguments, "--overwrite", "--out", target, cwd=folder).returncode == 0
         assert ganport("sample", target, "--seeds", "5-7", "--out", str(tmp_path / "x.png")).returncode == 0
     assert "Seed 9 is not baked" in failure(ganport("sample", target, "--seeds", "9"))
-    failure(ganport("export", "runs/mnist-minimal", "--input", "fixed", cwd=folder), status=2)
 
 
 def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
@@ -126,12 +125,11 @@ def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
     assert ganport("verify", "x.onnx").returncode == 0
 
 
-def test_other_formats(walked, ganport, tmp_path):
+def test_model_of_a_repository_and_its_card(walked, ganport, tmp_path):
     folder, _ = walked
     run = folder / "runs" / "mnist-minimal"
-    assert ganport("export", run, "--format", "ort", "--out", "x.ort", "--layout", "NCHW").returncode == 0
-    assert ganport("sample", "x.ort").returncode == 0
-    assert ganport("export", run, "--format", "triton", "--out", "repository/digits", "--card").returncode == 0
+    result = ganport("export", run, "--format", "triton", "--out", "repository/digits", "--card", "--output", "float")
+    assert result.returncode == 0, result.stderr
     files = sorted(path.name for path in (tmp_path / "repository" / "digits").iterdir())
     assert files == ["1", "README.md", "config.pbtxt", "preview.png"]
     assert ganport("verify", "repository/digits/1/model.onnx").returncode == 0
@@ -175,15 +173,6 @@ def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
     line = failure_after_a_start(ganport("export", "runs/mnist-minimal", cwd=folder))
     assert "there already" in line
     assert "--overwrite" in line
-
-
-def test_float_and_fixed_batch(walked, ganport):
-    folder, _ = walked
-    out = folder / "fixed.onnx"
-    result = ganport("export", "runs/mnist-minimal", "--out", out, "--output", "float", "--batch", 4, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    assert Sampler(out).model.batch == 4
-    assert Sampler(out).model.image.dtype == "float32"
 
 
 def test_runs_are_listed(walked, ganport):
