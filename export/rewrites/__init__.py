@@ -40,6 +40,7 @@ REWRITES: Mapping[str, Rewrite] = {
     "upsample within convolution": convolutions.fuse_upsampling,
     "transpose narrow convolution": convolutions.transpose_narrow,
     "sink reshape, last transpose": layout.sink_layout,  # the others want a Reshape right behind its dense layer
+    "even pads": convolutions.even_pads,
 }
 
 # onnxruntime computes a ConvTranspose in float32 whatever its weights are: an int8 generator keeps its convolutions.

@@ -90,6 +90,32 @@ def transpose_narrow(graph: Graph) -> bool:
     return False
 
 
+def even_pads(graph: Graph) -> bool:
+    """Pad a ConvTranspose the same at both ends, and cut off what is too much then.
+
+    onnxruntime's CUDA provider leaves one whose pads differ, which Keras's "same" by a stride of 2 makes, to the CPU.
+    """
+    for node in graph.nodes:
+        settings = attributes(node)
+        pads = settings.get("pads", ())
+        if node.op_type != "ConvTranspose" or not _is_plain(node, strided=True) or "output_shape" in settings:
+            continue
+        begins, ends = np.array(pads[: len(pads) // 2], np.int64), np.array(pads[len(pads) // 2 :], np.int64)
+        if (begins == ends).all():
+            continue
+        fewest = np.minimum(begins, ends)
+        too_much = ends - fewest
+        last = np.where(too_much > 0, -too_much, np.iinfo(np.int64).max)
+        axes = np.arange(2, 2 + len(last))
+        whole = graph.new_value()
+        settings["pads"] = [*fewest.tolist(), *fewest.tolist()]
+        made = make_node("ConvTranspose", list(node.input), whole, settings)
+        cut = [graph.add_constant(places) for places in (begins - fewest, last, axes)]
+        graph.replace(node, made, make_node("Slice", [whole, *cut], node.output[0]))
+        return True
+    return False
+
+
 def _is_plain(node: onnx.NodeProto, strided: bool = False) -> bool:
     """Return whether a convolution pads by numbers, if at all, and takes each pixel beside the next."""
     settings = attributes(node)

@@ -256,6 +256,7 @@ def test_two_reshapes_are_one():
 
 def test_upsampling_goes_into_the_convolution_behind():
     for size, pads in ((3, [1, 1, 1, 1]), (5, [2, 2, 2, 2]), (4, [1, 2, 2, 1]), (3, [0, 0, 0, 0]), (2, [0, 0, 1, 1])):
+        cut = [] if pads[:2] == pads[2:] else ["Slice"]
         for scale in ((2, 2), (3, 1), (4, 2)):
             assert_rewritten(
                 graph(
@@ -268,7 +269,7 @@ def test_upsampling_goes_into_the_convolution_behind():
                     w=normal(8, 6, size, size) / 5,
                     b=normal(8),
                 ),
-                ["ConvTranspose"],
+                ["ConvTranspose", *cut],
             )
 
 
@@ -300,6 +301,22 @@ def test_last_convolution_is_transposed():
             ),
             kinds,
         )
+
+
+@pytest.mark.parametrize("pads", [[1, 1, 2, 2], [2, 1, 0, 1], [0, 3, 2, 1]])
+def test_uneven_pads_of_a_transposed_convolution_are_cut_off_behind_it(pads):
+    """CUDA takes even ones only; the rest would be drawn on the CPU."""
+    size = [2 * 3 + 5 - pads[axis] - pads[axis + 2] for axis in (0, 1)]
+    model = graph(
+        ["n", 6, 4, 4],
+        ["n", 8, *size],
+        ("ConvTranspose", "x w b", "y", {"pads": pads, "strides": [2, 2]}),
+        w=normal(6, 8, 5, 5),
+        b=normal(8),
+    )
+    assert_rewritten(model, ["ConvTranspose", "Slice"])
+    settings = {each.name: list(each.ints) for each in simplify(model).graph.node[0].attribute}
+    assert settings["pads"][:2] == settings["pads"][2:]
 
 
 def test_transposed_convolution_of_one_pixel_becomes_a_dense_layer():
