@@ -13,7 +13,7 @@ from .seeds import SEED_LIMIT
 METADATA_KEY = "ganport"
 FORMAT = 1
 
-_LARGEST_DIM = 65_536  # latents and pixels per side; a size beyond it is damage, not a generator
+LARGEST_DIM = 65_536  # latents and pixels per side; a size beyond it is damage, not a generator
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ImageSpec:
         name: of the graph output.
         channels: 1, 3 or 4.
         layout: "NHWC", or "NCHW" with the channels before the height.
-        dtype: "uint8" with range (0, 255), or "float32" with range (-1, 1).
+        dtype: "uint8" with range (0, 255), or "float32" with range (-1, 1); of a foreign generator also (0, 1).
         range: lowest and highest value.
     """
 
@@ -74,7 +74,8 @@ class Contract:
     Attributes:
         batch: images per call of the graph, or None where the caller chooses ("dynamic").
         precision: of weights and arithmetic: "float32", "float16", or "int8" where both can be.
-        recipe: the resolved recipe that the generator was trained with; empty for a foreign Keras model.
+        created_by: name and version of what wrote the file; empty for a foreign ONNX file.
+        recipe: the resolved recipe that the generator was trained with; empty for a foreign model.
         data: name, number of images and licence of the training set.
         training: steps, images seen, metrics.
         verification: what was compared at export, and the largest differences.
@@ -155,8 +156,8 @@ class _Fields:
 
     def size(self, name: str) -> int:
         value: int = self.take(name, int)
-        if not 1 <= value <= _LARGEST_DIM:
-            raise ContractError(self._named(name), f"1 to {_LARGEST_DIM} is due, there is {value}")
+        if not 1 <= value <= LARGEST_DIM:
+            raise ContractError(self._named(name), f"1 to {LARGEST_DIM} is due, there is {value}")
         return value
 
     def nested(self, name: str) -> _Fields:

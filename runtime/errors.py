@@ -19,7 +19,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── ModelError
     │   ├── ModelNotFoundError (FileNotFoundError)  there is none, or it can't be read
     │   ├── ModelFormatError (ValueError)        empty, truncated, or not ONNX
-    │   ├── NotAGeneratorError (ValueError)      ONNX, but it carries no ganport contract
+    │   ├── NotAGeneratorError (ValueError)      ONNX, but no generator, or one that says too little of itself
     │   ├── DrawingError (ArithmeticError)       this device draws other images than the file did when it was made
     │   └── ContractError (ValueError)           the contract is malformed, or does not fit the graph
     │       └── ContractVersionError             the contract was written by a newer ganport
@@ -183,13 +183,11 @@ class ModelFormatError(ModelError, ValueError):
 
 
 class NotAGeneratorError(ModelError, ValueError):
-    """The file is ONNX, but carries no ganport contract."""
+    """The file is ONNX without a ganport contract, and its graph is no generator's or leaves something open."""
 
-    def __init__(self, model: Path | bytes) -> None:
-        self.model = model_name(model)
-        super().__init__(
-            f"{self.model} is ONNX, but no ganport generator (no 'ganport' metadata); make one with: ganport export"
-        )
+    def __init__(self, model: Path | bytes, problem: str) -> None:
+        self.model, self.problem = model_name(model), problem
+        super().__init__(f"{self.model} has no ganport contract, and can't be drawn from without: {problem}.")
 
 
 class ContractError(ModelError, ValueError):

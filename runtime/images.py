@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from .files import write_bytes
 
 GRID_GAP = 2  # pixels between two images of a grid
 
 
-def to_uint8(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def to_uint8(images: npt.NDArray[np.float32], lowest: int = -1) -> npt.NDArray[np.uint8]:
     """Map generator output to 8-bit pixels.
 
     Args:
-        images: shape (batch, height, width, channels), range [-1, 1]; values outside are clipped.
+        images: shape (batch, height, width, channels), range [lowest, 1]; values outside are clipped.
+        lowest: -1 or 0.
 
     Returns:
         Same shape, range [0, 255], rounded half to even.
@@ -28,7 +29,8 @@ def to_uint8(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     >>> to_uint8(np.array([-1.0, 0.0, 1.0, 9.0], dtype=np.float32)).tolist()
     [0, 128, 255, 255]
     """
-    levels: npt.NDArray[np.float32] = np.rint((images + np.float32(1.0)) * np.float32(127.5))
+    scale = np.float32(255 / (1 - lowest))
+    levels: npt.NDArray[np.float32] = np.rint((images - np.float32(lowest)) * scale)
     return np.clip(levels, 0, 255).astype(np.uint8)
 
 
@@ -80,10 +82,40 @@ def split_grid(grid: npt.NDArray[np.uint8], count: int, shape: tuple[int, int, i
 
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     """Return one image, shape (height, width, channels) with 1, 3 or 4 channels, as PNG."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
+    return encode_pngs(image[np.newaxis])[0]
+
+
+def encode_pngs(images: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Return images, shape (n, height, width, channels) with 1, 3 or 4 channels, as PNGs (ISO/IEC 15948).
+
+    Runs of one value are all that is looked for (zlib's RLE), in grey rows as they are and in coloured ones less the row above:
+    a fifth of Pillow's time, and files of its size, for generated digits and photographs (`benchmarks/sampling.py`).
+    """
+    count, height, width, channels = images.shape
+    flat = images.reshape(count, height, width * channels)
+    rows = np.zeros((count, height, 1 + width * channels), np.uint8)  # each row begins with its filter
+    rows[:, :, 1:] = flat
+    if channels > 1:
+        rows[:, :, 0] = _FILTER_UP
+        rows[:, 1:, 1:] -= flat[:, :-1]
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    start, end = _PNG_SIGNATURE + _png_chunk(b"IHDR", header), _png_chunk(b"IEND", b"")
+    return [start + _png_chunk(b"IDAT", _deflate(each)) + end for each in rows]
+
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
+_FILTER_UP = 2
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    tagged = kind + content
+    return struct.pack(">I", len(content)) + tagged + struct.pack(">I", zlib.crc32(tagged))
+
+
+def _deflate(rows: npt.NDArray[np.uint8]) -> bytes:
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    return packer.compress(rows.data) + packer.flush()
 
 
 def save_png(image: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None:

@@ -24,17 +24,22 @@ from .errors import (
     LatentValueError,
     ModelFormatError,
     ModelNotFoundError,
-    NotAGeneratorError,
+    ProviderError,
     SeedError,
     UsageError,
     system_reason,
 )
+from .foreign import RANGES, Layout, ValueRange, describe
 from .images import to_uint8
 from .latents import sample_latents, slerp
-from .providers import open_session, usable_cores
+from .onnx_file import Node, read_nodes
+from .providers import AUTO, check_provider, choose_provider, open_session, usable_cores
+from .runner import Run, make_run
 from .seeds import check_seeds
 
-BATCH_SIZE = 64  # images per call where the model leaves the choice: enough to fill a CPU, little enough to bound memory
+# Images per call where the model leaves the choice: enough to fill a CPU, or a GPU, and little enough to bound memory.
+BATCH_SIZE = 64
+DEVICE_BATCH_SIZE = 256
 
 Latents = npt.NDArray[np.float32]
 Seeds = npt.NDArray[np.int64]
@@ -50,15 +55,20 @@ class Sampler:
     may share a Sampler. It can be pickled, and used on both sides of a fork: what cannot travel is opened again.
 
     Args:
-        model: path of an .onnx or .ort file that `ganport export` made, or its bytes.
-        provider: "cpu" or "cuda". What is asked for is what runs, or there is an error.
-        threads: that onnxruntime works with; as many as the process may use, if None.
-        batch_size: most images that are drawn together, where the model leaves the choice; 64, if None.
+        model: path of an .onnx or .ort file that `ganport export` made, or of another's ONNX generator; or its bytes.
+        provider: a key of PROVIDERS: what is asked for is what runs, or there is an error. "auto" is the fastest that works;
+            the attribute `provider` then says which, and `passed_over` why no faster one.
+        threads: that onnxruntime works with on the CPU; as many as the process may use, if None.
+        batch_size: most images that are drawn together, where the model leaves the choice; 64 on the CPU and 256 elsewhere, if
+            None.
+        layout: of a foreign generator's images, "NHWC" or "NCHW", where their shape leaves it open.
+        value_range: of a foreign generator's images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1, where its last step leaves it
+            open.
 
     Raises:
-        UsageError: threads or batch_size below 1, or a batch_size where the model has one of its own.
-        ModelError: the file is missing, damaged, or no ganport generator (see runtime.errors for the leaves).
-        ProviderError: the provider can't be used on this machine.
+        UsageError: threads or batch_size below 1; a batch_size, layout or value_range where the model says it itself.
+        ModelError: the file is missing, damaged, harmful, or no generator (see runtime.errors for the leaves).
+        ProviderError: the provider can't be used on this machine, or not for all of the model.
 
     Example::
 
@@ -72,21 +82,26 @@ class Sampler:
         provider: str = "cpu",
         threads: int | None = None,
         batch_size: int | None = None,
+        layout: Layout | None = None,
+        value_range: ValueRange | None = None,
     ) -> None:
-        for name, value in (("threads", threads), ("batch_size", batch_size)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}; it takes 1 or more.")
+        _check_numbers(threads=threads, batch_size=batch_size)
+        _check_choices(layout=(layout, ("NHWC", "NCHW")), value_range=(value_range, tuple(RANGES)))
         self.source = model if isinstance(model, bytes) else Path(model)
-        self.provider = provider
+        self.provider, self.passed_over = choose_provider() if provider == AUTO else (provider, {})
         self.threads = threads or usable_cores()
-        self._asked = (model, provider, threads, batch_size)
+        self._asked = (model, provider, threads, batch_size, layout, value_range)
         self._lock = threading.Lock()
-        self._session = self._open()
-        self._process = os.getpid()
-        self._model = _read_contract(self._session, self.source)
+        check_provider(self.provider)
+        nodes = read_nodes(self.source if isinstance(self.source, bytes) else _check_file(self.source))
+        session = open_session(self.source, self.provider, self.threads)
+        self._model = _read_contract(session, nodes, self.source, layout, value_range)
         if batch_size is not None and self._model.batch is not None:
             raise UsageError(f"The model draws {self._model.batch} images at a time; leave out batch_size.")
-        self._batch_size = self._model.batch or batch_size or BATCH_SIZE
+        self._batch_size = self._model.batch or batch_size or (BATCH_SIZE if self.provider == "cpu" else DEVICE_BATCH_SIZE)
+        self._latent_shape = tuple(session.get_inputs()[0].shape[1:]) if self._model.input.kind == "latent" else ()
+        self._process = os.getpid()
+        self._run_batch: Run | None = make_run(session, self._model, self.provider)
 
     def __enter__(self) -> Sampler:
         return self
@@ -99,7 +114,7 @@ class Sampler:
 
     def close(self) -> None:
         """Let go of the model; what is being drawn by other threads ends first."""
-        self._session = None
+        self._run_batch = None
 
     @property
     def model(self) -> Contract:
@@ -150,10 +165,10 @@ class Sampler:
         Raises:
             As `sample`, when the batch with the mistake is due.
         """
-        waiting = iter(seeds)
+        parts = _split(seeds, self._batch_size)
         with ThreadPoolExecutor(1, "ganport-stream") as worker:
             drawn: Future[Pixels] | None = None
-            while part := list(itertools.islice(waiting, self._batch_size)):
+            for part in parts:
                 following = worker.submit(self.sample, part, truncation)
                 if drawn is not None:
                     yield drawn.result()
@@ -214,23 +229,25 @@ class Sampler:
             raise LatentValueError(int((~np.isfinite(checked)).sum()))
         return self._draw(len(checked), lambda part: checked[part])
 
-    def _open(self) -> Any:
-        source = self.source if isinstance(self.source, bytes) else _check_file(self.source)
-        return open_session(source, self.provider, self.threads)
-
-    def _opened(self) -> Any:
-        """Return the session; in a process that was forked it is opened anew, since threads do not come along."""
-        session = self._session
-        if session is None:
+    def _opened(self) -> Run:
+        """Return what draws a batch; in a process that was forked it is opened anew, since threads do not come along."""
+        run = self._run_batch
+        if run is None:
             raise ClosedSamplerError
         if self._process != os.getpid():
             with self._lock:
                 if self._process != os.getpid():
-                    # Its end would wait for threads that this process does not have: it is never to come.
-                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-                    self._session, self._process = self._open(), os.getpid()
-                session = self._session
-        return session
+                    if self.provider == "cuda":
+                        raise ProviderError("cuda", "it does not outlive a fork", "start processes by spawn, or open it there")
+                    # The end of its session would wait for threads that this process does not have: it is never to come.
+                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(run))
+                    if isinstance(self.source, Path):
+                        _check_file(self.source)
+                    session = open_session(self.source, self.provider, self.threads)
+                    self._run_batch = run = make_run(session, self._model, self.provider)
+                    self._process = os.getpid()
+                return self._opened()
+        return run
 
     def _pick(self, seeds: Seeds) -> Pixels:
         """Draw the images that are baked in; return those of the seeds."""
@@ -238,31 +255,36 @@ class Sampler:
         for seed in seeds.tolist():
             if seed not in rows:
                 raise FixedSeedError(seed, tuple(rows))
-        (images,) = self._opened().run([self._model.image.name], {})
-        return self._to_pixels(images[[rows[seed] for seed in seeds.tolist()]])
+        return self._to_pixels(self._opened()(None)[[rows[seed] for seed in seeds.tolist()]])
 
     def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
         """Draw batch by batch, so that memory beyond the result is bounded."""
+        run = self._opened()
         images = np.empty((count, *self._model.image.shape), dtype=np.uint8)
         for start in range(0, count, self._batch_size):
             part = slice(start, start + self._batch_size)
-            images[part] = self._run(inputs_of(part))
+            inputs = inputs_of(part)
+            if self._latent_shape:
+                inputs = inputs.reshape(-1, *self._latent_shape)  # foreign graphs may take (n, dim, 1, 1)
+            images[part] = self._to_pixels(run(inputs))
         return images
-
-    def _run(self, inputs: Latents | Seeds) -> Pixels:
-        """Draw at most one batch of latents (n, dim), or of seeds (n,), with n <= batch_size."""
-        count = len(inputs)
-        if self._model.batch is not None and count < self._model.batch:
-            padded = np.zeros((self._model.batch, *inputs.shape[1:]), dtype=inputs.dtype)
-            padded[:count] = inputs
-            inputs = padded
-        (images,) = self._opened().run([self._model.image.name], {self._model.input.name: inputs})
-        return self._to_pixels(images[:count])
 
     def _to_pixels(self, images: npt.NDArray[Any]) -> Pixels:
         if self._model.image.layout == "NCHW":
             images = images.transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(images if images.dtype == np.uint8 else to_uint8(images))
+        if images.dtype != np.uint8:
+            images = to_uint8(images, self._model.image.range[0])
+        return np.ascontiguousarray(images)
+
+
+def _split(seeds: Iterable[int], size: int) -> Iterator[Seeds | list[int]]:
+    """Yield the seeds in parts of a size, asking for no more than are due."""
+    if isinstance(seeds, np.ndarray) and seeds.ndim == 1:
+        yield from (seeds[start : start + size] for start in range(0, len(seeds), size))
+        return
+    waiting = iter(seeds)
+    while part := list(itertools.islice(waiting, size)):
+        yield part
 
 
 def _check_file(path: Path) -> Path:
@@ -277,11 +299,27 @@ def _check_file(path: Path) -> Path:
     return path
 
 
-def _read_contract(session: Any, source: Path | bytes) -> Contract:
-    """Return the contract, after holding it against the graph that it came with."""
+def _check_numbers(**asked: int | None) -> None:
+    for name, value in asked.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}; it takes 1 or more.")
+
+
+def _check_choices(**asked: tuple[str | None, tuple[str, ...]]) -> None:
+    for name, (value, known) in asked.items():
+        if value is not None and value not in known:
+            raise UsageError(f"{name} is {value!r}; it takes {' or '.join(known)}.")
+
+
+def _read_contract(
+    session: Any, nodes: Sequence[Node], source: Path | bytes, layout: Layout | None, value_range: ValueRange | None
+) -> Contract:
+    """Return the contract, after holding it against the graph that it came with; a foreign file's graph is asked itself."""
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
-        raise NotAGeneratorError(source)
+        return describe(session, nodes, source, layout, value_range)
+    if layout or value_range:
+        raise UsageError("The file says itself how its images lie and what they range over; leave out layout and range.")
     contract = Contract.from_json(text)
     given, image = contract.input, contract.image
     if given.kind == "fixed":

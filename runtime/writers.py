@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +19,29 @@ from .images import encode_png, make_grid
 
 Pixels = npt.NDArray[np.uint8]
 
+STDOUT = Path("-")
+SHARDS = ".tar"
 GRIDS = (".png", ".webp")
 ARRAYS = (".npz", ".npy")
 ANIMATIONS = (".gif", ".webp")
 _WRITERS = 4  # threads that encode PNGs; zlib works outside of Python's lock
-_MEMORY = "grids and arrays are held in memory; name a folder"
+_MEMORY = "grids and arrays are held in memory; name a folder, or a .tar for shards,"
 
 
 def check_output(path: Path, count: int, at_most: int) -> None:
     """Raise UsageError where images can't go to a path: its ending is none of ours, or there are too many of them.
 
     Args:
-        path: a file for a grid or an array by its ending, else a folder.
+        path: a file for a grid or an array, or shards, by its ending; "-", which is standard output; else a folder.
         count: of the images.
-        at_most: images that a single file may hold.
+        at_most: images that a grid or an array may hold.
     """
-    if path.suffix.lower() not in (*GRIDS, *ARRAYS, ""):
+    if path.suffix.lower() not in (*GRIDS, *ARRAYS, SHARDS, ""):
         raise UsageError(
-            f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, a folder in none."
+            f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, shards in .tar, a folder in "
+            "nothing; - is standard output."
         )
-    if path.suffix and count > at_most:
+    if path.suffix not in ("", SHARDS) and count > at_most:
         raise UsageError(f"{path} would hold {count:,} images where {at_most:,} fit; {_MEMORY} for more.")
 
 
@@ -71,6 +74,28 @@ def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[n
         write_bytes(path, buffer.getvalue())
 
 
+def write_frames(batches: Iterable[Pixels], stream: BinaryIO) -> int:
+    """Write images one behind the other as raw RGB, 24 bits a pixel (ffmpeg's rgb24); return how many.
+
+    Args:
+        batches: of images, uint8 (n, height, width, channels); grey ones are written in three channels, and alpha is left out.
+        stream: to write to.
+
+    Raises:
+        OutputError: nobody reads any more.
+    """
+    count = 0
+    try:
+        for images in batches:
+            colours = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
+            stream.write(np.ascontiguousarray(colours).data)
+            count += len(images)
+        stream.flush()
+    except OSError as error:
+        raise OutputError(STDOUT, system_reason(error), "it takes a reader until the last image.") from error
+    return count
+
+
 def write_animation(frames: Sequence[Pixels], seconds: Sequence[float], path: Path) -> None:
     """Write an animation that goes round and round, as GIF or WebP by the ending of the path.
 
@@ -94,12 +119,17 @@ def write_animation(frames: Sequence[Pixels], seconds: Sequence[float], path: Pa
     )
 
 
+def image_name(seed: int) -> str:
+    """Return the name of the file of one image."""
+    return f"seed{seed:07d}.png"
+
+
 def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
-    places = (folder / f"seed{int(seed):07d}.png" for seed in seeds)
+    places = (folder / image_name(int(seed)) for seed in seeds)
     with ThreadPoolExecutor(min(_WRITERS, os.cpu_count() or 1)) as writers:
         for batch in batches:  # a batch is encoded before the next but one is taken, so that memory is bounded
             list(writers.map(_write_png, batch, _take(places, len(batch))))

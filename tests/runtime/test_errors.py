@@ -25,7 +25,7 @@ EXAMPLES = [
     errors.OutputError(Path("x.png"), "no space left"),
     errors.ModelNotFoundError(Path("x.onnx")),
     errors.ModelFormatError(Path("x.onnx"), "the file is empty"),
-    errors.NotAGeneratorError(Path("x.onnx")),
+    errors.NotAGeneratorError(Path("x.onnx"), "its input is a string"),
     errors.ContractError("image.dtype", "it is missing"),
     errors.ContractVersionError(2, 1),
     errors.DrawingError(Path("x.onnx"), "cuda", [0, 3]),

@@ -1,0 +1,304 @@
+"""An ONNX file before onnxruntime sees it: what it is made of, and whether loading it would do harm.
+
+onnxruntime takes a file at its word: one line in it can ask for a terabyte, for a file elsewhere on the disk, or for a loop
+without end. Here the wire format is walked once, without the `onnx` package and without a copy of the weights.
+
+What can't be seen here: shapes that the graph works out as it runs. They are bounded by the machine's memory only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import mmap
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from .errors import ModelFormatError
+
+# Numbers that a tensor whose shape stands in the file may have: 1 GB of float32.
+MOST_NUMBERS = 2**28
+_MOST_DIMS = 16  # of a tensor
+_DEEPEST = 16  # graphs within graphs, as in the branches of an If
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_EXTERNAL = 1  # TensorProto.DataLocation
+_INT64 = 7  # TensorProto.DataType
+_UNBOUNDED = ("Loop", "Scan")
+_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
+# Operations that make a tensor of the shape, or of so many times the size, that one of their inputs holds.
+_SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
+
+_Value = int | memoryview
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One operation: its kind, and the names of what goes in and what comes out."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def read_nodes(model: Path | bytes) -> tuple[Node, ...]:
+    """Return the operations of a model's graph, after the checks that this module is for.
+
+    Args:
+        model: an ONNX file that exists, or its bytes. One in onnxruntime's own format (.ort) has no operations to tell of.
+
+    Raises:
+        ModelFormatError: no ONNX file, or one that would do harm.
+    """
+    try:
+        if isinstance(model, bytes):
+            return _read_model(memoryview(model), None)
+        with model.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # it goes with the last view of it
+        return _read_model(memoryview(content), model.parent)
+    except _HarmError as error:
+        raise ModelFormatError(model, str(error)) from None
+    except (struct.error, IndexError, UnicodeDecodeError):
+        raise ModelFormatError(model, "it is damaged, or no ONNX") from None
+
+
+class _HarmError(Exception):
+    """What is wrong with a file."""
+
+
+def _read_model(content: memoryview, folder: Path | None) -> tuple[Node, ...]:
+    if bytes(content[4:8]) == b"ORTM":
+        return ()
+    reader = _Reader(folder)
+    graph = None
+    for number, value in _fields(content):
+        if number == 7:
+            graph = _message(value)
+        elif number == 25:
+            reader.read_function(_message(value))
+    if graph is None:
+        raise _HarmError("it has no graph")
+    nodes = reader.read_graph(graph, 0)
+    reader.check_functions()
+    return nodes
+
+
+class _Reader:
+    """Walks a model's graph and those within it."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.functions: dict[str, tuple[Node, ...]] = {}
+
+    def read_function(self, message: memoryview) -> None:
+        name, nodes = "", []
+        known: dict[str, list[int]] = {}
+        for number, value in _fields(message):
+            if number == 1:
+                name = _text(value)
+            elif number == 7:
+                nodes.append(self._read_node(_message(value), known, 0))
+        self.functions[name] = tuple(nodes)
+
+    def check_functions(self) -> None:
+        """Refuse a function that calls itself: it would be written out without end."""
+        done: set[str] = set()
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                raise _HarmError(f"its function {name!r} calls itself")
+            if len(path) > _DEEPEST:
+                raise _HarmError(f"its functions call each other more than {_DEEPEST} deep")
+            if name not in done:
+                for node in self.functions[name]:
+                    if node.kind in self.functions:
+                        visit(node.kind, (*path, name))
+                done.add(name)
+
+        for name in self.functions:
+            visit(name, ())
+
+    def read_graph(self, message: memoryview, depth: int) -> tuple[Node, ...]:
+        if depth > _DEEPEST:
+            raise _HarmError(f"it has graphs within graphs, more than {_DEEPEST} deep")
+        known: dict[str, list[int]] = {}  # small int64 tensors, which may be shapes
+        later = []
+        for number, value in _fields(message):
+            if number == 5:
+                name, numbers = self._read_tensor(_message(value))
+                if numbers is not None:
+                    known[name] = numbers
+            elif number == 15:
+                for inner, part in _fields(_message(value)):
+                    if inner in (1, 2):
+                        self._read_tensor(_message(part))
+            elif number == 1:
+                later.append(_message(value))
+        return tuple(self._read_node(node, known, depth) for node in later)
+
+    def _read_node(self, message: memoryview, known: dict[str, list[int]], depth: int) -> Node:
+        kind, inputs, outputs = "", [], []
+        for number, value in _fields(message):
+            if number == 1:
+                inputs.append(_text(value))
+            elif number == 2:
+                outputs.append(_text(value))
+            elif number == 4:
+                kind = _text(value)
+            elif number == 5:
+                constant = self._read_attribute(_message(value), depth)
+                if constant is not None and outputs:
+                    known[outputs[0]] = constant
+        _check_node(kind, inputs, known)
+        return Node(kind, tuple(inputs), tuple(outputs))
+
+    def _read_attribute(self, message: memoryview, depth: int) -> list[int] | None:
+        """Return the numbers of a Constant's tensor, where they may be a shape."""
+        numbers = None
+        for number, value in _fields(message):
+            if number in (5, 10):
+                numbers = self._read_tensor(_message(value))[1]
+            elif number in (6, 11):
+                self.read_graph(_message(value), depth + 1)
+        return numbers
+
+    def _read_tensor(self, message: memoryview) -> tuple[str, list[int] | None]:
+        """Return a tensor's name, and its numbers where they may be a shape."""
+        dims: list[int] = []
+        numbers: list[int] = []
+        elsewhere: dict[str, str] = {}
+        name, kind, held, raw, external = "", 0, 0, None, False
+        for number, value in _fields(message):
+            if number == 1:
+                dims += _integers(value)
+            elif number == 2:
+                kind = _number(value)
+            elif number == 7 and (not isinstance(value, memoryview) or len(value) <= 64):
+                numbers += _integers(value)
+                held += 1 if isinstance(value, int) else len(value)
+            elif number in (4, 5, 6, 7, 9, 10, 11):
+                held += 8 if isinstance(value, int) else len(value) + (number == 6)
+                raw = _message(value) if number == 9 else raw
+            elif number == 8:
+                name = _text(value)
+            elif number == 13:
+                entry = dict(_fields(_message(value)))
+                elsewhere[_text(entry.get(1, memoryview(b"")))] = _text(entry.get(2, memoryview(b"")))
+            elif number == 14:
+                external = _number(value) == _EXTERNAL
+        if external:
+            held = self._measure_external(elsewhere)
+        self._check_size(name, dims, held)
+        if kind != _INT64 or len(dims) > 1 or external:
+            return name, None
+        if raw is not None and len(raw) <= 64 and len(raw) % 8 == 0:
+            numbers = list(struct.unpack(f"<{len(raw) // 8}q", raw))
+        return name, numbers
+
+    def _check_size(self, name: str, dims: list[int], held: int) -> None:
+        if len(dims) > _MOST_DIMS:
+            raise _HarmError(f"its tensor {name!r} has {len(dims):,} dimensions")
+        if any(dim < 0 for dim in dims):
+            raise _HarmError(f"its tensor {name!r} has a negative dimension, {dims}")
+        # A byte holds two numbers of the smallest kind that there is, of 4 bits; in a field of their own they may be packed.
+        if math.prod(dims) > 8 * held:
+            raise _HarmError(f"its tensor {name!r} of shape {dims} has {held:,} bytes, which is too few")
+
+    def _measure_external(self, entries: Mapping[str, str]) -> int:
+        """Return how many bytes lie in another file for a tensor."""
+        location = entries.get("location", "")
+        if self.folder is None:
+            raise _HarmError(f"its weights lie in another file, {location!r}, which bytes do not bring along")
+        if PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive or ".." in Path(location).parts:
+            raise _HarmError(f"its weights lie in {location!r}, outside of its folder")
+        path = self.folder / location
+        if not location or not path.is_file() or not path.resolve().is_relative_to(self.folder.resolve()):
+            raise _HarmError(f"its weights lie in {location!r}, which is no file in its folder")
+        size = path.stat().st_size
+        try:
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
+        except ValueError:
+            raise _HarmError(f"its weights lie at places of {location!r} that are no numbers") from None
+        if offset < 0 or length < 0 or offset + length > size:
+            raise _HarmError(f"its weights lie at {offset:,} to {offset + length:,} of {location!r}, which has {size:,} bytes")
+        return length
+
+
+def _check_node(kind: str, inputs: list[str], known: Mapping[str, list[int]]) -> None:
+    if kind in _UNBOUNDED:
+        raise _HarmError(f"it has a {kind}, which may have no end")
+    if kind in _RANDOM:
+        raise _HarmError(f"it has a {kind}: it draws numbers of its own, so that no image belongs to its seed")
+    place = _SHAPED_BY.get(kind)
+    if place is None or place >= len(inputs) or inputs[place] not in known:
+        return
+    shape = known[inputs[place]]
+    if len(shape) > _MOST_DIMS or any(dim < -1 for dim in shape) or math.prod(max(1, dim) for dim in shape) > MOST_NUMBERS:
+        raise _HarmError(f"it has a {kind} to the shape {shape}")
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
+    """Yield (field number, value) of a protobuf message: a number, or the bytes of what has a length."""
+    place, end = 0, len(message)
+    while place < end:
+        tag, place = _read_varint(message, place)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, place = _read_varint(message, place)
+            yield number, value
+            continue
+        if wire == _BYTES:
+            length, place = _read_varint(message, place)
+        elif wire in (_FIXED32, _FIXED64):
+            length = 4 if wire == _FIXED32 else 8
+        else:
+            raise IndexError
+        if number == 0 or length > end - place:
+            raise IndexError
+        yield number, message[place : place + length]
+        place += length
+
+
+def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
+        if shift > 63:
+            raise IndexError
+
+
+def _message(value: _Value) -> memoryview:
+    if isinstance(value, int):
+        raise IndexError
+    return value
+
+
+def _number(value: _Value) -> int:
+    if not isinstance(value, int):
+        raise IndexError
+    return value
+
+
+def _text(value: _Value) -> str:
+    return bytes(_message(value)).decode()
+
+
+def _integers(value: _Value) -> list[int]:
+    """Return the int64 numbers of a field that may be packed."""
+    if isinstance(value, int):
+        return [_signed(value)]
+    found, place = [], 0
+    while place < len(value):
+        number, place = _read_varint(value, place)
+        found.append(_signed(number))
+    return found
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value

@@ -1,0 +1,139 @@
+"""Images in bulk: numbered .tar files of PNGs, as WebDataset reads them, each whole or not there.
+
+Which seeds a shard holds depends on the seeds and its number alone, and its bytes on the model, the seeds and the options. So a
+run that was killed goes on with the shards that are missing, and ends with the bytes of one that was not.
+
+    images.json         what the shards are drawn from
+    images-000000.tar   seed0000000.png, seed0000001.png, ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import OutputError, system_reason
+from .files import remove_leftovers, replacing, write_bytes
+from .images import encode_pngs
+from .providers import usable_cores
+from .sampler import Sampler
+from .writers import image_name
+
+SHARD_SIZE = 10_000  # images: few files, each written in a minute or less
+
+_BLOCK = 512  # bytes, of a tar file
+_AT_ONCE = 64  # images that a thread encodes before the next looks for work
+
+Seeds = npt.NDArray[np.int64]
+
+
+def write_shards(
+    sampler: Sampler, seeds: Seeds, path: Path, truncation: float = 1.0, shard_size: int = SHARD_SIZE, resume: bool = False
+) -> Iterator[int]:
+    """Draw images into shards beside a path.
+
+    Args:
+        sampler: to draw with.
+        seeds: of the images, in the order of the shards.
+        path: ends in .tar; NAME.tar gives NAME-000000.tar and so on, and NAME.json.
+        truncation: as for `Sampler.sample`.
+        shard_size: images per shard, at least 1; the last takes what is left.
+        resume: go on with shards that are there, of the same model, seeds and options.
+
+    Yields:
+        How many images are there now, those found included; after each batch.
+
+    Raises:
+        OutputError: shards are there and resume is not asked for, or they are of something else; or they can't be written.
+    """
+    index = path.with_suffix(".json")
+    facts = _describe(sampler, seeds, truncation, shard_size)
+    missing = list(_shards(path, seeds, shard_size))
+    if resume:
+        _check_index(index, facts)
+        remove_leftovers(path.parent)
+        missing = [shard for shard in missing if not shard[0].exists()]
+    elif index.exists() or any(shard.exists() for shard, _ in missing):
+        raise OutputError(index, "shards are there already", "go on with --resume, or name another place with --out.")
+    write_bytes(index, json.dumps(facts, indent=2).encode())
+    done = len(seeds) - sum(len(part) for _, part in missing)
+    yield done
+    with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
+        for shard, part in missing:
+            for drawn in _write_shard(sampler, shard, part, truncation, encoders):
+                done += drawn
+                yield done
+
+
+def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[tuple[Path, Seeds]]:
+    for number, start in enumerate(range(0, len(seeds), size)):
+        yield path.with_name(f"{path.stem}-{number:06d}.tar"), seeds[start : start + size]
+
+
+def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int) -> dict[str, object]:
+    """Return what the bytes of the shards depend on."""
+    source = sampler.source if isinstance(sampler.source, bytes) else sampler.source.read_bytes()
+    return {
+        "model": sampler.model.name,
+        "model_sha256": hashlib.sha256(source).hexdigest(),
+        "provider": sampler.provider,
+        "truncation": truncation,
+        "shard_size": shard_size,
+        "images": len(seeds),
+        "first_seed": int(seeds[0]),
+        "seeds_sha256": hashlib.sha256(seeds.astype("<i8").tobytes()).hexdigest(),
+    }
+
+
+def _check_index(index: Path, facts: dict[str, object]) -> None:
+    try:
+        found = json.loads(index.read_bytes())
+    except FileNotFoundError:
+        return  # nothing was begun
+    except (OSError, ValueError) as error:
+        reason = system_reason(error) if isinstance(error, OSError) else "it is damaged"
+        raise OutputError(index, f"it says what the shards are of, and {reason}") from error
+    others = [name for name in facts if not isinstance(found, dict) or found.get(name) != facts[name]]
+    if others:
+        raise OutputError(
+            index, f"the shards there are of another {', '.join(others)}", "ask for the same, or name another --out."
+        )
+
+
+def _write_shard(sampler: Sampler, shard: Path, seeds: Seeds, truncation: float, encoders: ThreadPoolExecutor) -> Iterator[int]:
+    """Write one shard, and yield how many images came to it each time."""
+    with replacing(shard) as temporary, temporary.open("wb") as file:
+        place = 0
+        for images in sampler.stream(seeds, truncation):
+            names = [image_name(seed) for seed in seeds[place : place + len(images)].tolist()]
+            parts = range(0, len(images), _AT_ONCE)
+            for packed in encoders.map(lambda start, images=images, names=names: _pack(images, names, start), parts):
+                file.write(packed)
+            place += len(images)
+            yield len(images)
+        file.write(bytes(2 * _BLOCK))  # the end of a tar file
+
+
+def _pack(images: npt.NDArray[np.uint8], names: Sequence[str], start: int) -> bytes:
+    """Return the tar entries of some images of a batch."""
+    entries = []
+    for name, png in zip(names[start : start + _AT_ONCE], encode_pngs(images[start : start + _AT_ONCE]), strict=True):
+        entries += [_header(name, len(png)), png, bytes(-len(png) % _BLOCK)]
+    return b"".join(entries)
+
+
+def _header(name: str, size: int) -> bytes:
+    """Return the header of a tar entry (ustar, POSIX.1-1988): a plain file of nobody's, made at no time.
+
+    `tarfile` takes as long for one as the picture takes to encode.
+    """
+    fields = name.encode().ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"
+    rest = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
+    checksum = sum(fields) + 8 * ord(" ") + sum(rest)
+    return (fields + b"%06o\0 " % checksum + rest).ljust(_BLOCK, b"\0")
