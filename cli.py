@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,8 +19,11 @@ from rich.text import Text
 from runtime.errors import DrawingError, GanportError, MissingPackageError, UsageError, system_reason
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from export import Cost, Proven
-    from runtime import Contract
+    from runtime import Contract, Sampler
     from runtime.writers import Pixels
     from trainer.datasets import Dataset
     from trainer.devices import Devices
@@ -29,7 +32,25 @@ if TYPE_CHECKING:
     from trainer.runs import Run
 
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
-LARGEST_FOLDER = 10_000_000  # images
+MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
+
+_Drawn = TypeVar("_Drawn", "Pixels", int)
+
+ModelArgument = Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")]
+ProviderOption = Annotated[
+    str, typer.Option("--provider", help="cpu, cuda, tensorrt, openvino, directml, coreml; or auto. There is no fallback.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="To compute with.", show_default="all that there are")
+]
+LayoutOption = Annotated[
+    Literal["NHWC", "NCHW"] | None,
+    typer.Option("--layout", help="Of a foreign model's images.", show_default="by their shape"),
+]
+RangeOption = Annotated[
+    Literal["tanh", "sigmoid"] | None,
+    typer.Option("--range", help="Of a foreign model's images: -1..1 or 0..1.", show_default="by its last activation"),
+]
 
 app = typer.Typer(
     help="Train a GAN in Keras, export its generator to one ONNX file, draw images from it anywhere.",
@@ -184,10 +205,7 @@ def export(
         Literal["onnx", "ort", "triton"],
         typer.Option("--format", help="ONNX; onnxruntime's own for small builds; a folder for a Triton server."),
     ] = "onnx",
-    value_range: Annotated[
-        Literal["tanh", "sigmoid"] | None,
-        typer.Option("--range", help="Of a foreign model's images: -1..1 or 0..1.", show_default="by its last activation"),
-    ] = None,
+    value_range: RangeOption = None,
     best: Annotated[bool, typer.Option("--best", help="The checkpoint with the smallest distance, not the last.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run the code in a Keras file: Lambda layers.")] = False,
     card: Annotated[bool, typer.Option("--card", help="Write a model card, README.md, and a preview beside it.")] = False,
@@ -299,79 +317,171 @@ def _cost_cells(cost: Cost) -> list[str]:
 
 @app.command()
 def sample(
-    model: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")] = None,
+    model: ModelArgument = None,
     seeds: Annotated[str, typer.Option(help="Such as 0-63 or 0,5,9-12; one seed, one image.")] = "0-63",
-    provider: Annotated[str, typer.Option(help="cpu or cuda; there is no fallback.")] = "cpu",
-    out: Annotated[Path, typer.Option(help="Grid (.png, .webp), array (.npz, .npy), or folder of PNGs.")] = Path("grid.png"),
+    provider: ProviderOption = "cpu",
+    out: Annotated[
+        Path,
+        typer.Option(help="Grid (.png, .webp), array (.npz, .npy), shards (.tar), folder of PNGs; - for raw RGB on stdout."),
+    ] = Path("grid.png"),
     truncation: Annotated[float, typer.Option(min=0, max=1, help="Below 1: nearer to the average image.")] = 1.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="To compute with.", show_default="all that there are")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images drawn together.", show_default="64")] = None,
+    threads: ThreadsOption = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images drawn together.", show_default="64, on a GPU 256")
+    ] = None,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Images per .tar file.", show_default="10000")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with shards that are there.")] = False,
+    layout: LayoutOption = None,
+    value_range: RangeOption = None,
 ) -> None:
     """Draw images."""
     from runtime import Sampler, parse_seeds
-    from runtime.writers import check_output, write_images
+    from runtime.writers import SHARDS, STDOUT, check_output, write_frames, write_images
 
-    wanted = parse_seeds(seeds, at_most=LARGEST_FOLDER)
+    sharded = out.suffix.lower() == SHARDS
+    if not sharded and (resume or shard_size):
+        raise typer.BadParameter(f"--resume and --shard-size are for shards: --out NAME.tar, not {out}.")
+    wanted = parse_seeds(seeds, at_most=MOST_IMAGES)
     check_output(out, len(wanted), LARGEST_GRID)
     path = _chosen_model(model)
-    with Sampler(path, provider, threads, batch_size) as sampler:
+    with Sampler(path, provider, threads, batch_size, layout, value_range) as sampler:
+        _say_provider(sampler, provider)
         started = time.perf_counter()
-        write_images(_shown(sampler.stream(wanted, truncation), len(wanted)), wanted, out)
+        if sharded:
+            drawn = _write_shards(sampler, wanted, out, truncation, shard_size, resume)
+        else:
+            batches = _shown(sampler.stream(wanted, truncation), len(wanted))
+            if out == STDOUT:
+                write_frames(batches, sys.stdout.buffer)
+            else:
+                write_images(batches, wanted, out)
+            drawn = len(wanted)
         seconds = time.perf_counter() - started
-    rate = f"{len(wanted) / seconds:,.0f} images/s, written too"
-    results.print(f"{out}: {len(wanted):,} images of {path}, drawn on {provider} in {seconds:.2f} s ({rate})", markup=False)
+        shape = sampler.model.image.shape
+        used = sampler.provider
+    rate = f"{drawn / seconds:,.0f} images/s, written too"
+    target = f"raw video, rgb24, {shape[1]}x{shape[0]}" if out == STDOUT else str(out)
+    line = f"{target}: {drawn:,} images of {path}, drawn on {used} in {seconds:.2f} s ({rate})"
+    (messages if out == STDOUT else results).print(line, markup=False)
+
+
+def _write_shards(
+    sampler: Sampler, seeds: npt.NDArray[np.int64], out: Path, truncation: float, size: int | None, resume: bool
+) -> int:
+    """Write the shards that are missing; return how many images they hold."""
+    from runtime.shards import SHARD_SIZE, write_shards
+
+    counts = write_shards(sampler, seeds, out, truncation, size or SHARD_SIZE, resume)
+    found = next(counts)
+    if found:
+        messages.print(f"{found:,} images are there; {len(seeds) - found:,} to draw")
+    return sum(_shown(counts, len(seeds), found))
 
 
 @app.command()
 def walk(
-    model: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")] = None,
+    model: ModelArgument = None,
     seeds: Annotated[str, typer.Option(help="To go through, such as 0,5,9.")] = "0-7",
     frames: Annotated[int, typer.Option(min=1, help="From one seed to the next.")] = 15,
     rate: Annotated[float, typer.Option(min=0.1, max=50, help="Frames a second.")] = 25.0,
     loop: Annotated[bool, typer.Option(help="Come back to the first seed.")] = True,
-    provider: Annotated[str, typer.Option(help="cpu or cuda; there is no fallback.")] = "cpu",
-    out: Annotated[Path, typer.Option(help="The animation, .gif or .webp.")] = Path("walk.gif"),
+    provider: ProviderOption = "cpu",
+    out: Annotated[Path, typer.Option(help="The animation, .gif or .webp; - for raw RGB on stdout.")] = Path("walk.gif"),
+    layout: LayoutOption = None,
+    value_range: RangeOption = None,
 ) -> None:
     """Draw an animation that goes from seed to seed."""
     from runtime import Sampler, parse_seeds
-    from runtime.writers import ANIMATIONS, write_animation
+    from runtime.writers import ANIMATIONS, STDOUT, write_animation, write_frames
 
-    if out.suffix.lower() not in ANIMATIONS:
-        raise typer.BadParameter(f"--out is {out}; it takes a name that ends in {' or '.join(ANIMATIONS)}.")
+    if out != STDOUT and out.suffix.lower() not in ANIMATIONS:
+        raise typer.BadParameter(f"--out is {out}; it takes a name that ends in {' or '.join(ANIMATIONS)}, or - for stdout.")
     wanted = parse_seeds(seeds, at_most=LARGEST_GRID)
     count = frames * (len(wanted) - (not loop)) + (not loop)
-    if count > LARGEST_GRID:
+    if out != STDOUT and count > LARGEST_GRID:
         raise typer.BadParameter(f"That would be {count:,} frames; {LARGEST_GRID:,} fit into an animation.")
     path = _chosen_model(model)
-    with Sampler(path, provider) as sampler:
-        pictures = [frame for batch in _shown(sampler.walk(wanted.tolist(), frames, loop), count) for frame in batch]
+    with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
+        _say_provider(sampler, provider)
+        batches = _shown(sampler.walk(wanted.tolist(), frames, loop), count)
+        if out == STDOUT:
+            write_frames(batches, sys.stdout.buffer)
+            height, width, _ = sampler.model.image.shape
+            messages.print(
+                f"raw video, rgb24, {width}x{height}: {count:,} frames through {len(wanted)} seeds of {path}", markup=False
+            )
+            return
+        pictures = [frame for batch in batches for frame in batch]
     write_animation(pictures, [1 / rate] * len(pictures), out)
     results.print(f"{out}: {len(pictures):,} frames through {len(wanted)} seeds of {path}", markup=False)
 
 
-def _shown(batches: Iterator[Pixels], count: int) -> Iterator[Pixels]:
-    """Yield the batches, and show how far they are where that takes longer than a second."""
+def _shown(items: Iterator[_Drawn], count: int, done: int = 0) -> Iterator[_Drawn]:
+    """Yield batches, or numbers of images, and show how far they are where that takes longer than a second."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     started = time.perf_counter()
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
-        task = progress.add_task("", total=count, visible=False)
-        for batch in batches:
-            progress.update(task, advance=len(batch), visible=time.perf_counter() - started > 1)
-            yield batch
+        task = progress.add_task("", total=count, completed=done, visible=False)
+        for item in items:
+            drawn = item if isinstance(item, int) else len(item)
+            progress.update(task, advance=drawn, visible=time.perf_counter() - started > 1)
+            yield item
+
+
+def _say_provider(sampler: Sampler, asked: str) -> None:
+    """Say which provider draws where that was left open, and why no faster one does."""
+    if sampler.provider != asked:
+        reasons = "".join(f"; {name} can't: {problem}" for name, problem in sampler.passed_over.items())
+        messages.print(f"provider: {sampler.provider} (the fastest that works{reasons})", markup=False)
+
+
+@app.command()
+def bench(
+    model: ModelArgument = None,
+    provider: Annotated[str | None, typer.Option(help="Only this one.", show_default="each that works")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of drawing, for each line.")] = 1.0,
+    layout: LayoutOption = None,
+    value_range: RangeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure how long a model takes here: to open, for one image, for many; by provider and threads."""
+    from runtime.bench import measure
+    from runtime.doctor import working_providers
+    from runtime.providers import usable_cores
+
+    path = _chosen_model(model)
+    providers = working_providers() if provider is None else [provider]
+    threads = sorted({1, usable_cores()})
+    table = Table(box=None, pad_edge=False)
+    for heading in ("provider", "threads", "batch", "cold ms", "p50 ms", "p95 ms", "p99 ms", "images/s"):
+        table.add_column(heading, justify="left" if heading == "provider" else "right", no_wrap=True)
+    found = []
+    with messages.status("measuring"):
+        for speed in measure(path, providers, threads, seconds=seconds, layout=layout, value_range=value_range):
+            found.append(speed)
+            times = [f"{each:.3f}" for each in (speed.p50, speed.p95, speed.p99)]
+            cells = [str(speed.threads), str(speed.batch), f"{speed.cold:.1f}", *times, f"{speed.rate:,.0f}"]
+            table.add_row(speed.provider, *cells)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(speed) for speed in found], indent=2))
+    else:
+        results.print(table)
 
 
 @app.command()
 def inspect(
-    model: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")] = None,
+    model: ModelArgument = None,
+    layout: LayoutOption = None,
+    value_range: RangeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole contract as JSON.")] = False,
 ) -> None:
     """Show what a model file says about itself."""
     from runtime import Sampler
 
     path = _chosen_model(model)
-    contract = Sampler(path).model
+    contract = Sampler(path, layout=layout, value_range=value_range).model
     if as_json:
         print(json.dumps(json.loads(contract.to_json()), indent=2))
         return
@@ -385,15 +495,17 @@ def inspect(
 
 @app.command()
 def verify(
-    model: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")] = None,
-    provider: Annotated[str, typer.Option(help="cpu or cuda; there is no fallback.")] = "cpu",
+    model: ModelArgument = None,
+    provider: ProviderOption = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
 ) -> None:
     """Draw a file's golden images on this device, and compare them with those it drew when it was made."""
     from runtime import Sampler, check_golden
 
     path = _chosen_model(model)
-    checks = check_golden(Sampler(path, provider))
+    sampler = Sampler(path, provider)
+    _say_provider(sampler, provider)
+    checks = check_golden(sampler)
     failed = [check.seed for check in checks if not check.passed]
     if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
@@ -403,22 +515,21 @@ def verify(
             shown = off if check.largest else "the same bytes"
             results.print(Text(f"seed {check.seed}: {shown}", style="" if check.passed else "red"))
     if failed:
-        raise DrawingError(path, provider, failed)
-    messages.print(f"{path}: {len(checks)} golden images are drawn on {provider} as they were made", markup=False)
+        raise DrawingError(path, sampler.provider, failed)
+    messages.print(f"{path}: {len(checks)} golden images are drawn on {sampler.provider} as they were made", markup=False)
 
 
 @app.command()
 def doctor(
-    provider: Annotated[str | None, typer.Option(help="That has to work: cpu or cuda.")] = None,
+    provider: Annotated[str | None, typer.Option(help="That has to work, such as cuda.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Say what is installed, what works, and what to do about the rest."""
     from runtime.doctor import examine
-    from runtime.errors import UnknownProviderError
-    from runtime.providers import PROVIDERS
+    from runtime.providers import check_provider
 
-    if provider is not None and provider not in PROVIDERS:
-        raise UnknownProviderError(provider, tuple(PROVIDERS))
+    if provider is not None:
+        check_provider(provider)
     findings = examine()
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))

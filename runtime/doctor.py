@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
 import platform
@@ -9,7 +10,7 @@ from importlib import metadata, util
 from typing import Literal
 
 from .errors import GanportError, ProviderError
-from .providers import ONE_NODE, PROVIDERS, installed_wheels, open_session, usable_cores
+from .providers import ONE_NODE, PROVIDERS, cuda_version, driver_needed, installed_wheels, open_session, usable_cores
 
 State = Literal["works", "absent", "broken"]
 
@@ -43,8 +44,14 @@ def examine() -> list[Finding]:
         _examine_wheels(),
     ]
     if found[-1].state != "absent":
+        found += [_examine_cuda()] if cuda_version() else []
         found += [_examine_provider(provider) for provider in PROVIDERS]
     return found + [_examine_optional(name) for name in _OPTIONAL]
+
+
+def working_providers() -> list[str]:
+    """Return the providers that a session starts on here."""
+    return [provider for provider in PROVIDERS if _examine_provider(provider).state == "works"]
 
 
 def _examine_wheels() -> Finding:
@@ -55,6 +62,30 @@ def _examine_wheels() -> Finding:
     if not wheels:
         return Finding("onnxruntime", "absent", "not installed", "run: pip install 'ganport[cpu]', or 'ganport[cuda]'")
     return Finding("onnxruntime", "works", wheels[0])
+
+
+def _examine_cuda() -> Finding:
+    """Return how the CUDA that onnxruntime was built for goes with NVIDIA's driver."""
+    built = f"onnxruntime is built for CUDA {cuda_version()}"
+    driver = _driver_version()
+    if driver is None:
+        return Finding("cuda", "absent", f"{built}, there is no NVIDIA driver", f"it takes a GPU and {driver_needed()}")
+    if driver[0] < int(cuda_version().partition(".")[0]):
+        remedy = f"install {driver_needed()}, or an onnxruntime-gpu for CUDA {driver[0]}"
+        return Finding("cuda", "broken", f"{built}, the driver takes {driver[0]}.{driver[1]} at most", remedy)
+    return Finding("cuda", "works", f"{built}, the driver takes {driver[0]}.{driver[1]}")
+
+
+def _driver_version() -> tuple[int, int] | None:
+    """Return the newest CUDA that the driver takes, as (major, minor)."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    if driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return version.value // 1000, version.value % 1000 // 10
 
 
 def _examine_provider(provider: str) -> Finding:

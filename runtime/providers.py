@@ -253,7 +253,7 @@ def _preload_tensorrt() -> None:
 
 def _remedy(wanted: Provider, problem: str) -> str:
     if "libcuda." in problem or "driver" in problem or "device" in problem:
-        return f"it takes an NVIDIA GPU and its driver, {driver_needed()}; look with: nvidia-smi"
+        return f"it takes an NVIDIA GPU and {driver_needed()}; look with: nvidia-smi"
     return wanted.remedy
 
 
@@ -267,10 +267,10 @@ def cuda_version() -> str:
 
 
 def driver_needed() -> str:
-    """Return the series of NVIDIA's driver that the wheel's CUDA takes."""
+    """Return which driver of NVIDIA's the wheel's CUDA takes."""
     major = cuda_version().partition(".")[0]
     series = {"12": "525", "13": "580"}.get(major)
-    return f"series {series} or newer for CUDA {major}" if series else "a recent one"
+    return f"a driver of series {series} or newer, for CUDA {major}" if series else "a recent driver"
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:

@@ -47,7 +47,7 @@ def write_shards(
         resume: go on with shards that are there, of the same model, seeds and options.
 
     Yields:
-        How many images are there now, those found included; after each batch.
+        How many images are there already; then how many more, after each batch.
 
     Raises:
         OutputError: shards are there and resume is not asked for, or they are of something else; or they can't be written.
@@ -62,13 +62,10 @@ def write_shards(
     elif index.exists() or any(shard.exists() for shard, _ in missing):
         raise OutputError(index, "shards are there already", "go on with --resume, or name another place with --out.")
     write_bytes(index, json.dumps(facts, indent=2).encode())
-    done = len(seeds) - sum(len(part) for _, part in missing)
-    yield done
+    yield len(seeds) - sum(len(part) for _, part in missing)
     with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
         for shard, part in missing:
-            for drawn in _write_shard(sampler, shard, part, truncation, encoders):
-                done += drawn
-                yield done
+            yield from _write_shard(sampler, shard, part, truncation, encoders)
 
 
 def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[tuple[Path, Seeds]]:
@@ -101,9 +98,7 @@ def _check_index(index: Path, facts: dict[str, object]) -> None:
         raise OutputError(index, f"it says what the shards are of, and {reason}") from error
     others = [name for name in facts if not isinstance(found, dict) or found.get(name) != facts[name]]
     if others:
-        raise OutputError(
-            index, f"the shards there are of another {', '.join(others)}", "ask for the same, or name another --out."
-        )
+        raise OutputError(index, f"the shards there differ in {', '.join(others)}", "ask for the same, or name another --out.")
 
 
 def _write_shard(sampler: Sampler, shard: Path, seeds: Seeds, truncation: float, encoders: ThreadPoolExecutor) -> Iterator[int]:

@@ -38,8 +38,8 @@ def check_output(path: Path, count: int, at_most: int) -> None:
     """
     if path.suffix.lower() not in (*GRIDS, *ARRAYS, SHARDS, ""):
         raise UsageError(
-            f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, shards in .tar, a folder in "
-            "nothing; - is standard output."
+            f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, shards in .tar, a folder "
+            "in none; - is standard output."
         )
     if path.suffix not in ("", SHARDS) and count > at_most:
         raise UsageError(f"{path} would hold {count:,} images where {at_most:,} fit; {_MEMORY} for more.")
