@@ -329,6 +329,9 @@ def sample(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images drawn together.", show_default="64, on a GPU 256")
     ] = None,
+    repeatable: Annotated[
+        bool, typer.Option("--repeatable", help="The same bytes each time on CUDA too; shards always.")
+    ] = False,
     shard_size: Annotated[int | None, typer.Option(min=1, help="Images per .tar file.", show_default="10000")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with shards that are there.")] = False,
     layout: LayoutOption = None,
@@ -344,7 +347,8 @@ def sample(
     wanted = parse_seeds(seeds, at_most=MOST_IMAGES)
     check_output(out, len(wanted), LARGEST_GRID)
     path = _chosen_model(model)
-    with Sampler(path, provider, threads, batch_size, layout, value_range) as sampler:
+    repeatable = repeatable or sharded
+    with Sampler(path, provider, threads, batch_size, repeatable=repeatable, layout=layout, value_range=value_range) as sampler:
         _say_provider(sampler, provider)
         started = time.perf_counter()
         if sharded:

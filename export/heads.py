@@ -78,7 +78,7 @@ class _SeedHead:
         counters = np.zeros((2, 1, blocks), np.uint64)
         counters[0, 0] = np.arange(blocks)
         multiplied, mixed = self._constant(counters), self._constant(np.zeros((2, 1, 1), np.uint64))
-        multipliers, steps = self._constant(MULTIPLIERS), self._constant(KEY_STEPS)
+        multipliers, steps = (self._constant(each.astype(np.uint64)) for each in (MULTIPLIERS, KEY_STEPS))
         for round_ in range(ROUNDS):
             if round_:
                 keys = self._node("BitwiseAnd", [self._node("Add", [keys, steps]), self._word])

@@ -13,18 +13,24 @@ from __future__ import annotations
 
 import functools
 import statistics
+import sys
 
 import numpy as np
 import numpy.typing as npt
 
-_WORD = np.uint64(0xFFFFFFFF)
-_WORD_BITS = np.uint64(32)
+_LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # words of a 64-bit product
 # The multipliers and key increments of Philox4x32, table 2 and section 3.3 of the paper, one per pair of words.
-MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64).reshape(2, 1, 1)
-KEY_STEPS = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64).reshape(2, 1, 1)
+MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint32).reshape(2, 1, 1)
+KEY_STEPS = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint32).reshape(2, 1, 1)
 ROUNDS = 10
 LATENTS_PER_BLOCK = 8
 _MAGNITUDES = 4096
+
+_WORD = 0xFFFFFFFF
+(_MULTIPLIER, _OTHER_MULTIPLIER), (_KEY_STEP, _OTHER_KEY_STEP) = (
+    [int(each) for each in pair.ravel()] for pair in (MULTIPLIERS, KEY_STEPS)
+)
+_FEW = 4  # seeds that are faster one by one
 
 
 def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.float32]:
@@ -41,16 +47,53 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
     [1.2757996320724487, -1.3375895023345947]
     """
     blocks = -(-dim // LATENTS_PER_BLOCK)
-    counters = np.zeros((4, 1, blocks), dtype=np.uint64)
+    if len(seeds) <= _FEW:
+        numbers = np.stack([_numbers_of_one(seed, blocks) for seed in seeds.tolist()])
+    else:
+        numbers = _numbers_of_many(seeds, blocks)
+    return signed_normal_table().take(numbers[:, :dim] >> 3)
+
+
+def _numbers_of_many(seeds: npt.NDArray[np.int64], blocks: int) -> npt.NDArray[np.uint16]:
+    """Return the 16-bit numbers of seeds, shape (n, 8 * blocks): array by array, which many seeds are worth."""
+    counters = np.zeros((4, 1, blocks), dtype=np.uint32)
     counters[0, 0] = np.arange(blocks)
-    keys = np.empty((2, len(seeds), 1), dtype=np.uint64)
+    keys = np.empty((2, len(seeds), 1), dtype=np.uint32)
     keys[0, :, 0] = seeds & 0xFFFFFFFF
     keys[1, :, 0] = seeds >> 32
-    words = philox4x32(counters, keys)  # (4, n, blocks)
-    halves = np.stack([words >> np.uint64(16), words & np.uint64(0xFFFF)], axis=-1)  # (4, n, blocks, 2)
-    numbers = halves.transpose(1, 2, 0, 3).reshape(len(seeds), -1)[:, :dim]
-    # NumPy 2.0 takes no uint64 for places.
-    return signed_normal_table().take((numbers >> np.uint64(3)).view(np.int64))
+    numbers = np.empty((len(seeds), blocks, 4, 2), dtype=np.uint16)
+    for place, word in enumerate(philox4x32(counters, keys)):  # each (n, blocks)
+        numbers[:, :, place, 0] = word >> 16
+        numbers[:, :, place, 1] = word & 0xFFFF
+    return numbers.reshape(len(seeds), -1)
+
+
+def _numbers_of_one(seed: int, blocks: int) -> npt.NDArray[np.uint16]:
+    """Return the 16-bit numbers of one seed, shape (8 * blocks,): the blocks side by side in Python's long integers.
+
+    Each has 64 bits of the integer, which is room for a product, so that one operation does all blocks. For one seed that takes
+    an eighth of the time of NumPy's calls, and less than the generator does.
+    """
+    ones, counters = _lanes(blocks)
+    low = ones * _WORD
+    first, second, third, fourth = counters, 0, 0, 0
+    key, other_key = seed & _WORD, seed >> 32
+    for _ in range(ROUNDS):
+        product, other_product = first * _MULTIPLIER, third * _OTHER_MULTIPLIER
+        first = (other_product >> 32 & low) ^ second ^ key * ones
+        third = (product >> 32 & low) ^ fourth ^ other_key * ones
+        second, fourth = other_product & low, product & low
+        key, other_key = (key + _KEY_STEP) & _WORD, (other_key + _OTHER_KEY_STEP) & _WORD
+    pairs = b"".join(part.to_bytes(8 * blocks, "little") for part in (first | second << 32, third | fourth << 32))
+    # (pair, block, word, half), where a host counts halves from the low one
+    halves = np.frombuffer(pairs, dtype="<u2").reshape(2, blocks, 2, 2)[..., ::-1]
+    return halves.swapaxes(0, 1).reshape(-1)
+
+
+@functools.cache
+def _lanes(blocks: int) -> tuple[int, int]:
+    """Return so many ones, and the numbers from 0 on, each in 64 bits of its own."""
+    return sum(1 << 64 * block for block in range(blocks)), sum(block << 64 * block for block in range(blocks))
 
 
 def slerp(
@@ -83,25 +126,26 @@ def slerp(
     return (weights[0] * a + weights[1] * b).astype(np.float32)
 
 
-def philox4x32(counters: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def philox4x32(counters: npt.NDArray[np.uint32], keys: npt.NDArray[np.uint32]) -> list[npt.NDArray[np.uint32]]:
     """Return the output words of Philox4x32-10 (Salmon et al. 2011, section 3.3).
 
     Args:
-        counters: shape (4, ...), 32-bit words held in uint64, which has room for the 32x32-bit products.
-        keys: shape (2, ...), 32-bit words; broadcast against the counters.
+        counters: shape (4, ...).
+        keys: shape (2, ...); broadcast against the counters.
 
     Returns:
-        Shape (4, ...), 32-bit words in uint64.
+        Four words, each of the broadcast shape.
     """
     # Words 0 and 2 are multiplied, words 1 and 3 are mixed in: both lanes go through each operation together.
     multiplied, mixed = counters[0::2], counters[1::2]
     for round_ in range(ROUNDS):
         if round_:
-            keys = (keys + KEY_STEPS) & _WORD
-        products = multiplied * MULTIPLIERS
-        multiplied = (products >> _WORD_BITS)[::-1] ^ mixed ^ keys
-        mixed = (products & _WORD)[::-1]
-    return np.stack([multiplied[0], mixed[0], multiplied[1], mixed[1]])
+            keys = keys + KEY_STEPS  # modulo 2**32
+        products = np.multiply(multiplied, MULTIPLIERS, dtype=np.uint64)
+        words = products.view(np.uint32).reshape(*products.shape, 2)[::-1]
+        multiplied = words[..., _HIGH] ^ mixed ^ keys
+        mixed = words[..., _LOW]
+    return [multiplied[0], mixed[0], multiplied[1], mixed[1]]
 
 
 @functools.cache

@@ -81,13 +81,14 @@ _HEAVY = re.compile(
 )
 
 
-def open_session(model: Path | bytes, provider: str, threads: int) -> Any:
+def open_session(model: Path | bytes, provider: str, threads: int, repeatable: bool = False) -> Any:
     """Return an onnxruntime.InferenceSession of the model on that provider, and on no other.
 
     Args:
         model: an ONNX file that exists, or its bytes.
         provider: a key of PROVIDERS.
         threads: within an operation; operations run one after the other, since generators are chains.
+        repeatable: take only algorithms that give the same bytes each time.
 
     Raises:
         UnknownProviderError: no such provider.
@@ -99,7 +100,7 @@ def open_session(model: Path | bytes, provider: str, threads: int) -> Any:
     ort = _import_onnxruntime()
     if provider != "cpu":
         _try_provider(ort, provider)
-    session = _create_session(ort, model, provider, threads)
+    session = _create_session(ort, model, provider, threads, repeatable)
     # The trial above was on another model, so the promise is checked on this one.
     name = PROVIDERS[provider].name
     if session.get_providers()[0] != name:
@@ -153,8 +154,14 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int) -> Any:
+def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, repeatable: bool) -> Any:
     chosen = dict(PROVIDERS[provider].options)
+    if repeatable and provider == "cuda":
+        # What cuDNN's search finds adds in any order. `use_deterministic_compute` changes nothing about that in 1.31.
+        chosen["cudnn_conv_algo_search"] = "DEFAULT"
+    if provider in ("cuda", "tensorrt"):
+        # The provider complains of plans that it then does without in a log of the process, not of the session.
+        ort.set_default_logger_severity(_ONLY_FATAL)
     if provider == "openvino":
         chosen["num_of_threads"] = str(threads)
     # A captured graph takes half of the time at a batch of one; it takes a model that is on the GPU to the last operation.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,24 @@ Images = npt.NDArray[Any]
 Run = Callable[[Inputs], Images]
 
 
-def make_run(session: Any, contract: Contract, provider: str) -> Run:
+def make_run(session: Any, contract: Contract, provider: str, parts: int) -> Run:
     """Return the function that draws one batch: from inputs (n, ...), or none, images (n, ...) in the graph's layout and dtype.
 
     It may be called from many threads at once.
+
+    Args:
+        session: of the model.
+        contract: of the model.
+        provider: that the session is on.
+        parts: of a batch that are drawn at once, each by a thread of its own.
     """
     run = _bind(session, contract) if uses_graphs(session) else _call(session, contract)
     if contract.input.kind == "fixed":
         return run
     if contract.batch is not None:
         return _padded(run, lambda count: contract.batch or count)
+    if parts > 1:
+        return _split(run, parts)
     # A new shape costs a search for algorithms, and a graph of its own: up to 70 ms (H100). On the CPU it costs nothing.
     return run if provider == "cpu" else _padded(run, _next_power)
 
@@ -40,6 +49,18 @@ def _call(session: Any, contract: Contract) -> Run:
         return images
 
     return run
+
+
+def _split(run: Run, parts: int) -> Run:
+    pool = ThreadPoolExecutor(parts, "ganport-draw")
+
+    def split(inputs: Inputs) -> Images:
+        assert inputs is not None  # noqa: S101 (a graph without inputs has nothing to split)
+        if len(inputs) == 1:
+            return run(inputs)
+        return np.concatenate(list(pool.map(run, np.array_split(inputs, min(parts, len(inputs))))))
+
+    return split
 
 
 def _padded(run: Run, size_of: Callable[[int], int]) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import os
 import threading
@@ -61,6 +62,8 @@ class Sampler:
         threads: that onnxruntime works with on the CPU; as many as the process may use, if None.
         batch_size: most images that are drawn together, where the model leaves the choice; 64 on the CPU and 256 elsewhere, if
             None.
+        repeatable: the same bytes each time on CUDA, too, where convolutions may else differ by a level on a few pixels in a
+            million from call to call; they then take several times as long.
         layout: of a foreign generator's images, "NHWC" or "NCHW", where their shape leaves it open.
         value_range: of a foreign generator's images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1, where its last step leaves it
             open.
@@ -82,6 +85,8 @@ class Sampler:
         provider: str = "cpu",
         threads: int | None = None,
         batch_size: int | None = None,
+        *,
+        repeatable: bool = False,
         layout: Layout | None = None,
         value_range: ValueRange | None = None,
     ) -> None:
@@ -90,18 +95,27 @@ class Sampler:
         self.source = model if isinstance(model, bytes) else Path(model)
         self.provider, self.passed_over = choose_provider() if provider == AUTO else (provider, {})
         self.threads = threads or usable_cores()
-        self._asked = (model, provider, threads, batch_size, layout, value_range)
+        self._remake = functools.partial(
+            Sampler, model, provider, threads, batch_size, repeatable=repeatable, layout=layout, value_range=value_range
+        )
+        self._repeatable = repeatable
         self._lock = threading.Lock()
         check_provider(self.provider)
         nodes = read_nodes(self.source if isinstance(self.source, bytes) else _check_file(self.source))
-        session = open_session(self.source, self.provider, self.threads)
+        # onnxruntime keeps to one core for a ConvTranspose: several at once then share the batch.
+        is_serial = self.provider == "cpu" and any(node.kind == "ConvTranspose" for node in nodes)
+        self._parts = self.threads if is_serial else 1
+        session = self._open()
         self._model = _read_contract(session, nodes, self.source, layout, value_range)
         if batch_size is not None and self._model.batch is not None:
             raise UsageError(f"The model draws {self._model.batch} images at a time; leave out batch_size.")
         self._batch_size = self._model.batch or batch_size or (BATCH_SIZE if self.provider == "cpu" else DEVICE_BATCH_SIZE)
         self._latent_shape = tuple(session.get_inputs()[0].shape[1:]) if self._model.input.kind == "latent" else ()
+        if self._parts > 1 and self._model.batch is not None:  # it can't be shared
+            self._parts = 1
+            session = self._open()
         self._process = os.getpid()
-        self._run_batch: Run | None = make_run(session, self._model, self.provider)
+        self._run_batch: Run | None = make_run(session, self._model, self.provider, self._parts)
 
     def __enter__(self) -> Sampler:
         return self
@@ -110,7 +124,7 @@ class Sampler:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Sampler, self._asked
+        return self._remake, ()
 
     def close(self) -> None:
         """Let go of the model; what is being drawn by other threads ends first."""
@@ -229,6 +243,10 @@ class Sampler:
             raise LatentValueError(int((~np.isfinite(checked)).sum()))
         return self._draw(len(checked), lambda part: checked[part])
 
+    def _open(self) -> Any:
+        threads = 1 if self._parts > 1 else self.threads
+        return open_session(self.source, self.provider, threads, self._repeatable)
+
     def _opened(self) -> Run:
         """Return what draws a batch; in a process that was forked it is opened anew, since threads do not come along."""
         run = self._run_batch
@@ -243,10 +261,9 @@ class Sampler:
                     ctypes.pythonapi.Py_IncRef(ctypes.py_object(run))
                     if isinstance(self.source, Path):
                         _check_file(self.source)
-                    session = open_session(self.source, self.provider, self.threads)
-                    self._run_batch = run = make_run(session, self._model, self.provider)
+                    self._run_batch = make_run(self._open(), self._model, self.provider, self._parts)
                     self._process = os.getpid()
-                return self._opened()
+            return self._opened()
         return run
 
     def _pick(self, seeds: Seeds) -> Pixels:
