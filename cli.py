@@ -327,7 +327,7 @@ def sample(
     truncation: Annotated[float, typer.Option(min=0, max=1, help="Below 1: nearer to the average image.")] = 1.0,
     threads: ThreadsOption = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images drawn together.", show_default="64, on a GPU 256")
+        int | None, typer.Option(min=1, help="Images drawn together.", show_default="256; large images on the CPU 64")
     ] = None,
     repeatable: Annotated[
         bool, typer.Option("--repeatable", help="The same bytes each time on CUDA too; shards always.")

@@ -22,7 +22,7 @@ Steps = Callable[[int], None]
 
 def build(recipe: Recipe, images: np.ndarray) -> Steps:
     """Return a loop that does what our step does, for the schedules of the descriptions."""
-    generator, discriminator = _networks(recipe)
+    generator, discriminator = networks(recipe)
     g_optimizer = _optimizer(recipe.generator_optimizer, generator)
     d_optimizer = _optimizer(recipe.discriminator_optimizer, discriminator)
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
@@ -87,7 +87,7 @@ def _optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer
     return torch.optim.Adam(network.parameters(), settings.learning_rate, betas, eps=1e-7, fused=True)
 
 
-def _networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+def networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     height, width, channels = recipe.image_shape
     image = nn.Unflatten(1, (channels, height, width))
     out = channels * height * width

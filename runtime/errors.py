@@ -20,6 +20,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     │   ├── ModelNotFoundError (FileNotFoundError)  there is none, or it can't be read
     │   ├── ModelFormatError (ValueError)        empty, truncated, or not ONNX
     │   ├── NotAGeneratorError (ValueError)      ONNX, but no generator, or one that says too little of itself
+    │   ├── InferenceError (RuntimeError)        it was loaded, and can't be drawn from: memory, or what it works out
     │   ├── DrawingError (ArithmeticError)       this device draws other images than the file did when it was made
     │   └── ContractError (ValueError)           the contract is malformed, or does not fit the graph
     │       └── ContractVersionError             the contract was written by a newer ganport
@@ -208,6 +209,14 @@ class ContractVersionError(ContractError):
             f"The model's contract has format {got!r}; this runtime reads format {known}: "
             "upgrade ganport, or export the model with this version.",
         )
+
+
+class InferenceError(ModelError, RuntimeError):
+    """The file was loaded, and drawing from it failed."""
+
+    def __init__(self, model: Path | bytes, problem: str) -> None:
+        self.model, self.problem = model_name(model), problem
+        super().__init__(f"Can't draw from {self.model}: {problem}.")
 
 
 class DrawingError(ModelError, ArithmeticError):

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from .contract import LARGEST_DIM, Contract, ImageSpec, InputSpec
-from .errors import NotAGeneratorError
+from .errors import InferenceError, NotAGeneratorError, first_line
 from .onnx_file import Node
-from .providers import open_session
+from .providers import onnxruntime_errors, open_session
 
 Layout = Literal["NHWC", "NCHW"]
 ValueRange = Literal["tanh", "sigmoid"]
@@ -100,7 +100,11 @@ def _measure(model: Path | bytes, source: Any, image: Any, batch: int | None) ->
     if all(isinstance(size, int) for size in image.shape[1:]):
         return tuple(image.shape)
     latents = np.zeros((batch or 1, *source.shape[1:]), dtype=np.float32)
-    drawn = open_session(model, "cpu", threads=1).run([image.name], {source.name: latents})[0]
+    session = open_session(model, "cpu", threads=1)
+    try:
+        drawn = session.run([image.name], {source.name: latents})[0]
+    except onnxruntime_errors() as error:
+        raise InferenceError(model, f"onnxruntime says: {first_line(error)}") from error
     return tuple(drawn.shape)
 
 

@@ -22,6 +22,7 @@ _LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # words of a 64-b
 # The multipliers and key increments of Philox4x32, table 2 and section 3.3 of the paper, one per pair of words.
 MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint32).reshape(2, 1, 1)
 KEY_STEPS = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint32).reshape(2, 1, 1)
+_WIDE_MULTIPLIERS = MULTIPLIERS.astype(np.uint64)
 ROUNDS = 10
 LATENTS_PER_BLOCK = 8
 _MAGNITUDES = 4096
@@ -56,15 +57,15 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
 
 def _numbers_of_many(seeds: npt.NDArray[np.int64], blocks: int) -> npt.NDArray[np.uint16]:
     """Return the 16-bit numbers of seeds, shape (n, 8 * blocks): array by array, which many seeds are worth."""
-    counters = np.zeros((4, 1, blocks), dtype=np.uint32)
-    counters[0, 0] = np.arange(blocks)
-    keys = np.empty((2, len(seeds), 1), dtype=np.uint32)
-    keys[0, :, 0] = seeds & 0xFFFFFFFF
-    keys[1, :, 0] = seeds >> 32
+    counters = np.zeros((4, blocks, 1), dtype=np.uint32)
+    counters[0, :, 0] = np.arange(blocks)
+    keys = np.empty((2, 1, len(seeds)), dtype=np.uint32)
+    keys[0, 0] = seeds & 0xFFFFFFFF
+    keys[1, 0] = seeds >> 32
     numbers = np.empty((len(seeds), blocks, 4, 2), dtype=np.uint16)
-    for place, word in enumerate(philox4x32(counters, keys)):  # each (n, blocks)
-        numbers[:, :, place, 0] = word >> 16
-        numbers[:, :, place, 1] = word & 0xFFFF
+    for place, word in enumerate(philox4x32(counters, keys)):  # each (blocks, n)
+        numbers[:, :, place, 0] = (word >> 16).T
+        numbers[:, :, place, 1] = word.T  # its lower half
     return numbers.reshape(len(seeds), -1)
 
 
@@ -136,16 +137,28 @@ def philox4x32(counters: npt.NDArray[np.uint32], keys: npt.NDArray[np.uint32]) -
     Returns:
         Four words, each of the broadcast shape.
     """
-    # Words 0 and 2 are multiplied, words 1 and 3 are mixed in: both lanes go through each operation together.
-    multiplied, mixed = counters[0::2], counters[1::2]
-    for round_ in range(ROUNDS):
-        if round_:
-            keys = keys + KEY_STEPS  # modulo 2**32
-        products = np.multiply(multiplied, MULTIPLIERS, dtype=np.uint64)
-        words = products.view(np.uint32).reshape(*products.shape, 2)[::-1]
-        multiplied = words[..., _HIGH] ^ mixed ^ keys
-        mixed = words[..., _LOW]
+    shape = np.broadcast_shapes(counters[0::2].shape, keys.shape)
+    # Words 0 and 2 are multiplied, words 1 and 3 are mixed in: both lanes go through each operation together. The words to
+    # multiply are the low halves of 64 bits, so that nothing is converted and no array is made within a round.
+    wide, *products = (np.zeros(shape, np.uint64) for _ in range(3))
+    multiplied = _halves(wide, _LOW)
+    multiplied[:] = counters[0::2]
+    mixed, both = counters[1::2], np.empty(shape, np.uint32)
+    # What one product mixes in, the round after the next writes over.
+    high, low = ([_halves(product, half)[::-1] for product in products] for half in (_HIGH, _LOW))
+    schedule = keys + KEY_STEPS * np.arange(ROUNDS, dtype=np.uint32).reshape(ROUNDS, 1, 1, 1)  # modulo 2**32
+    for round_, round_keys in enumerate(schedule):
+        turn = round_ % 2
+        np.multiply(wide, _WIDE_MULTIPLIERS, out=products[turn])
+        np.bitwise_xor(high[turn], mixed, out=both)
+        np.bitwise_xor(both, round_keys, out=multiplied)
+        mixed = low[turn]
     return [multiplied[0], mixed[0], multiplied[1], mixed[1]]
+
+
+def _halves(words: npt.NDArray[np.uint64], half: int) -> npt.NDArray[np.uint32]:
+    """Return a view of the low or the high halves."""
+    return words.view(np.uint32)[..., half::2]
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from .errors import (
     ClosedSamplerError,
     ContractError,
     FixedSeedError,
+    InferenceError,
     InputKindError,
     LatentShapeError,
     LatentValueError,
@@ -28,19 +30,22 @@ from .errors import (
     ProviderError,
     SeedError,
     UsageError,
+    first_line,
     system_reason,
 )
 from .foreign import RANGES, Layout, ValueRange, describe
 from .images import to_uint8
 from .latents import sample_latents, slerp
 from .onnx_file import Node, read_nodes
-from .providers import AUTO, check_provider, choose_provider, open_session, usable_cores
-from .runner import Run, make_run
+from .providers import AUTO, check_provider, choose_provider, onnxruntime_errors, open_session, usable_cores
+from .runner import Inputs, Run, make_run
 from .seeds import check_seeds
 
-# Images per call where the model leaves the choice: enough to fill a CPU, or a GPU, and little enough to bound memory.
-BATCH_SIZE = 64
-DEVICE_BATCH_SIZE = 256
+# Images per call where the model leaves the choice: enough to fill a CPU, or a GPU, and little enough to bound memory, which a
+# large image takes a thousand times of on its way.
+BATCH_SIZE = 256
+LARGE_BATCH_SIZE = 64  # on the CPU, of large images
+_LARGE = 64 * 64 * 3  # values
 
 Latents = npt.NDArray[np.float32]
 Seeds = npt.NDArray[np.int64]
@@ -60,8 +65,8 @@ class Sampler:
         provider: a key of PROVIDERS: what is asked for is what runs, or there is an error. "auto" is the fastest that works;
             the attribute `provider` then says which, and `passed_over` why no faster one.
         threads: that onnxruntime works with on the CPU; as many as the process may use, if None.
-        batch_size: most images that are drawn together, where the model leaves the choice; 64 on the CPU and 256 elsewhere, if
-            None.
+        batch_size: most images that are drawn together, where the model leaves the choice; 256, if None, and 64 on the CPU for
+            images of more than 64x64x3 values.
         repeatable: the same bytes each time on CUDA, too, where convolutions may else differ by a level on a few pixels in a
             million from call to call; they then take several times as long.
         layout: of a foreign generator's images, "NHWC" or "NCHW", where their shape leaves it open.
@@ -106,10 +111,14 @@ class Sampler:
         is_serial = self.provider == "cpu" and any(node.kind == "ConvTranspose" for node in nodes)
         self._parts = self.threads if is_serial else 1
         session = self._open()
-        self._model = _read_contract(session, nodes, self.source, layout, value_range)
+        try:
+            self._model = _read_contract(session, nodes, self.source, layout, value_range)
+        except UnicodeDecodeError:  # onnxruntime takes names and metadata of any bytes
+            raise ModelFormatError(self.source, "its names or its metadata are no text") from None
         if batch_size is not None and self._model.batch is not None:
             raise UsageError(f"The model draws {self._model.batch} images at a time; leave out batch_size.")
-        self._batch_size = self._model.batch or batch_size or (BATCH_SIZE if self.provider == "cpu" else DEVICE_BATCH_SIZE)
+        is_large = self.provider == "cpu" and math.prod(self._model.image.shape) > _LARGE
+        self._batch_size = self._model.batch or batch_size or (LARGE_BATCH_SIZE if is_large else BATCH_SIZE)
         self._latent_shape = tuple(session.get_inputs()[0].shape[1:]) if self._model.input.kind == "latent" else ()
         if self._parts > 1 and self._model.batch is not None:  # it can't be shared
             self._parts = 1
@@ -272,18 +281,36 @@ class Sampler:
         for seed in seeds.tolist():
             if seed not in rows:
                 raise FixedSeedError(seed, tuple(rows))
-        return self._to_pixels(self._opened()(None)[[rows[seed] for seed in seeds.tolist()]])
+        return self._to_pixels(self._infer(self._opened(), None)[[rows[seed] for seed in seeds.tolist()]])
 
     def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
         """Draw batch by batch, so that memory beyond the result is bounded."""
         run = self._opened()
-        images = np.empty((count, *self._model.image.shape), dtype=np.uint8)
+        try:
+            images = np.empty((count, *self._model.image.shape), dtype=np.uint8)
+        except MemoryError:
+            size = count * math.prod(self._model.image.shape) / 1e9
+            raise InferenceError(
+                self.source, f"{count:,} images take {size:,.1f} GB of memory; draw them with stream()"
+            ) from None
         for start in range(0, count, self._batch_size):
             part = slice(start, start + self._batch_size)
             inputs = inputs_of(part)
             if self._latent_shape:
                 inputs = inputs.reshape(-1, *self._latent_shape)  # foreign graphs may take (n, dim, 1, 1)
-            images[part] = self._to_pixels(run(inputs))
+            images[part] = self._to_pixels(self._infer(run, inputs))
+        return images
+
+    def _infer(self, run: Run, inputs: Inputs) -> npt.NDArray[Any]:
+        try:
+            images = run(inputs)
+        except onnxruntime_errors() as error:
+            raise InferenceError(
+                self.source, f"onnxruntime says: {first_line(error)}; a smaller batch takes less memory"
+            ) from error
+        if inputs is not None and images.shape != (len(inputs), *self._model.image.graph_shape):
+            due = (len(inputs), *self._model.image.graph_shape)
+            raise InferenceError(self.source, f"it drew images of shape {images.shape} where {due} is promised")
         return images
 
     def _to_pixels(self, images: npt.NDArray[Any]) -> Pixels:

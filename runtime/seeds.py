@@ -87,6 +87,8 @@ def _check_array(seeds: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
         raise SeedError(f"array of {seeds.dtype} with shape {seeds.shape}", "is not a flat array of whole numbers")
     if seeds.size == 0:
         raise SeedError(seeds, "is an empty list")
-    for extreme in (seeds.min(), seeds.max()):
-        _check_seed(extreme)
-    return seeds.astype(np.int64)
+    checked: npt.NDArray[np.int64] = seeds.astype(np.int64)
+    if seeds.dtype != np.int64 or (checked < 0).any():  # an int64 is never too large
+        for extreme in (seeds.min(), seeds.max()):
+            _check_seed(extreme)
+    return checked

@@ -284,7 +284,7 @@ def test_cuda_that_isnt_there(ganport, tiny_file, tmp_path):
         ("empty.onnx", b"", "the file is empty"),
         ("text.onnx", b"no model at all", "not a readable ONNX file"),
         ("cut.onnx", tiny_model().SerializeToString()[:300], "not a readable ONNX file"),
-        ("foreign.onnx", tiny_model(metadata={}).SerializeToString(), "no ganport generator"),
+        ("foreign.onnx", tiny_model(metadata={}).SerializeToString(), "name the layout with --layout"),
         ("newer.onnx", tiny_model(metadata={"ganport": '{"format": 2}'}).SerializeToString(), "upgrade ganport"),
         ("broken.onnx", tiny_model(metadata={"ganport": '{"format": 1}'}).SerializeToString(), "contract is broken at 'name'"),
     ],

@@ -25,6 +25,7 @@ EXAMPLES = [
     errors.OutputError(Path("x.png"), "no space left"),
     errors.ModelNotFoundError(Path("x.onnx")),
     errors.ModelFormatError(Path("x.onnx"), "the file is empty"),
+    errors.InferenceError(Path("x.onnx"), "out of memory"),
     errors.NotAGeneratorError(Path("x.onnx"), "its input is a string"),
     errors.ContractError("image.dtype", "it is missing"),
     errors.ContractVersionError(2, 1),

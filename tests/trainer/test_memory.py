@@ -65,4 +65,4 @@ def test_folder_larger_than_the_limit_does_not_fill_memory(tmp_path, capsys):
 def report(capsys, what: str, figures: dict[str, float]) -> None:
     with capsys.disabled():
         figures_text = ", ".join(f"{name} {megabytes:,.0f} MB" for name, megabytes in figures.items())
-        print(f"\n{what}: {figures_text}")  # noqa: T201  the figures are what one runs this for
+        print(f"\n{what}: {figures_text}")

@@ -1,0 +1,314 @@
+"""The runtime beside what a user would draw with instead, in one run.
+
+    python -m benchmarks.sampling [--only overhead|peers|png|cold|bulk]
+
+    overhead  Sampler.sample, from seeds to pixels, beside a bare session.run of the same file, from latents that are there
+    peers     images/s beside Keras, TensorFlow, LiteRT, OpenVINO and PyTorch, those that are installed, same generator
+    png       our PNG encoder beside Pillow's
+    cold      a whole `python cli.py sample` beside `python -c "import numpy, onnxruntime, PIL.Image"`: seconds and memory
+    bulk      images to shards beside the slower of bare onnxruntime and PNG encoding, each alone
+
+Two things are always measured in turns; ratios are the median of the repeats' ratios, with the smallest and the largest.
+Weights are random: the time does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image
+
+from runtime import Sampler, sample_latents, to_uint8
+from runtime.images import encode_pngs
+from runtime.providers import usable_cores
+from runtime.shards import write_shards
+
+ROOT = Path(__file__).parent.parent
+SYSTEMS = {"mnist-dense": (28, 28, 1), "rps-dcgan": (100, 100, 3)}
+BATCHES = (1, 64, 256)
+BATCH = 256  # of the bulk run
+
+Draw = Callable[[], object]
+
+
+def export(name: str, folder: Path):
+    """Return a generator in Keras, and its exported file."""
+    from trainer.devices import load_tensorflow
+
+    load_tensorflow()
+    from benchmarks.foreign_generators import shake
+    from export import Source, export_generator
+    from trainer.recipes import load_recipe_module
+
+    generator = shake(load_recipe_module(name).build_generator(100, SYSTEMS[name]))
+    path = folder / f"{name}.onnx"
+    export_generator(Source(name=name, generator=generator), path)
+    return generator, path
+
+
+def per_second(draw: Draw, count: int, seconds: float) -> float:
+    calls, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds or not calls:
+        draw()
+        calls += 1
+    return count * calls / elapsed
+
+
+def in_turns(draws: Mapping[str, Draw], count: int, repeats: int, seconds: float) -> dict[str, list[float]]:
+    for draw in draws.values():
+        draw()
+    rates: dict[str, list[float]] = {name: [] for name in draws}
+    for _ in range(repeats):
+        for name, draw in draws.items():
+            rates[name].append(per_second(draw, count, seconds))
+    return rates
+
+
+def ratio(ours: list[float], others: list[float]) -> str:
+    each = [our / other for our, other in zip(ours, others, strict=True)]
+    return f"{statistics.median(each):6.2f} times ({min(each):.2f} to {max(each):.2f})"
+
+
+def bare_session(path: Path, threads: int = 0) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def overhead(files: Mapping[str, Path], repeats: int, seconds: float) -> None:
+    print("\nSampler.sample beside a bare session.run, which has its latents already")
+    for name, path in files.items():
+        sampler, session = Sampler(path), bare_session(path)
+        for batch in BATCHES:
+            latents = sample_latents(np.arange(batch), 100)
+            draws = {
+                "ours": lambda draw=sampler.sample, batch=batch: draw(np.arange(batch)),
+                "bare": lambda run=session.run, latents=latents: run(None, {"latent": latents}),
+            }
+            rates = in_turns(draws, batch, repeats, seconds)
+            ours, bare = (statistics.median(rates[key]) for key in ("ours", "bare"))
+            more = statistics.median(1e6 * batch * (1 / a - 1 / b) for a, b in zip(rates["ours"], rates["bare"], strict=True))
+            shown = f"{ours:9,.0f} and {bare:9,.0f} images/s"
+            print(f"  {name:12s} batch {batch:3d}: {shown}, {ratio(rates['ours'], rates['bare'])}, {more:+6.0f} us", flush=True)
+
+
+def peers(generators: Mapping[str, object], files: Mapping[str, Path], repeats: int, seconds: float) -> None:
+    print("\nimages/s, and how many times as fast ours is")
+    for name, generator in generators.items():
+        sampler = Sampler(files[name])
+        makers = [maker(generator, files[name], name) for maker in (_keras, _saved_model, _litert, _openvino, _pytorch)]
+        for batch in BATCHES:
+            latents = sample_latents(np.arange(batch), 100)
+            draws: dict[str, Draw] = {"ours": lambda draw=sampler.sample, batch=batch: draw(np.arange(batch))}
+            for maker in makers:
+                draws |= {peer: lambda draw=draw, latents=latents: draw(latents) for peer, draw in maker(batch).items()}
+            rates = in_turns(draws, batch, repeats, seconds)
+            print(f"  {name}, batch {batch}: ours {statistics.median(rates['ours']):,.0f} images/s")
+            for peer in list(rates)[1:]:
+                shown = f"{statistics.median(rates[peer]):9,.0f} images/s"
+                print(f"    {peer:26s} {shown}  {ratio(rates['ours'], rates[peer])}", flush=True)
+
+
+def _keras(generator, path, name):
+    def make(batch):
+        return {
+            "Keras predict": lambda z: to_uint8(generator.predict(z, batch_size=batch, verbose=0)),
+            "Keras call": lambda z: to_uint8(np.asarray(generator(z, training=False))),
+        }
+
+    return make
+
+
+def _saved_model(generator, path, name):
+    import tensorflow as tf
+
+    folder = str(path.with_suffix(".saved"))
+    generator.export(folder, verbose=False)
+    serve = tf.saved_model.load(folder).serve
+    return lambda batch: {"TensorFlow SavedModel": lambda z: to_uint8(serve(tf.constant(z)).numpy())}
+
+
+def _litert(generator, path, name):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ModuleNotFoundError:
+        return lambda batch: {}
+    import tensorflow as tf
+
+    model = tf.lite.TFLiteConverter.from_saved_model(str(path.with_suffix(".saved"))).convert()
+
+    def make(batch):
+        interpreter = Interpreter(model_content=model, num_threads=usable_cores())
+        source, image = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+        interpreter.resize_tensor_input(source, [batch, 100])
+        interpreter.allocate_tensors()
+
+        def draw(z):
+            interpreter.set_tensor(source, z)
+            interpreter.invoke()
+            return to_uint8(interpreter.get_tensor(image))
+
+        return {"LiteRT": draw}
+
+    return make
+
+
+def _openvino(generator, path, name):
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        return lambda batch: {}
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": usable_cores()}
+    model = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", settings)
+    return lambda batch: {"OpenVINO, our file": lambda z: model(z)[0]}
+
+
+def _pytorch(generator, path, name):
+    from benchmarks import torch_loops
+
+    if not torch_loops.AVAILABLE:
+        return lambda batch: {}
+    import dataclasses
+
+    import torch
+
+    from trainer.recipes import load_recipe_module
+
+    recipe = dataclasses.replace(load_recipe_module(name).RECIPE, image_shape=SYSTEMS[name])
+    network = torch_loops.networks(recipe)[0].eval()
+
+    def draw(z):
+        with torch.inference_mode():
+            return to_uint8(network(torch.from_numpy(z)).numpy())
+
+    return lambda batch: {"PyTorch eager": draw}
+
+
+def png(files: Mapping[str, Path], repeats: int) -> None:
+    print("\nPNG, microseconds and bytes an image")
+    for name, path in files.items():
+        images = Sampler(path).sample(range(256))
+        results = {}
+        draws = {"ours": lambda images=images: encode_pngs(images), "Pillow": lambda images=images: _pillow(images)}
+        rates = in_turns(draws, len(images), repeats, 0.1)
+        for key, draw in draws.items():
+            results[key] = f"{1e6 / statistics.median(rates[key]):7.0f} us {sum(map(len, draw())) // len(images):6,d} bytes"
+        print(f"  {name:12s} ours {results['ours']}, Pillow {results['Pillow']}, {ratio(rates['ours'], rates['Pillow'])}")
+
+
+def _pillow(images):
+    packed = []
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
+        packed.append(buffer.getvalue())
+    return packed
+
+
+def cold(files: Mapping[str, Path], folder: Path, repeats: int) -> None:
+    print("\ncold: whole processes")
+    path = str(files["mnist-dense"])
+    libraries = "import numpy, onnxruntime, PIL.Image"
+    commands = {
+        "the three libraries": ["-c", libraries],
+        "and ours": ["-c", f"{libraries}; import runtime"],
+        "cli.py sample": [str(ROOT / "cli.py"), "sample", path, "--out", str(folder / "cold.png")],
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for _ in range(repeats + 1):
+        for name, command in commands.items():
+            found[name].append(_spawn(command))
+    found = {name: rows[1:] for name, rows in found.items()}  # the first fills the disk's cache
+    for name, rows in found.items():
+        seconds, memory = (statistics.median(column) for column in zip(*rows, strict=True))
+        slower = ratio([row[0] for row in rows], [row[0] for row in found["the three libraries"]])
+        heavier = memory / statistics.median(row[1] for row in found["the three libraries"])
+        print(f"  {name:20s} {seconds:.3f} s, {slower}; {memory:.0f} MB, {heavier:.2f} times")
+    more = [1000 * (a[0] - b[0]) for a, b in zip(found["and ours"], found["the three libraries"], strict=True)]
+    print(f"  importing runtime adds {statistics.median(more):.0f} ms ({min(more):.0f} to {max(more):.0f})")
+
+
+def _spawn(arguments: list[str]) -> tuple[float, float]:
+    """Return seconds and peak MB of a Python process."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
+    path = files["mnist-dense"]
+    print(f"\nbulk: {count:,} images of mnist-dense to shards, on {usable_cores()} cores")
+    session, latents = bare_session(path), sample_latents(np.arange(BATCH), 100)
+    images = Sampler(path).sample(range(BATCH))
+    pool = ThreadPoolExecutor(usable_cores())
+    parts = np.array_split(images, usable_cores())
+    alone = {
+        "onnxruntime": lambda: session.run(None, {"latent": latents}),
+        "PNG encoding": lambda: list(pool.map(encode_pngs, parts)),
+    }
+    before = in_turns(alone, BATCH, 5, 0.5)
+    sampler = Sampler(path, batch_size=BATCH, repeatable=True)
+    done, early, started = 0, 0.0, time.perf_counter()
+    for drawn in write_shards(sampler, np.arange(count), folder / "bulk" / "x.tar"):
+        done += drawn
+        if not early and done >= count / 10:
+            early = _resident()
+    rate = count / (time.perf_counter() - started)
+    late = _resident()
+    after = in_turns(alone, BATCH, 5, 0.5)
+    rates = {name: statistics.median(before[name] + after[name]) for name in alone}
+    limit = min(rates.values())
+    both = 1 / sum(1 / each for each in rates.values())
+    for name, each in rates.items():
+        print(f"  {name:14s} alone {each:9,.0f} images/s")
+    shares = f"{rate / limit:.2f} of the slower, {rate / both:.2f} of both on the same cores"
+    print(f"  shards               {rate:9,.0f} images/s: {shares}")
+    print(f"  resident: {early:.0f} MB after a tenth, {late:.0f} MB at the end")
+
+
+def _resident() -> float:
+    """Return this process's resident MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The runtime beside what a user would draw with instead.")
+    parser.add_argument("--only", default="", help="this part alone")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.3, help="per repeat")
+    parser.add_argument("--images", type=int, default=1_000_000, help="of the bulk run")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        made = {name: export(name, folder) for name in SYSTEMS}
+        generators, files = ({name: pair[place] for name, pair in made.items()} for place in (0, 1))
+        print(f"onnxruntime {ort.__version__}, {usable_cores()} cores, {arguments.repeats} repeats")
+        parts = {
+            "overhead": lambda: overhead(files, arguments.repeats, arguments.seconds),
+            "peers": lambda: peers(generators, files, arguments.repeats, arguments.seconds),
+            "png": lambda: png(files, arguments.repeats),
+            "cold": lambda: cold(files, folder, arguments.repeats),
+            "bulk": lambda: bulk(files, folder, arguments.images),
+        }
+        for name, part in parts.items():
+            if arguments.only in ("", name):
+                part()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Files that would do harm are refused before onnxruntime sees them, in little time and memory."""
+
+import time
+import tracemalloc
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from runtime import Sampler
+from runtime.errors import ModelError, ModelFormatError
+from runtime.onnx_file import read_nodes
+from tests.tiny_generator import tiny_model
+
+HUGE = 2**40
+
+
+def model(*nodes, initializers=(), functions=(), output=("n", 3, 8, 8)):
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [result], **settings) for kind, inputs, result, settings in nodes],
+        "g",
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list(output))],
+        list(initializers),
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=9)
+
+
+def tensor(name, dims, raw=b"\0" * 16, kind=TensorProto.FLOAT):
+    made = TensorProto(name=name, data_type=kind, raw_data=raw)
+    made.dims.extend(dims)
+    return made
+
+
+def external(location, **entries):
+    made = TensorProto(name="w", data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
+    made.dims.extend([4])
+    for key, value in {"location": location, **entries}.items():
+        made.external_data.add(key=key, value=str(value))
+    return made
+
+
+def shape(*sizes):
+    return numpy_helper.from_array(np.array(sizes, np.int64), "s")
+
+
+def branches():
+    inner = helper.make_graph([], "inner", [], [], [tensor("w", [HUGE])])
+    return {"then_branch": inner, "else_branch": inner}
+
+
+def looping_function(calls):
+    return helper.make_function(
+        "own", "f", ["a"], ["b"], [helper.make_node(calls, ["a"], ["b"], domain="own")], [helper.make_opsetid("own", 1)]
+    )
+
+
+BODY = helper.make_graph([], "body", [], [])
+HOSTILE = {
+    "2**40 numbers in 16 bytes": (model(initializers=[tensor("w", [HUGE])]), "which is too few"),
+    "many large dimensions": (model(initializers=[tensor("w", [2**62, 2**62])]), "which is too few"),
+    "thousands of dimensions": (model(initializers=[tensor("w", [2**62] * 5000)]), "5,000 dimensions"),
+    "negative dimension": (model(initializers=[tensor("w", [-4])]), "negative dimension"),
+    "in a branch": (model(("If", ["z"], "y", branches())), "which is too few"),
+    "shape of 2**40": (model(("ConstantOfShape", ["s"], "y", {}), initializers=[shape(HUGE)]), "ConstantOfShape to the shape"),
+    "shape of 2**20 twice": (model(("Expand", ["z", "s"], "y", {}), initializers=[shape(2**20, 2**20)]), "Expand to the shape"),
+    "shape in a constant": (
+        model(("Constant", [], "s", {"value": shape(HUGE)}), ("Tile", ["z", "s"], "y", {})),
+        "Tile to the shape",
+    ),
+    "negative shape": (model(("ConstantOfShape", ["s"], "y", {}), initializers=[shape(-5, 3)]), "ConstantOfShape to the shape"),
+    "loop": (model(("Loop", ["n", "c", "z"], "y", {"body": BODY})), "a Loop, which may have no end"),
+    "random": (model(("RandomNormalLike", ["z"], "y", {})), "no image belongs to its seed"),
+    "function of itself": (model(("f", ["z"], "y", {"domain": "own"}), functions=[looping_function("f")]), "calls itself"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_harmful_file_is_refused_in_no_time(name):
+    proto, words = HOSTILE[name]
+    content = proto.SerializeToString()
+    tracemalloc.start()
+    started = time.perf_counter()
+    with pytest.raises(ModelFormatError, match=words) as caught:
+        Sampler(content)
+    assert time.perf_counter() - started < 2
+    assert tracemalloc.get_traced_memory()[1] < 5e7
+    tracemalloc.stop()
+    assert len(str(caught.value)) < 500
+
+
+def test_unknown_domain_is_refused():
+    with pytest.raises(ModelFormatError, match="own"):
+        Sampler(model(("Unheard", ["z"], "y", {"domain": "own"})).SerializeToString())
+
+
+def test_output_that_claims_too_much_is_refused():
+    with pytest.raises(ModelError):
+        Sampler(model(("Tanh", ["z"], "y", {}), output=("n", 3, HUGE, HUGE)).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("location", "entries", "words"),
+    [
+        ("../secret", {}, "outside of its folder"),
+        ("/etc/passwd", {}, "outside of its folder"),
+        ("C:\\secret", {}, "outside of its folder"),
+        ("a/../../secret", {}, "outside of its folder"),
+        ("link", {}, "no file in its folder"),
+        ("none", {}, "no file in its folder"),
+        ("", {}, "no file in its folder"),
+        ("data", {"offset": 8, "length": 16}, "which has 16 bytes"),
+        ("data", {"offset": -8, "length": 16}, "which has 16 bytes"),
+        ("data", {"offset": "x"}, "no numbers"),
+    ],
+)
+def test_weights_elsewhere_are_refused(tmp_path, location, entries, words):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(16))
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "data").write_bytes(bytes(16))
+    path = folder / "x.onnx"
+    path.write_bytes(model(initializers=[external(location, **entries)]).SerializeToString())
+    with pytest.raises(ModelFormatError, match=words):
+        Sampler(path)
+
+
+def test_weights_in_a_file_beside_are_read(tmp_path):
+    proto = tiny_model()
+    onnx.save_model(proto, tmp_path / "x.onnx", save_as_external_data=True, location="x.data", size_threshold=100)
+    np.testing.assert_array_equal(
+        Sampler(tmp_path / "x.onnx").sample(range(3)), Sampler(proto.SerializeToString()).sample(range(3))
+    )
+    with pytest.raises(ModelFormatError, match="which bytes do not bring along"):
+        Sampler((tmp_path / "x.onnx").read_bytes())
+
+
+def test_operations_are_listed(tmp_path):
+    proto = tiny_model()
+    path = tmp_path / "x.onnx"
+    path.write_bytes(proto.SerializeToString())
+    for source in (path, proto.SerializeToString()):
+        assert [node.kind for node in read_nodes(source)] == [node.op_type for node in proto.graph.node]
+        assert [node.inputs for node in read_nodes(source)] == [tuple(node.input) for node in proto.graph.node]
+
+
+def test_depth_of_graphs_is_bounded():
+    inner = helper.make_graph([], "inner", [], [])
+    for _ in range(20):
+        inner = helper.make_graph([helper.make_node("If", ["c"], [], then_branch=inner)], "outer", [], [])
+    with pytest.raises(ModelFormatError, match="graphs within graphs"):
+        Sampler(helper.make_model(inner).SerializeToString())

@@ -1,0 +1,122 @@
+"""Shards: what others read in them, and that a killed run ends with the bytes of one that was not."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime import Sampler
+from runtime.errors import OutputError
+from runtime.shards import write_shards
+from tests.conftest import ROOT
+
+SEEDS = np.array([3, 1, 4, 1, 5, 9, 2, 6, 2**62, 35, 8])
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def sampler(tiny_file):
+    return Sampler(tiny_file, batch_size=2)
+
+
+def test_shards_hold_the_images_of_their_seeds(sampler, tmp_path):
+    drawn = list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4))
+    assert drawn[0] == 0
+    assert sum(drawn) == len(SEEDS)
+    assert sorted(contents(tmp_path)) == ["x-000000.tar", "x-000001.tar", "x-000002.tar", "x.json"]
+    read = []
+    for number in range(3):
+        with tarfile.open(tmp_path / f"x-{number:06d}.tar") as shard:
+            for member in shard:
+                assert (member.mtime, member.uid, member.mode, member.isfile()) == (0, 0, 0o644, True)
+                png = shard.extractfile(member).read()
+                read.append((member.name, np.asarray(Image.open(io.BytesIO(png)))))
+    assert [name for name, _ in read] == [f"seed{seed:07d}.png" for seed in SEEDS]
+    np.testing.assert_array_equal(np.stack([image for _, image in read])[..., np.newaxis], sampler.sample(SEEDS))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="tar of the system")
+def test_tar_of_the_system_reads_them(sampler, tmp_path):
+    list(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+    listed = subprocess.run(["tar", "tf", "x-000000.tar"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == [f"seed{seed:07d}.png" for seed in SEEDS]
+    assert listed.stderr == ""
+
+
+def test_batches_and_threads_do_not_show_in_the_bytes(tiny_file, tmp_path):
+    for name, sampler in (("a", Sampler(tiny_file, batch_size=1, threads=1)), ("b", Sampler(tiny_file, batch_size=300))):
+        list(write_shards(sampler, np.arange(500), tmp_path / name / "x.tar", shard_size=123))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_resume_draws_what_is_missing(sampler, tmp_path):
+    list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4))
+    whole = contents(tmp_path)
+    (tmp_path / "x-000001.tar").unlink()
+    (tmp_path / ".x-000001.0000.part.tar").write_bytes(b"of a run that was killed")
+    assert list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4, resume=True)) == [7, 2, 2]
+    assert contents(tmp_path) == whole
+
+
+def test_shards_that_are_there_are_not_drawn_over(sampler, tmp_path):
+    list(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+    with pytest.raises(OutputError, match="go on with --resume"):
+        next(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+    (tmp_path / "x.json").unlink()
+    with pytest.raises(OutputError, match="go on with --resume"):
+        next(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+
+
+def test_resume_of_something_else_is_refused(sampler, tmp_path):
+    path = tmp_path / "x.tar"
+    list(write_shards(sampler, SEEDS, path, shard_size=4))
+    for changes, words in (
+        ({"seeds": SEEDS[::-1]}, "differ in first_seed, seeds_sha256"),
+        ({"truncation": 0.5}, "differ in truncation"),
+        ({"shard_size": 5}, "differ in shard_size"),
+    ):
+        asked = {"seeds": SEEDS, "path": path, "shard_size": 4, "resume": True} | changes
+        with pytest.raises(OutputError, match=words):
+            next(write_shards(sampler, **asked))
+    facts = json.loads((tmp_path / "x.json").read_text())
+    (tmp_path / "x.json").write_text(json.dumps(facts | {"model_sha256": "0"}))
+    with pytest.raises(OutputError, match="differ in model_sha256"):
+        next(write_shards(sampler, SEEDS, path, shard_size=4, resume=True))
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(OutputError, match="it is damaged"):
+        next(write_shards(sampler, SEEDS, path, shard_size=4, resume=True))
+
+
+def test_killed_runs_end_with_the_same_bytes(tiny_file, tmp_path):
+    """Three kills -9 of one run, each at another moment."""
+    command = [sys.executable, str(ROOT / "cli.py"), "sample", str(tiny_file), "--seeds", "0-59999", "--shard-size", "3000"]
+    subprocess.run([*command, "--out", str(tmp_path / "whole" / "x.tar")], check=True, capture_output=True)
+    killed = tmp_path / "killed" / "x.tar"
+    rng = random.Random(0)
+    kills = 0
+    while kills < 3:
+        process = subprocess.Popen(
+            [*command, "--out", str(killed), *(["--resume"] if kills else [])], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        there = len(list(killed.parent.glob("x-*"))) if killed.parent.exists() else 0
+        while process.poll() is None and (not killed.parent.exists() or len(list(killed.parent.glob("x-*"))) < there + 2):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it was done before it was killed: draw more"
+        kills += 1
+    subprocess.run([*command, "--out", str(killed), "--resume"], check=True, capture_output=True)
+    assert contents(killed.parent) == contents(tmp_path / "whole")
