@@ -129,10 +129,9 @@ def test_weights_elsewhere_are_refused(tmp_path, location, entries, words):
 
 
 def test_weights_in_a_file_beside_are_read(tmp_path):
-    proto = tiny_model()
-    onnx.save_model(proto, tmp_path / "x.onnx", save_as_external_data=True, location="x.data", size_threshold=100)
+    onnx.save_model(tiny_model(), tmp_path / "x.onnx", save_as_external_data=True, location="x.data", size_threshold=100)
     np.testing.assert_array_equal(
-        Sampler(tmp_path / "x.onnx").sample(range(3)), Sampler(proto.SerializeToString()).sample(range(3))
+        Sampler(tmp_path / "x.onnx").sample(range(3)), Sampler(tiny_model().SerializeToString()).sample(range(3))
     )
     with pytest.raises(ModelFormatError, match="which bytes do not bring along"):
         Sampler((tmp_path / "x.onnx").read_bytes())
