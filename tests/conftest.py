@@ -31,11 +31,13 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run_ganport(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_ganport(
+    *arguments: object, cwd: Path, text: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str] | subprocess.CompletedProcess[bytes]:
     """Run `python cli.py ...` as a process of its own; wide, so that no line is wrapped."""
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
     env = os.environ | {"COLUMNS": "200"} | environment
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=text, timeout=300, check=False)
 
 
 @pytest.fixture

@@ -156,6 +156,56 @@ def test_walk_and_folder(tiny_file, ganport, tmp_path):
     assert result.stderr == ""
 
 
+def test_shards_go_on_and_frames_go_to_a_pipe(tiny_file, ganport, tmp_path):
+    options = ("sample", tiny_file, "--seeds", "0-24", "--shard-size", "10", "--out", "bulk/x.tar")
+    first = ganport(*options)
+    assert "bulk/x.tar: 25 images of" in first.stdout, first.stderr
+    assert "go on with --resume" in failure(ganport(*options))
+    (tmp_path / "bulk" / "x-000001.tar").unlink()
+    again = ganport(*options, "--resume")
+    assert "15 images are there; 10 to draw" in again.stderr
+    assert "bulk/x.tar: 10 images of" in again.stdout
+    assert "are for shards" in failure(ganport("sample", tiny_file, "--resume"), 2)
+
+    frames = run_ganport("sample", tiny_file, "--seeds", "5-6", "--out", "-", cwd=tmp_path, text=False)
+    expected = np.repeat(Sampler(tiny_file).sample([5, 6]), 3, axis=-1)
+    assert frames.stdout == expected.tobytes()
+    assert b"raw video, rgb24, 4x3: 2 images" in frames.stderr
+    frames = run_ganport("walk", tiny_file, "--seeds", "5,6", "--frames", "4", "--out", "-", cwd=tmp_path, text=False)
+    assert len(frames.stdout) == 8 * expected[0].size
+
+
+def test_foreign_model_by_what_is_said_of_it(ganport, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={}).SerializeToString())
+    assert "name the layout with --layout" in failure(ganport("inspect", "x.onnx"))
+    drawn = ganport("sample", "x.onnx", "--layout", "NHWC", "--provider", "auto", "--out", "x.npy")
+    assert "drawn on cpu" in drawn.stdout, drawn.stderr
+    assert "provider: cpu (the fastest that works)" in drawn.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), Sampler(tiny_model().SerializeToString()).sample(range(64)))
+
+
+def test_bench(tiny_file, ganport):
+    table = ganport("bench", tiny_file, "--seconds", "0.01")
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.split("\n")[0].split() == [
+        "provider",
+        "threads",
+        "batch",
+        "cold",
+        "ms",
+        "p50",
+        "ms",
+        "p95",
+        "ms",
+        "p99",
+        "ms",
+        "images/s",
+    ]
+    lines = json.loads(ganport("bench", tiny_file, "--seconds", "0.01", "--json", "--provider", "cpu").stdout)
+    assert {line["batch"] for line in lines} == {1, 16, 64, 256}
+    assert all(0 < line["p50"] <= line["p95"] <= line["p99"] for line in lines)
+
+
 def test_doctor(ganport):
     result = ganport("doctor", "--provider", "cpu")
     assert result.returncode == 0, result.stderr
