@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import sys
 import time
@@ -36,7 +37,9 @@ MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machin
 
 _Drawn = TypeVar("_Drawn", "Pixels", int)
 
-ModelArgument = Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default="the newest export")]
+ModelArgument = Annotated[
+    Path | None, typer.Argument(help="The .onnx file, or mnist, which is in the box.", show_default="the newest export")
+]
 ProviderOption = Annotated[
     str, typer.Option("--provider", help="cpu, cuda, tensorrt, openvino, directml, coreml; or auto. There is no fallback.")
 ]
@@ -611,6 +614,8 @@ def _needs(purpose: str, extra: str) -> Iterator[None]:
 
 def _choose_devices(device: Literal["auto", "cpu", "gpu"], count: int) -> Devices:
     _load_tensorflow("training", "train")
+    if importlib.util.find_spec("matplotlib") is None:  # of the same extra; without it the run would end at its first curves
+        raise MissingPackageError("matplotlib", "training", "train")
     from trainer.devices import choose_devices
 
     return choose_devices(device, count)

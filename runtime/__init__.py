@@ -4,6 +4,7 @@ The folder imports nothing outside itself but these three packages, and itself b
 app, under any name, and it works.
 """
 
+from .bundled import BUNDLED
 from .contract import Contract, ImageSpec, InputSpec
 from .errors import GanportError
 from .golden import GoldenCheck, check_golden
@@ -16,6 +17,7 @@ from .seeds import check_seeds, parse_seeds
 __version__ = "0.1.0"
 
 __all__ = [
+    "BUNDLED",
     "PROVIDERS",
     "Contract",
     "GanportError",

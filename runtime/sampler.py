@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .bundled import BUNDLED, DEFAULT
 from .contract import METADATA_KEY, Contract
 from .errors import (
     ClosedSamplerError,
@@ -61,7 +62,8 @@ class Sampler:
     may share a Sampler. It can be pickled, and used on both sides of a fork: what cannot travel is opened again.
 
     Args:
-        model: path of an .onnx or .ort file that `ganport export` made, or of another's ONNX generator; or its bytes.
+        model: path of an .onnx or .ort file that `ganport export` made, or of another's ONNX generator; or its bytes; or the
+            name of one in the box, a key of BUNDLED ("mnist" if None). A file of such a name is "./mnist".
         provider: a key of PROVIDERS: what is asked for is what runs, or there is an error. "auto" is the fastest that works;
             the attribute `provider` then says which, and `passed_over` why no faster one.
         threads: that onnxruntime works with on the CPU; as many as the process may use, if None.
@@ -82,11 +84,14 @@ class Sampler:
 
         with Sampler("generator.onnx") as sampler:
             images = sampler.sample(range(64))  # uint8 (64, 28, 28, 1)
+
+    >>> Sampler("mnist").sample([7, 42]).shape
+    (2, 28, 28, 1)
     """
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | bytes,
+        model: str | os.PathLike[str] | bytes | None = None,
         provider: str = "cpu",
         threads: int | None = None,
         batch_size: int | None = None,
@@ -97,7 +102,8 @@ class Sampler:
     ) -> None:
         _check_numbers(threads=threads, batch_size=batch_size)
         _check_choices(layout=(layout, ("NHWC", "NCHW")), value_range=(value_range, tuple(RANGES)))
-        self.source = model if isinstance(model, bytes) else Path(model)
+        model = DEFAULT if model is None else model
+        self.source = model if isinstance(model, bytes) else BUNDLED.get(str(model)) or Path(model)
         self.provider, self.passed_over = choose_provider() if provider == AUTO else (provider, {})
         self.threads = threads or usable_cores()
         self._remake = functools.partial(

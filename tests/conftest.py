@@ -44,3 +44,21 @@ def run_ganport(
 def ganport(tmp_path: Path) -> Command:
     """`run_ganport` in an empty folder."""
     return functools.partial(run_ganport, cwd=tmp_path)
+
+
+def failure(result: subprocess.CompletedProcess[str], status: int = 1) -> str:
+    """Check that a command failed as promised, and return its one line."""
+    assert result.returncode == status, result.stderr
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("model: ")]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+def failure_after_a_start(result):
+    """As `failure`, for a command that may have said what it is about to do."""
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]

@@ -1,0 +1,131 @@
+"""Mistakes on the command line: each ends in one red line, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from tests.conftest import failure, failure_after_a_start
+
+
+def test_no_runs_to_list(ganport):
+    result = ganport("runs")
+    assert result.returncode == 0
+    assert "make one with: ganport train" in result.stderr
+    assert json.loads(ganport("runs", "--json").stdout) == []
+
+
+def test_recipes_lists_them_all(ganport):
+    result = ganport("recipes")
+    assert result.returncode == 0
+    for name in ("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"):
+        assert name in result.stdout
+
+
+def test_dry_run_prints_the_resolved_recipe_and_leaves_nothing(ganport, tmp_path):
+    result = ganport("train", "mnist-dense", "--as-published", "--steps", 7, "--dry-run")
+    assert json.loads(result.stdout)["steps"] == 7
+    assert json.loads(result.stdout)["batch_size"] == 32
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sample", "--provider", "tpu"], ["Provider 'tpu' is unknown", "cpu, cuda"]),
+        (["sample", "--out", "grid.jpg"], ["grid.jpg", ".png"]),
+        (["sample", "--seeds", "0-99999"], ["100,000", "folder"]),
+        (["sample", "--truncation", "2"], ["--truncation"]),
+        (["walk", "--out", "walk.mp4"], ["walk.mp4", ".gif"]),
+        (["sample", "--nonsense"], ["--nonsense", "sample --help"]),
+        (["nonsense"], ["nonsense"]),
+        (["train", "mnst"], ["Recipe 'mnst' is unknown", "digits"]),
+        (["train", "mnst", "--resume"], ["Recipe 'mnst' is unknown", "digits"]),
+        (["train", "--steps", "0"], ["--steps"]),
+        (["train", "--steps", "many"], ["--steps"]),
+        (["train", "--resume", "--steps", "5"], ["--resume"]),
+        (["train", "--resume", "--data", ""], ["--resume"]),
+        (["train", "--resume", "--image-size", "64"], ["--resume"]),
+        (["train", "--resume", "mine.py"], ["--out"]),
+        (["train", "nowhere.py"], ["nowhere.py"]),
+        (["train", "--channels", "2"], ["1 for grey or 3 for colour"]),
+        (["train", "--device", "tpu"], ["--device"]),
+        (["export", "--output", "jpeg"], ["--output"]),
+        (["export", ".", "--out", "x.png"], ["x.png", ".onnx"]),
+        (["export", ".", "--format", "ort", "--out", "x.onnx"], ["x.onnx", ".ort"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage(ganport, tiny_file, tmp_path, arguments, words):
+    if arguments[0] in ("sample", "walk"):
+        arguments = [arguments[0], str(tiny_file), *arguments[1:]]
+    line = failure(ganport(*arguments), 2)
+    for word in words:
+        assert word in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "nowhere"], "No data set 'nowhere'"),
+        (["--data", ""], "No data set ''"),
+        (["--resume", "--out", "labels.idx"], "No run in labels.idx"),
+        (["--data", "notes"], "no image in it"),
+        (["--data", "broken"], "2.png: it can't be read as an image"),
+        (["--data", "mixed"], "differ in size"),
+        (["--data", "few"], "its 2 images are fewer than one batch of 64"),
+        (["--data", "labels.idx"], "no IDX file of images"),
+        (["--data", "mnist", "--data-dir", "nowhere"], "is no folder"),
+        (["digits", "--as-published"], "no published version"),
+        (["mnist-dense", "--data", "rock-paper-scissors"], "laurencemoroney.com"),
+        (["--data", "digits", "--device", "gpu"], "finds 0 of 1"),
+        (["--data", "digits", "--devices", "5"], "A batch of 64 can't be shared by 5 CPU devices"),
+        (["broken.py"], "broken.py, line 2: ZeroDivisionError: division by zero"),
+        (["syntax.py"], "syntax.py, line 1: SyntaxError"),
+        (["empty.py"], "empty.py has no RECIPE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_training_input(ganport, tmp_path, arguments, words):
+    for folder, sizes in {"few": [(4, 4)] * 2, "mixed": [(4, 4), (5, 4)], "broken": [(4, 4)], "notes": []}.items():
+        (tmp_path / folder).mkdir()
+        for index, size in enumerate(sizes):
+            Image.new("L", size).save(tmp_path / folder / f"{index + 1}.png")
+    (tmp_path / "broken" / "2.png").write_bytes(b"no picture")
+    (tmp_path / "labels.idx").write_bytes(bytes(100))
+    for name, content in {"broken.py": "x = 1\nx / 0\n", "syntax.py": "def (\n", "empty.py": ""}.items():
+        (tmp_path / name).write_text(content)
+    line = failure_after_a_start(ganport("train", *arguments))
+    assert line.startswith("error: ")
+    assert words in line
+    assert not list((tmp_path / "runs").glob("*/checkpoints"))
+
+
+def test_other_images_than_the_runs_are_refused(ganport, tmp_path):
+    for folder, shade in (("images", 10), ("others", 20)):
+        (tmp_path / folder).mkdir()
+        for index in range(4):
+            Image.new("L", (8, 8), shade + index).save(tmp_path / folder / f"{index}.png")
+    run = ("train", "mnist-minimal", "--data", "images", "--steps", 2, "--batch-size", 4)
+    assert ganport(*run).returncode == 0
+    (tmp_path / "images").rename(tmp_path / "gone")
+    (tmp_path / "others").rename(tmp_path / "images")
+    assert "not the ones that the run was started with" in failure(ganport("train", "--resume"))
+
+
+def test_helps_name_every_command(ganport):
+    result = ganport("--help")
+    assert result.returncode == 0
+    for command in ("train", "recipes", "export", "sample", "inspect"):
+        assert command in result.stdout
+        assert ganport(command, "--help").returncode == 0
+
+
+def test_no_argument_at_all_shows_the_help(ganport):
+    result = ganport()
+    assert result.returncode == 0
+    assert "train" in result.stdout
+    assert result.stderr == ""

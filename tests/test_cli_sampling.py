@@ -1,0 +1,136 @@
+"""Sampling on the command line: what needs a model only, and no TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime import Sampler, make_grid
+from tests.conftest import failure, run_ganport
+from tests.tiny_generator import tiny_model
+
+
+def test_walk_and_folder(tiny_file, ganport, tmp_path):
+    result = ganport("walk", tiny_file, "--seeds", "0,5,9", "--frames", "4")
+    assert result.returncode == 0, result.stderr
+    with Image.open(tmp_path / "walk.gif") as animation:
+        assert animation.n_frames <= 12
+    assert "12 frames through 3 seeds" in result.stdout
+    result = ganport("sample", tiny_file, "--seeds", "0-99", "--out", "many", "--batch-size", "7", "--threads", "1")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "many").iterdir())) == 100
+    assert result.stderr == ""
+
+
+def test_shards_go_on_and_frames_go_to_a_pipe(tiny_file, ganport, tmp_path):
+    options = ("sample", tiny_file, "--seeds", "0-24", "--shard-size", "10", "--out", "bulk/x.tar")
+    first = ganport(*options)
+    assert "bulk/x.tar: 25 images of" in first.stdout, first.stderr
+    assert "go on with --resume" in failure(ganport(*options))
+    (tmp_path / "bulk" / "x-000001.tar").unlink()
+    again = ganport(*options, "--resume")
+    assert "15 images are there; 10 to draw" in again.stderr
+    assert "bulk/x.tar: 10 images of" in again.stdout
+    assert "are for shards" in failure(ganport("sample", tiny_file, "--resume"), 2)
+
+    frames = run_ganport("sample", tiny_file, "--seeds", "5-6", "--out", "-", cwd=tmp_path, text=False)
+    expected = np.repeat(Sampler(tiny_file).sample([5, 6]), 3, axis=-1)
+    assert frames.stdout == expected.tobytes()
+    assert b"raw video, rgb24, 4x3: 2 images" in frames.stderr
+    frames = run_ganport("walk", tiny_file, "--seeds", "5,6", "--frames", "4", "--out", "-", cwd=tmp_path, text=False)
+    assert len(frames.stdout) == 8 * expected[0].size
+
+
+def test_foreign_model_by_what_is_said_of_it(ganport, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={}).SerializeToString())
+    assert "name the layout with --layout" in failure(ganport("inspect", "x.onnx"))
+    drawn = ganport("sample", "x.onnx", "--layout", "NHWC", "--provider", "auto", "--out", "x.npy")
+    assert "drawn on cpu" in drawn.stdout, drawn.stderr
+    assert "provider: cpu (the fastest that works)" in drawn.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), Sampler(tiny_model().SerializeToString()).sample(range(64)))
+
+
+def test_bench(tiny_file, ganport):
+    table = ganport("bench", tiny_file, "--seconds", "0.01")
+    assert table.returncode == 0, table.stderr
+    assert re.match(r"provider +threads +batch +cold ms +p50 ms +p95 ms +p99 ms +images/s", table.stdout)
+    lines = json.loads(ganport("bench", tiny_file, "--seconds", "0.01", "--json", "--provider", "cpu").stdout)
+    assert {line["batch"] for line in lines} == {1, 16, 64, 256}
+    assert all(0 < line["p50"] <= line["p95"] <= line["p99"] for line in lines)
+
+
+def test_doctor(ganport):
+    result = ganport("doctor", "--provider", "cpu")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"provider cpu +works", result.stdout)
+    findings = {finding["name"]: finding for finding in json.loads(ganport("doctor", "--json").stdout)}
+    assert findings["numpy"]["detail"] == np.__version__
+    if findings["provider cuda"]["state"] != "works":
+        assert "pip install" in findings["provider cuda"]["remedy"]
+        assert ganport("doctor", "--provider", "cuda").returncode == 1
+    failure(ganport("doctor", "--provider", "tpu"), status=2)
+
+
+@pytest.mark.parametrize("seeds", ["-1", str(2**63), "9-3", "abc", "", "0-99999999", "1.5"])
+def test_bad_seeds(ganport, tiny_file, tmp_path, seeds):
+    line = failure(ganport("sample", tiny_file, f"--seeds={seeds}"), 2)
+    assert "seeds are whole numbers from 0 to 2**63 - 1" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
+    assert "Seed '-1'" in failure(ganport("sample", tiny_file, "--seeds", "-1"), 2)
+
+
+def test_cuda_that_isnt_there(ganport, tiny_file, tmp_path):
+    line = failure(ganport("sample", tiny_file, "--provider", "cuda"))
+    assert "Provider 'cuda' can't be used" in line
+    assert "pip install 'ganport[cuda]'" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["sample", "inspect"])
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.onnx", None, "No model file at none.onnx"),
+        ("empty.onnx", b"", "the file is empty"),
+        ("text.onnx", b"no model at all", "not a readable ONNX file"),
+        ("cut.onnx", tiny_model().SerializeToString()[:300], "not a readable ONNX file"),
+        ("foreign.onnx", tiny_model(metadata={}).SerializeToString(), "name the layout with --layout"),
+        ("newer.onnx", tiny_model(metadata={"ganport": '{"format": 2}'}).SerializeToString(), "upgrade ganport"),
+        ("broken.onnx", tiny_model(metadata={"ganport": '{"format": 1}'}).SerializeToString(), "contract is broken at 'name'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.endswith(".onnx") else "",
+)
+def test_bad_model(ganport, tmp_path, command, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert words in failure(ganport(command, name))
+    assert {path.name for path in tmp_path.iterdir()} <= {name}
+
+
+def test_no_model_and_no_run_anywhere(ganport):
+    assert "make one with: ganport export" in failure(ganport("sample"))
+    assert "make one with: ganport train" in failure(ganport("export"))
+    assert "make one with: ganport train" in failure(ganport("train", "--resume"))
+
+
+def test_chosen_seeds_to_a_chosen_place(ganport, tmp_path):
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_model("uint8", batch=3).SerializeToString())
+    result = ganport("sample", path, "--seeds", "5,7-9", "--out", "deep/er/grid.PNG")
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "deep/er/grid.PNG")), make_grid(Sampler(path).sample([5, 7, 8, 9]))[..., 0]
+    )
+
+
+def test_place_that_may_not_be_looked_into(ganport, tiny_file):
+    """Whatever the system refuses ends in one line too; /proc refuses even root."""
+    for arguments in (("sample", tiny_file, "--out", "/proc/grid.png"), ("inspect", "/proc/self/mem")):
+        assert failure(ganport(*arguments))
