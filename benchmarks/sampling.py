@@ -136,8 +136,8 @@ def _saved_model(generator, path, name):
 
     folder = str(path.with_suffix(".saved"))
     generator.export(folder, verbose=False)
-    serve = tf.saved_model.load(folder).serve
-    return lambda batch: {"TensorFlow SavedModel": lambda z: to_uint8(serve(tf.constant(z)).numpy())}
+    loaded = tf.saved_model.load(folder)  # its function does not keep it
+    return lambda batch: {"TensorFlow SavedModel": lambda z: to_uint8(loaded.serve(tf.constant(z)).numpy())}
 
 
 def _litert(generator, path, name):

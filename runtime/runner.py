@@ -19,7 +19,7 @@ Images = npt.NDArray[Any]
 Run = Callable[[Inputs], Images]
 
 
-def make_run(session: Any, contract: Contract, provider: str, parts: int) -> Run:
+def make_run(session: Any, contract: Contract, provider: str, share: Callable[[], Any] | None, parts: int) -> Run:
     """Return the function that draws one batch: from inputs (n, ...), or none, images (n, ...) in the graph's layout and dtype.
 
     It may be called from many threads at once.
@@ -28,15 +28,17 @@ def make_run(session: Any, contract: Contract, provider: str, parts: int) -> Run
         session: of the model.
         contract: of the model.
         provider: that the session is on.
-        parts: of a batch that are drawn at once, each by a thread of its own.
+        share: opens another session of the model, for one thread, where a batch is better shared among threads than its
+            operations are; it is called once there is a batch to share.
+        parts: into which a batch is shared then.
     """
     run = _bind(session, contract) if uses_graphs(session) else _call(session, contract)
     if contract.input.kind == "fixed":
         return run
     if contract.batch is not None:
         return _padded(run, lambda count: contract.batch or count)
-    if parts > 1:
-        return _split(run, parts)
+    if share is not None:
+        return _shared(run, lambda: _call(share(), contract), parts)
     # A new shape costs a search for algorithms, and a graph of its own: up to 70 ms (H100). On the CPU it costs nothing.
     return run if provider == "cpu" else _padded(run, _next_power)
 
@@ -51,16 +53,22 @@ def _call(session: Any, contract: Contract) -> Run:
     return run
 
 
-def _split(run: Run, parts: int) -> Run:
-    pool = ThreadPoolExecutor(parts, "ganport-draw")
+def _shared(run: Run, open_run: Callable[[], Run], parts: int) -> Run:
+    """Return the function that draws one image by `run`, and parts of a batch at once by one that is opened when it is due."""
+    lock = threading.Lock()
+    opened: list[tuple[Run, ThreadPoolExecutor]] = []
 
-    def split(inputs: Inputs) -> Images:
-        assert inputs is not None  # noqa: S101 (a graph without inputs has nothing to split)
+    def shared(inputs: Inputs) -> Images:
+        assert inputs is not None  # noqa: S101 (a graph without inputs has nothing to share)
         if len(inputs) == 1:
             return run(inputs)
-        return np.concatenate(list(pool.map(run, np.array_split(inputs, min(parts, len(inputs))))))
+        with lock:
+            if not opened:
+                opened.append((open_run(), ThreadPoolExecutor(parts, "ganport-draw")))
+        run_part, pool = opened[0]
+        return np.concatenate(list(pool.map(run_part, np.array_split(inputs, min(parts, len(inputs))))))
 
-    return split
+    return shared
 
 
 def _padded(run: Run, size_of: Callable[[int], int]) -> Run:

@@ -114,9 +114,8 @@ class Sampler:
         check_provider(self.provider)
         nodes = read_nodes(self.source if isinstance(self.source, bytes) else _check_file(self.source))
         # onnxruntime keeps to one core for a ConvTranspose: several at once then share the batch.
-        is_serial = self.provider == "cpu" and any(node.kind == "ConvTranspose" for node in nodes)
-        self._parts = self.threads if is_serial else 1
-        session = self._open()
+        self._is_serial = self.provider == "cpu" and self.threads > 1 and any(node.kind == "ConvTranspose" for node in nodes)
+        session = self._open(self.threads)
         try:
             self._model = _read_contract(session, nodes, self.source, layout, value_range)
         except UnicodeDecodeError:  # onnxruntime takes names and metadata of any bytes
@@ -126,11 +125,8 @@ class Sampler:
         is_large = self.provider == "cpu" and math.prod(self._model.image.shape) > _LARGE
         self._batch_size = self._model.batch or batch_size or (LARGE_BATCH_SIZE if is_large else BATCH_SIZE)
         self._latent_shape = tuple(session.get_inputs()[0].shape[1:]) if self._model.input.kind == "latent" else ()
-        if self._parts > 1 and self._model.batch is not None:  # it can't be shared
-            self._parts = 1
-            session = self._open()
         self._process = os.getpid()
-        self._run_batch: Run | None = make_run(session, self._model, self.provider, self._parts)
+        self._run_batch: Run | None = self._make_run(session)
 
     def __enter__(self) -> Sampler:
         return self
@@ -258,9 +254,12 @@ class Sampler:
             raise LatentValueError(int((~np.isfinite(checked)).sum()))
         return self._draw(len(checked), lambda part: checked[part])
 
-    def _open(self) -> Any:
-        threads = 1 if self._parts > 1 else self.threads
-        return open_session(self.source, self.provider, threads, self._repeatable)
+    def _open(self, threads: int) -> Any:
+        return open_session(self.source, self.provider, threads, repeatable=self._repeatable)
+
+    def _make_run(self, session: Any) -> Run:
+        share = (lambda: self._open(threads=1)) if self._is_serial and self._model.batch is None else None
+        return make_run(session, self._model, self.provider, share, self.threads)
 
     def _opened(self) -> Run:
         """Return what draws a batch; in a process that was forked it is opened anew, since threads do not come along."""
@@ -276,7 +275,7 @@ class Sampler:
                     ctypes.pythonapi.Py_IncRef(ctypes.py_object(run))
                     if isinstance(self.source, Path):
                         _check_file(self.source)
-                    self._run_batch = make_run(self._open(), self._model, self.provider, self._parts)
+                    self._run_batch = self._make_run(self._open(self.threads))
                     self._process = os.getpid()
             return self._opened()
         return run

@@ -344,3 +344,29 @@ def test_threads_share_a_sampler(tiny):
     with ThreadPoolExecutor(16) as pool:
         drawn = list(pool.map(lambda _: sampler.sample(range(50)), range(200)))
     assert all((images == expected).all() for images in drawn)
+
+
+def upsampler() -> bytes:
+    """Return a foreign generator with a transposed convolution, whose batches are shared among threads."""
+    rng = np.random.default_rng(2)
+    constants = {"shape": np.array([-1, 8, 1, 1]), "w": rng.standard_normal((8, 3, 5, 4)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Reshape", ["z", "shape"], ["a"]),
+        helper.make_node("ConvTranspose", ["a", "w"], ["b"]),
+        helper.make_node("Tanh", ["b"], ["image"]),
+    ]
+    value = helper.make_tensor_value_info
+    tensors = [value("z", TensorProto.FLOAT, ["n", 8])], [value("image", TensorProto.FLOAT, ["n", 3, 5, 4])]
+    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "upsampler", *tensors, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+
+
+def test_batches_that_threads_share_are_those_of_one_thread():
+    model = upsampler()
+    alone, shared = (Sampler(model, threads=threads, layout="NCHW", batch_size=50) for threads in (1, 4))
+    for count in (1, 2, 3, 4, 5, 49, 50, 51, 120):
+        np.testing.assert_array_equal(shared.sample(range(count)), alone.sample(range(count)))
+    with ThreadPoolExecutor(8) as pool:
+        for drawn in pool.map(lambda _: shared.sample(range(30)), range(40)):
+            np.testing.assert_array_equal(drawn, alone.sample(range(30)))
