@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OutputError: the folder or the file can't be written.
     """
     # The ending stays: some writers choose their format by it.
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{_PART}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.urandom(4).hex()}{_PART}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

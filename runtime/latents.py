@@ -12,7 +12,6 @@ So latent j of a seed depends on that seed and j alone, never on the batch, the 
 from __future__ import annotations
 
 import functools
-import statistics
 import sys
 
 import numpy as np
@@ -164,6 +163,8 @@ def _halves(words: npt.NDArray[np.uint64], half: int) -> npt.NDArray[np.uint32]:
 @functools.cache
 def normal_table() -> npt.NDArray[np.float32]:
     """Return the magnitudes: entry k is the quantile 1/2 + (k + 1/2) / 8192 of the standard normal, shape (4096,)."""
+    import statistics  # 20 ms, which an import of this package need not take
+
     quantile = statistics.NormalDist().inv_cdf
     return np.array([quantile(0.5 + (k + 0.5) / (2 * _MAGNITUDES)) for k in range(_MAGNITUDES)], dtype=np.float32)
 

@@ -16,7 +16,6 @@ import math
 import os
 import re
 import sys
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -252,6 +251,8 @@ def _preload(ort: Any) -> list[str]:
 
 
 def _preload_tensorrt() -> None:
+    import sysconfig
+
     folder = Path(sysconfig.get_path("purelib"), "tensorrt_libs")
     for library in (*folder.glob("libnvinfer.so.*"), *folder.glob("libnvonnxparser.so.*")):
         with contextlib.suppress(OSError):  # the session says what is missing

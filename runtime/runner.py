@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -55,6 +54,8 @@ def _call(session: Any, contract: Contract) -> Run:
 
 def _shared(run: Run, open_run: Callable[[], Run], parts: int) -> Run:
     """Return the function that draws one image by `run`, and parts of a batch at once by one that is opened when it is due."""
+    from concurrent.futures import ThreadPoolExecutor  # 30 ms, which an import of this package need not take
+
     lock = threading.Lock()
     opened: list[tuple[Run, ThreadPoolExecutor]] = []
 

@@ -9,9 +9,8 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +40,9 @@ from .onnx_file import Node, read_nodes
 from .providers import AUTO, check_provider, choose_provider, onnxruntime_errors, open_session, usable_cores
 from .runner import Inputs, Run, make_run
 from .seeds import check_seeds
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # Images per call where the model leaves the choice: enough to fill a CPU, or a GPU, and little enough to bound memory, which a
 # large image takes a thousand times of on its way.
@@ -173,6 +175,8 @@ class Sampler:
             return self._pick(checked)
         if source.kind == "seed":
             return self._draw(len(checked), lambda part: checked[part])
+        if truncation == 1:
+            return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim))
         scale = np.float32(truncation)
         return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim) * scale)
 
@@ -190,6 +194,8 @@ class Sampler:
         Raises:
             As `sample`, when the batch with the mistake is due.
         """
+        from concurrent.futures import ThreadPoolExecutor  # 30 ms, which an import of this package need not take
+
         parts = _split(seeds, self._batch_size)
         with ThreadPoolExecutor(1, "ganport-stream") as worker:
             drawn: Future[Pixels] | None = None
@@ -291,6 +297,8 @@ class Sampler:
     def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
         """Draw batch by batch, so that memory beyond the result is bounded."""
         run = self._opened()
+        if count <= self._batch_size:
+            return self._draw_batch(run, inputs_of(slice(None)))
         try:
             images = np.empty((count, *self._model.image.shape), dtype=np.uint8)
         except MemoryError:
@@ -300,11 +308,13 @@ class Sampler:
             ) from None
         for start in range(0, count, self._batch_size):
             part = slice(start, start + self._batch_size)
-            inputs = inputs_of(part)
-            if self._latent_shape:
-                inputs = inputs.reshape(-1, *self._latent_shape)  # foreign graphs may take (n, dim, 1, 1)
-            images[part] = self._to_pixels(self._infer(run, inputs))
+            images[part] = self._draw_batch(run, inputs_of(part))
         return images
+
+    def _draw_batch(self, run: Run, inputs: Latents | Seeds) -> Pixels:
+        if len(self._latent_shape) > 1:
+            inputs = inputs.reshape(-1, *self._latent_shape)  # foreign graphs may take (n, dim, 1, 1)
+        return self._to_pixels(self._infer(run, inputs))
 
     def _infer(self, run: Run, inputs: Inputs) -> npt.NDArray[Any]:
         try:

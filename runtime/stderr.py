@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 
 
@@ -16,6 +15,8 @@ def captured_stderr() -> Iterator[io.StringIO]:
 
     It takes the descriptor of the whole process: what other threads print in that time is collected too.
     """
+    import tempfile  # 15 ms, and needed where a provider is tried only
+
     text = io.StringIO()
     sys.stderr.flush()
     original = os.dup(2)

@@ -20,6 +20,7 @@ from runtime.errors import (
     ContractError,
     ContractVersionError,
     FixedSeedError,
+    InferenceError,
     InputKindError,
     LatentShapeError,
     LatentValueError,
@@ -370,3 +371,13 @@ def test_batches_that_threads_share_are_those_of_one_thread():
     with ThreadPoolExecutor(8) as pool:
         for drawn in pool.map(lambda _: shared.sample(range(30)), range(40)):
             np.testing.assert_array_equal(drawn, alone.sample(range(30)))
+
+
+def test_more_images_than_memory_is_an_error_with_a_way_out(tiny_file, monkeypatch):
+    def none_left(*_, **__):
+        raise MemoryError
+
+    sampler = Sampler(tiny_file, batch_size=2)
+    monkeypatch.setattr(np, "empty", none_left)
+    with pytest.raises(InferenceError, match=r"draw them with stream\(\)"):
+        sampler.sample_latents(np.zeros((3, DIM)))
