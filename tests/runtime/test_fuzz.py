@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.tiny_generator import tiny_model
 
-MUTATIONS = 1500
+MUTATIONS = 800
 MEMORY = 4 * 2**30  # bytes of address space; onnxruntime's libraries and threads take the most of it
 HERE = Path(__file__).parent
 
