@@ -588,7 +588,9 @@ def _usage_message(error: typer.TyperException) -> str:
 def _chosen_model(model: Path | None) -> Path:
     """Return the model that was named, or the newest one, and say which."""
     if model is not None:
-        return model
+        from runtime import BUNDLED
+
+        return model if model.exists() else BUNDLED.get(str(model), model)
     from trainer.runs import RUNS, newest_model
 
     newest = newest_model(RUNS)

@@ -56,7 +56,7 @@ def measure(
         model: as for Sampler.
         providers: that work here.
         threads: of the CPU; a GPU is measured with the last of them only.
-        batches: images per call; what a model with a batch of its own does not draw at once is left out.
+        batches: images per call; a model with a batch of its own is measured with that.
         seconds: of drawing per line.
         choices: layout and value_range, as for Sampler.
 
@@ -66,11 +66,12 @@ def measure(
     Raises:
         As Sampler.
     """
+    with Sampler(model, providers[0], threads[0], **choices) as sampler:  # type: ignore[arg-type]  # checked by Sampler
+        batches = batches if sampler.model.batch is None else (sampler.model.batch,)
     for provider in providers:
         for count in threads if provider in ("cpu", "openvino") else threads[-1:]:
             for batch in batches:
-                if (speed := _measure_one(model, provider, count, batch, seconds, choices)) is not None:
-                    yield speed
+                yield _measure_one(model, provider, count, batch, seconds, choices)
 
 
 def _measure_one(
@@ -80,11 +81,9 @@ def _measure_one(
     batch: int,
     seconds: float,
     choices: dict[str, str | None],
-) -> Speed | None:
+) -> Speed:
     started = time.perf_counter()
     with Sampler(model, provider, threads, **choices) as sampler:  # type: ignore[arg-type]  # checked by Sampler
-        if sampler.model.batch not in (None, batch):
-            return None
         seeds = np.arange(batch) if sampler.model.input.seeds is None else np.array(sampler.model.input.seeds[:batch])
         sampler.sample(seeds)
         cold = time.perf_counter() - started

@@ -46,9 +46,9 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed in this folder."""
-    for leftover in folder.glob(f".*{_PART}.*"):
+def remove_leftovers(folder: Path, stem: str = "*") -> None:
+    """Remove what killed writers left in this folder of files with such a stem, which may be a glob pattern."""
+    for leftover in folder.glob(f".{stem}.{'[0-9a-f]' * 8}{_PART}.*"):
         leftover.unlink(missing_ok=True)
 
 

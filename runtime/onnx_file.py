@@ -23,6 +23,7 @@ _MOST_DIMS = 16  # of a tensor
 _DEEPEST = 16  # graphs within graphs, as in the branches of an If
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WORD = 0xFFFFFFFF
 _EXTERNAL = 1  # TensorProto.DataLocation
 _INT64 = 7  # TensorProto.DataType
 _UNBOUNDED = ("Loop", "Scan")
@@ -35,11 +36,12 @@ _Value = int | memoryview
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """One operation: its kind, and the names of what goes in and what comes out."""
+    """One operation: its kind, the names of what goes in and what comes out, and the domain of the kind."""
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    domain: str = ""
 
 
 def read_nodes(model: Path | bytes) -> tuple[Node, ...]:
@@ -51,6 +53,8 @@ def read_nodes(model: Path | bytes) -> tuple[Node, ...]:
     Raises:
         ModelFormatError: no ONNX file, or one that would do harm.
     """
+    if is_ort_format(model):
+        return ()
     try:
         if isinstance(model, bytes):
             return _read_model(memoryview(model), None)
@@ -67,14 +71,17 @@ class _HarmError(Exception):
     """What is wrong with a file."""
 
 
+def is_ort_format(model: Path | bytes) -> bool:
+    """Return whether a model is in onnxruntime's own format: a file by its ending, bytes by their mark."""
+    return model[4:8] == b"ORTM" if isinstance(model, bytes) else model.suffix.lower() == ".ort"
+
+
 def _read_model(content: memoryview, folder: Path | None) -> tuple[Node, ...]:
-    if bytes(content[4:8]) == b"ORTM":
-        return ()
     reader = _Reader(folder)
     graph = None
     for number, value in _fields(content):
         if number == 7:
-            graph = _message(value)
+            graph = _only(graph, value)
         elif number == 25:
             reader.read_function(_message(value))
     if graph is None:
@@ -89,40 +96,43 @@ class _Reader:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.functions: dict[str, tuple[Node, ...]] = {}
+        self.functions: dict[tuple[str, str], tuple[Node, ...]] = {}
 
     def read_function(self, message: memoryview) -> None:
-        name, nodes = "", []
+        name, domain, nodes = "", "", []
         known: dict[str, list[int]] = {}
         for number, value in _fields(message):
             if number == 1:
                 name = _text(value)
+            elif number == 10:
+                domain = _text(value)
             elif number == 7:
                 nodes.append(self._read_node(_message(value), known, 0))
-        self.functions[name] = tuple(nodes)
+        place = domain, name
+        self.functions[place] = (*self.functions.get(place, ()), *nodes)  # overloads are taken together
 
     def check_functions(self) -> None:
         """Refuse a function that calls itself: it would be written out without end."""
-        done: set[str] = set()
+        done: set[tuple[str, str]] = set()
 
-        def visit(name: str, path: tuple[str, ...]) -> None:
-            if name in path:
-                raise _HarmError(f"its function {name!r} calls itself")
+        def visit(place: tuple[str, str], path: tuple[tuple[str, str], ...]) -> None:
+            if place in path:
+                raise _HarmError(f"its function {place[1]!r} calls itself")
             if len(path) > _DEEPEST:
                 raise _HarmError(f"its functions call each other more than {_DEEPEST} deep")
-            if name not in done:
-                for node in self.functions[name]:
-                    if node.kind in self.functions:
-                        visit(node.kind, (*path, name))
-                done.add(name)
+            if place not in done:
+                for node in self.functions[place]:
+                    if (node.domain, node.kind) in self.functions:
+                        visit((node.domain, node.kind), (*path, place))
+                done.add(place)
 
-        for name in self.functions:
-            visit(name, ())
+        for place in self.functions:
+            visit(place, ())
 
-    def read_graph(self, message: memoryview, depth: int) -> tuple[Node, ...]:
+    def read_graph(self, message: memoryview, depth: int, outer: Mapping[str, list[int]] | None = None) -> tuple[Node, ...]:
         if depth > _DEEPEST:
             raise _HarmError(f"it has graphs within graphs, more than {_DEEPEST} deep")
-        known: dict[str, list[int]] = {}  # small int64 tensors, which may be shapes
+        known = dict(outer or {})  # small int64 tensors, which may be shapes
         later = []
         for number, value in _fields(message):
             if number == 5:
@@ -130,15 +140,13 @@ class _Reader:
                 if numbers is not None:
                     known[name] = numbers
             elif number == 15:
-                for inner, part in _fields(_message(value)):
-                    if inner in (1, 2):
-                        self._read_tensor(_message(part))
+                self._read_sparse(_message(value))
             elif number == 1:
                 later.append(_message(value))
         return tuple(self._read_node(node, known, depth) for node in later)
 
     def _read_node(self, message: memoryview, known: dict[str, list[int]], depth: int) -> Node:
-        kind, inputs, outputs = "", [], []
+        kind, domain, inputs, outputs, constant = "", "", [], [], None
         for number, value in _fields(message):
             if number == 1:
                 inputs.append(_text(value))
@@ -147,21 +155,46 @@ class _Reader:
             elif number == 4:
                 kind = _text(value)
             elif number == 5:
-                constant = self._read_attribute(_message(value), depth)
-                if constant is not None and outputs:
-                    known[outputs[0]] = constant
+                found = self._read_attribute(_message(value), depth, known)
+                constant = found or constant
+            elif number == 7:
+                domain = _text(value)
+        if kind == "Constant" and constant is not None and outputs:
+            known[outputs[0]] = constant
         _check_node(kind, inputs, known)
-        return Node(kind, tuple(inputs), tuple(outputs))
+        return Node(kind, tuple(inputs), tuple(outputs), domain)
 
-    def _read_attribute(self, message: memoryview, depth: int) -> list[int] | None:
-        """Return the numbers of a Constant's tensor, where they may be a shape."""
-        numbers = None
+    def _read_attribute(self, message: memoryview, depth: int, known: Mapping[str, list[int]]) -> list[int] | None:
+        """Return the numbers of a Constant, where they may be a shape."""
+        numbers: list[int] | None = None
+        tensor = graph = None
         for number, value in _fields(message):
-            if number in (5, 10):
-                numbers = self._read_tensor(_message(value))[1]
-            elif number in (6, 11):
-                self.read_graph(_message(value), depth + 1)
-        return numbers
+            if number == 5:
+                tensor = _only(tensor, value)
+            elif number == 6:
+                graph = _only(graph, value)
+            elif number == 8:
+                numbers = [*(numbers or []), *_integers(value)][: _MOST_DIMS + 1]
+            elif number == 10:
+                self._read_tensor(_message(value))
+            elif number == 11:
+                self.read_graph(_message(value), depth + 1, known)
+            elif number in (22, 23):
+                self._read_sparse(_message(value))
+        if graph is not None:
+            self.read_graph(graph, depth + 1, known)
+        return self._read_tensor(tensor)[1] if tensor is not None else numbers
+
+    def _read_sparse(self, message: memoryview) -> None:
+        """Check a sparse tensor, which onnxruntime makes a dense one of."""
+        dims: list[int] = []
+        for number, value in _fields(message):
+            if number in (1, 2):
+                self._read_tensor(_message(value))
+            elif number == 3:
+                dims += _integers(value)
+        if len(dims) > _MOST_DIMS or any(dim < 0 for dim in dims) or math.prod(dims) > MOST_NUMBERS:
+            raise _HarmError(f"it has a sparse tensor of shape {dims[: _MOST_DIMS + 1]}")
 
     def _read_tensor(self, message: memoryview) -> tuple[str, list[int] | None]:
         """Return a tensor's name, and its numbers where they may be a shape."""
@@ -173,11 +206,11 @@ class _Reader:
             if number == 1:
                 dims += _integers(value)
             elif number == 2:
-                kind = _number(value)
-            elif number == 7 and (not isinstance(value, memoryview) or len(value) <= 64):
-                numbers += _integers(value)
+                kind = _number(value) & _WORD  # as onnxruntime's reader cuts it
+            elif number == 7:
+                numbers += _integers(value, _MOST_DIMS + 1) if len(numbers) <= _MOST_DIMS else []
                 held += 1 if isinstance(value, int) else len(value)
-            elif number in (4, 5, 6, 7, 9, 10, 11):
+            elif number in (4, 5, 6, 9, 10, 11):
                 held += 8 if isinstance(value, int) else len(value) + (number == 6)
                 raw = _message(value) if number == 9 else raw
             elif number == 8:
@@ -186,14 +219,15 @@ class _Reader:
                 entry = dict(_fields(_message(value)))
                 elsewhere[_text(entry.get(1, memoryview(b"")))] = _text(entry.get(2, memoryview(b"")))
             elif number == 14:
-                external = _number(value) == _EXTERNAL
+                external = _number(value) & _WORD == _EXTERNAL
         if external:
             held = self._measure_external(elsewhere)
         self._check_size(name, dims, held)
         if kind != _INT64 or len(dims) > 1 or external:
             return name, None
-        if raw is not None and len(raw) <= 64 and len(raw) % 8 == 0:
-            numbers = list(struct.unpack(f"<{len(raw) // 8}q", raw))
+        if raw is not None:
+            count = min(len(raw) // 8, _MOST_DIMS + 1)
+            numbers = list(struct.unpack_from(f"<{count}q", raw))
         return name, numbers
 
     def _check_size(self, name: str, dims: list[int], held: int) -> None:
@@ -244,6 +278,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
     while place < end:
         tag, place = _read_varint(message, place)
         number, wire = tag >> 3, tag & 7
+        if number == 0 or tag > _WORD:
+            raise IndexError
         if wire == _VARINT:
             value, place = _read_varint(message, place)
             yield number, value
@@ -254,7 +290,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
             length = 4 if wire == _FIXED32 else 8
         else:
             raise IndexError
-        if number == 0 or length > end - place:
+        if length > end - place:
             raise IndexError
         yield number, message[place : place + length]
         place += length
@@ -273,6 +309,13 @@ def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
             raise IndexError
 
 
+def _only(found: memoryview | None, value: _Value) -> memoryview:
+    """Return the message of a field that may be there once: onnxruntime's reader would make one of several."""
+    if found is not None:
+        raise IndexError
+    return _message(value)
+
+
 def _message(value: _Value) -> memoryview:
     if isinstance(value, int):
         raise IndexError
@@ -289,12 +332,13 @@ def _text(value: _Value) -> str:
     return bytes(_message(value)).decode()
 
 
-def _integers(value: _Value) -> list[int]:
-    """Return the int64 numbers of a field that may be packed."""
+def _integers(value: _Value, at_most: int = 2**20) -> list[int]:
+    """Return the int64 numbers of a field that may be packed, or the first so many."""
     if isinstance(value, int):
         return [_signed(value)]
-    found, place = [], 0
-    while place < len(value):
+    found: list[int] = []
+    place = 0
+    while place < len(value) and len(found) < at_most:
         number, place = _read_varint(value, place)
         found.append(_signed(number))
     return found

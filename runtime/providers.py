@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError, first_line, model_name
+from .onnx_file import is_ort_format
 from .stderr import captured_stderr
 
 # onnxruntime's packages report events to Microsoft over HTTPS unless this is set before they are imported. Whoever embeds this
@@ -133,10 +134,10 @@ def choose_provider() -> tuple[str, dict[str, str]]:
     raise ProviderError(AUTO, f"this onnxruntime {ort.__version__} has no provider that works", PROVIDERS["cpu"].remedy)
 
 
-def check_provider(provider: str) -> None:
-    """Raise UnknownProviderError unless it is one that there is."""
-    if provider not in PROVIDERS:
-        raise UnknownProviderError(provider, (*PROVIDERS, AUTO))
+def check_provider(provider: str, *others: str) -> None:
+    """Raise UnknownProviderError unless it is one that there is, or one of the other names that are taken there."""
+    if provider not in (*PROVIDERS, *others):
+        raise UnknownProviderError(provider, (*PROVIDERS, *others))
 
 
 def uses_graphs(session: Any) -> bool:
@@ -170,6 +171,8 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
+        # It would look for the other format's mark in either.
+        options.add_session_config_entry("session.load_model_format", "ORT" if is_ort_format(model) else "ONNX")
         options.enable_mem_pattern = provider != "directml"  # which has none
         if provider != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -236,7 +239,8 @@ def _try_provider(ort: Any, provider: str) -> None:
         if missing:
             problem += f" (not found: {', '.join(missing)})"
         raise ProviderError(provider, problem, _remedy(wanted, problem))
-    sys.stderr.write(captured.getvalue())  # of a provider that works: warnings, or another thread's lines
+    if sys.stderr is not None:
+        sys.stderr.write(captured.getvalue())  # of a provider that works: warnings, or another thread's lines
 
 
 def _preload(ort: Any) -> list[str]:
@@ -284,7 +288,17 @@ def driver_needed() -> str:
 def onnxruntime_errors() -> tuple[type[Exception], ...]:
     """Return what onnxruntime raises when it can't make or run a session; it has no class for them all."""
     state = _import_onnxruntime().capi.onnxruntime_pybind11_state
-    names = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented", "Fail", "RuntimeException", "EPFail")
+    names = (
+        "InvalidProtobuf",
+        "InvalidGraph",
+        "InvalidArgument",
+        "NotImplemented",
+        "Fail",
+        "RuntimeException",
+        "EPFail",
+        "NoSuchFile",
+        "NoModel",
+    )
     return *(getattr(state, name) for name in names), RuntimeError, ValueError
 
 

@@ -32,6 +32,8 @@ def make_run(session: Any, contract: Contract, provider: str, share: Callable[[]
         parts: into which a batch is shared then.
     """
     run = _bind(session, contract) if uses_graphs(session) else _call(session, contract)
+    if provider == "directml":
+        run = _one_at_a_time(run)  # its sessions take no more
     if contract.input.kind == "fixed":
         return run
     if contract.batch is not None:
@@ -50,6 +52,16 @@ def _call(session: Any, contract: Contract) -> Run:
         return images
 
     return run
+
+
+def _one_at_a_time(run: Run) -> Run:
+    lock = threading.Lock()
+
+    def locked(inputs: Inputs) -> Images:
+        with lock:
+            return run(inputs)
+
+    return locked
 
 
 def _shared(run: Run, open_run: Callable[[], Run], parts: int) -> Run:

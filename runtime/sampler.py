@@ -21,6 +21,7 @@ from .errors import (
     ClosedSamplerError,
     ContractError,
     FixedSeedError,
+    GanportError,
     InferenceError,
     InputKindError,
     LatentShapeError,
@@ -105,7 +106,7 @@ class Sampler:
         _check_numbers(threads=threads, batch_size=batch_size)
         _check_choices(layout=(layout, ("NHWC", "NCHW")), value_range=(value_range, tuple(RANGES)))
         model = DEFAULT if model is None else model
-        self.source = model if isinstance(model, bytes) else BUNDLED.get(str(model)) or Path(model)
+        self.source = model if isinstance(model, bytes) else BUNDLED[model] if model in BUNDLED else Path(model)  # type: ignore[index]
         self.provider, self.passed_over = choose_provider() if provider == AUTO else (provider, {})
         self.threads = threads or usable_cores()
         self._remake = functools.partial(
@@ -113,8 +114,9 @@ class Sampler:
         )
         self._repeatable = repeatable
         self._lock = threading.Lock()
-        check_provider(self.provider)
-        nodes = read_nodes(self.source if isinstance(self.source, bytes) else _check_file(self.source))
+        check_provider(self.provider, AUTO)
+        self._signature = None if isinstance(self.source, bytes) else _check_file(self.source)
+        nodes = read_nodes(self.source)
         # onnxruntime keeps to one core for a ConvTranspose: several at once then share the batch.
         self._is_serial = self.provider == "cpu" and self.threads > 1 and any(node.kind == "ConvTranspose" for node in nodes)
         session = self._open(self.threads)
@@ -144,6 +146,11 @@ class Sampler:
         self._run_batch = None
 
     @property
+    def batch_size(self) -> int:
+        """Most images that are drawn together."""
+        return self._batch_size
+
+    @property
     def model(self) -> Contract:
         """What the model file says about itself."""
         return self._model
@@ -165,12 +172,8 @@ class Sampler:
             InputKindError: a truncation, and the file makes its latents itself.
             UsageError: truncation out of range.
         """
-        checked = check_seeds(seeds)
-        if not 0 <= truncation <= 1:
-            raise UsageError(f"truncation is {truncation}; it takes a factor from 0 to 1.")
+        checked = self.check_request(seeds, truncation)
         source = self._model.input
-        if source.kind != "latent" and truncation != 1:
-            raise InputKindError(source.kind)
         if source.kind == "fixed":
             return self._pick(checked)
         if source.kind == "seed":
@@ -179,6 +182,25 @@ class Sampler:
             return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim))
         scale = np.float32(truncation)
         return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim) * scale)
+
+    def check_request(self, seeds: Iterable[int], truncation: float = 1.0) -> Seeds:
+        """Return the seeds, after all that `sample` would refuse them for; nothing is drawn.
+
+        Raises:
+            As `sample`.
+        """
+        checked = check_seeds(seeds)
+        if not 0 <= truncation <= 1:
+            raise UsageError(f"truncation is {truncation}; it takes a factor from 0 to 1.")
+        source = self._model.input
+        if source.kind != "latent" and truncation != 1:
+            raise InputKindError(source.kind)
+        if source.seeds is not None:
+            known = set(source.seeds)
+            for seed in checked.tolist():
+                if seed not in known:
+                    raise FixedSeedError(seed, source.seeds)
+        return checked
 
     def stream(self, seeds: Iterable[int], truncation: float = 1.0) -> Iterator[Pixels]:
         """Draw without end, if the seeds have none: batch by batch, the next one while the caller works on the last.
@@ -261,6 +283,8 @@ class Sampler:
         return self._draw(len(checked), lambda part: checked[part])
 
     def _open(self, threads: int) -> Any:
+        if isinstance(self.source, Path) and _check_file(self.source) != self._signature:
+            raise ModelFormatError(self.source, "it has changed since it was opened")
         return open_session(self.source, self.provider, threads, repeatable=self._repeatable)
 
     def _make_run(self, session: Any) -> Run:
@@ -279,8 +303,6 @@ class Sampler:
                         raise ProviderError("cuda", "it does not outlive a fork", "start processes by spawn, or open it there")
                     # The end of its session would wait for threads that this process does not have: it is never to come.
                     ctypes.pythonapi.Py_IncRef(ctypes.py_object(run))
-                    if isinstance(self.source, Path):
-                        _check_file(self.source)
                     self._run_batch = self._make_run(self._open(self.threads))
                     self._process = os.getpid()
             return self._opened()
@@ -289,9 +311,6 @@ class Sampler:
     def _pick(self, seeds: Seeds) -> Pixels:
         """Draw the images that are baked in; return those of the seeds."""
         rows = {seed: row for row, seed in enumerate(self._model.input.seeds or ())}
-        for seed in seeds.tolist():
-            if seed not in rows:
-                raise FixedSeedError(seed, tuple(rows))
         return self._to_pixels(self._infer(self._opened(), None)[[rows[seed] for seed in seeds.tolist()]])
 
     def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
@@ -319,6 +338,8 @@ class Sampler:
     def _infer(self, run: Run, inputs: Inputs) -> npt.NDArray[Any]:
         try:
             images = run(inputs)
+        except GanportError:
+            raise  # some of ours are ValueErrors, too
         except onnxruntime_errors() as error:
             raise InferenceError(
                 self.source, f"onnxruntime says: {first_line(error)}; a smaller batch takes less memory"
@@ -341,21 +362,26 @@ def _split(seeds: Iterable[int], size: int) -> Iterator[Seeds | list[int]]:
     if isinstance(seeds, np.ndarray) and seeds.ndim == 1:
         yield from (seeds[start : start + size] for start in range(0, len(seeds), size))
         return
-    waiting = iter(seeds)
+    try:
+        waiting = iter(seeds)
+    except TypeError:
+        raise SeedError(seeds, "is not a list of seeds") from None
     while part := list(itertools.islice(waiting, size)):
         yield part
 
 
-def _check_file(path: Path) -> Path:
+def _check_file(path: Path) -> tuple[int, int, int]:
+    """Return what tells this file from one that takes its place."""
     try:
         with path.open("rb") as file:
             if not file.read(1):
                 raise ModelFormatError(path, "the file is empty")
+            facts = os.fstat(file.fileno())
     except FileNotFoundError:
         raise ModelNotFoundError(path) from None
     except OSError as error:
         raise ModelNotFoundError(path, system_reason(error)) from error
-    return path
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _check_numbers(**asked: int | None) -> None:

@@ -9,6 +9,7 @@ run that was killed goes on with the shards that are missing, and ends with the 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -52,12 +53,14 @@ def write_shards(
     Raises:
         OutputError: shards are there and resume is not asked for, or they are of something else; or they can't be written.
     """
+    sampler.check_request(seeds, truncation)
     index = path.with_suffix(".json")
     facts = _describe(sampler, seeds, truncation, shard_size)
     missing = list(_shards(path, seeds, shard_size))
     if resume:
-        _check_index(index, facts)
-        remove_leftovers(path.parent)
+        _check_index(index, facts, any(shard.exists() for shard, _ in missing))
+        for stem in (glob.escape(path.stem), f"{glob.escape(path.stem)}-{'[0-9]' * 6}"):
+            remove_leftovers(path.parent, stem)
         missing = [shard for shard in missing if not shard[0].exists()]
     elif index.exists() or any(shard.exists() for shard, _ in missing):
         raise OutputError(index, "shards are there already", "go on with --resume, or name another place with --out.")
@@ -80,6 +83,10 @@ def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int
         "model": sampler.model.name,
         "model_sha256": hashlib.sha256(source).hexdigest(),
         "provider": sampler.provider,
+        "layout": sampler.model.image.layout,
+        "range": list(sampler.model.image.range),
+        # On a GPU a batch of another size may be drawn by another algorithm.
+        "batch_size": None if sampler.provider == "cpu" else sampler.batch_size,
         "truncation": truncation,
         "shard_size": shard_size,
         "images": len(seeds),
@@ -88,11 +95,13 @@ def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int
     }
 
 
-def _check_index(index: Path, facts: dict[str, object]) -> None:
+def _check_index(index: Path, facts: dict[str, object], begun: bool) -> None:
     try:
         found = json.loads(index.read_bytes())
     except FileNotFoundError:
-        return  # nothing was begun
+        if begun:
+            raise OutputError(index, "shards are there, and nothing says of what", "name another place with --out.") from None
+        return
     except (OSError, ValueError) as error:
         reason = system_reason(error) if isinstance(error, OSError) else "it is damaged"
         raise OutputError(index, f"it says what the shards are of, and {reason}") from error

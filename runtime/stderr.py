@@ -6,7 +6,10 @@ import contextlib
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
+
+_lock = threading.Lock()  # two that overlap would leave the descriptor with the first one's file
 
 
 @contextlib.contextmanager
@@ -15,9 +18,17 @@ def captured_stderr() -> Iterator[io.StringIO]:
 
     It takes the descriptor of the whole process: what other threads print in that time is collected too.
     """
+    text = io.StringIO()
+    if sys.stderr is None:  # nothing is to be seen anyway
+        yield text
+        return
+    with _lock:
+        yield from _captured(text)
+
+
+def _captured(text: io.StringIO) -> Iterator[io.StringIO]:
     import tempfile  # 15 ms, and needed where a provider is tried only
 
-    text = io.StringIO()
     sys.stderr.flush()
     original = os.dup(2)
     with tempfile.TemporaryFile() as file:

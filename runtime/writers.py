@@ -41,7 +41,7 @@ def check_output(path: Path, count: int, at_most: int) -> None:
             f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, shards in .tar, a folder "
             "in none; - is standard output."
         )
-    if path.suffix not in ("", SHARDS) and count > at_most:
+    if path.suffix.lower() not in ("", SHARDS) and count > at_most:
         raise UsageError(f"{path} would hold {count:,} images where {at_most:,} fit; {_MEMORY} for more.")
 
 
@@ -149,5 +149,8 @@ def _picture(image: Pixels) -> Image.Image:
 
 def _encode(picture: Image.Image, suffix: str, **settings: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=suffix.removeprefix("."), **settings)
+    try:
+        picture.save(buffer, format=suffix.removeprefix("."), **settings)
+    except ValueError as error:
+        raise UsageError(f"{picture.width}x{picture.height} pixels do not fit into {suffix}: {error}; write a .png.") from error
     return buffer.getvalue()

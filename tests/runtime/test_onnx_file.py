@@ -70,11 +70,56 @@ HOSTILE = {
         model(("Constant", [], "s", {"value": shape(HUGE)}), ("Tile", ["z", "s"], "y", {})),
         "Tile to the shape",
     ),
+    "shape of nine": (
+        model(("ConstantOfShape", ["s"], "y", {}), initializers=[shape(2**20, 2**20, *[1] * 7)]),
+        "ConstantOfShape to the shape",
+    ),
+    "shape of twenty": (model(("Expand", ["z", "s"], "y", {}), initializers=[shape(*[2] * 20)]), "Expand to the shape"),
+    "shape in numbers": (
+        model(("Constant", [], "s", {"value_ints": [2**20, 2**20]}), ("ConstantOfShape", ["s"], "y", {})),
+        "ConstantOfShape to the shape",
+    ),
     "negative shape": (model(("ConstantOfShape", ["s"], "y", {}), initializers=[shape(-5, 3)]), "ConstantOfShape to the shape"),
     "loop": (model(("Loop", ["n", "c", "z"], "y", {"body": BODY})), "a Loop, which may have no end"),
     "random": (model(("RandomNormalLike", ["z"], "y", {})), "no image belongs to its seed"),
     "function of itself": (model(("f", ["z"], "y", {"domain": "own"}), functions=[looping_function("f")]), "calls itself"),
 }
+
+
+def repeated_graph():
+    random = model(("RandomNormalLike", ["z"], "y", {}))
+    return random.SerializeToString() + onnx.ModelProto(graph=onnx.GraphProto(name="g")).SerializeToString()
+
+
+def long_tag():
+    """A node under a field number that wraps to that of nodes in 32 bits."""
+    node = helper.make_node("RandomNormalLike", ["z"], ["y"]).SerializeToString()
+    graph = b"\x8a\x80\x80\x80\x10" + bytes([len(node)]) + node
+    return onnx.ModelProto(ir_version=9).SerializeToString() + b"\x3a" + bytes([len(graph)]) + graph
+
+
+@pytest.mark.parametrize("content", [repeated_graph(), long_tag()], ids=["two graphs", "long tag"])
+def test_what_onnxruntime_would_read_otherwise_is_refused(content):
+    with pytest.raises(ModelFormatError, match="damaged"):
+        Sampler(content)
+
+
+def test_mark_of_the_other_format_hides_nothing(tmp_path):
+    proto = model(("RandomNormalLike", ["z"], "y", {}))
+    proto.ir_version, proto.producer_name = 9, "ORTM"
+    content = proto.SerializeToString()
+    assert content[4:8] == b"ORTM"
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(ModelFormatError, match="no image belongs to its seed"):
+        Sampler(tmp_path / "x.onnx")
+    with pytest.raises(ModelFormatError):
+        Sampler(content)
+
+
+def test_function_with_the_name_of_an_operation_is_no_loop():
+    body = [helper.make_node("Tanh", ["a"], ["b"])]
+    function = helper.make_function("own", "Tanh", ["a"], ["b"], body, [helper.make_opsetid("", 17)])
+    assert read_nodes(model(("Tanh", ["z"], "y", {"domain": "own"}), functions=[function]).SerializeToString())
 
 
 @pytest.mark.parametrize("name", HOSTILE)

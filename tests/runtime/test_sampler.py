@@ -381,3 +381,20 @@ def test_more_images_than_memory_is_an_error_with_a_way_out(tiny_file, monkeypat
     monkeypatch.setattr(np, "empty", none_left)
     with pytest.raises(InferenceError, match=r"draw them with stream\(\)"):
         sampler.sample_latents(np.zeros((3, DIM)))
+
+
+def test_file_that_changes_under_a_sampler_is_an_error(tmp_path):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(upsampler())
+    changed, gone = (Sampler(path, threads=2, layout="NCHW") for _ in range(2))
+    path.write_bytes(upsampler() + b"\x32\x01x")  # one more description
+    with pytest.raises(ModelFormatError, match="has changed"):
+        changed.sample(range(5))
+    path.unlink()
+    with pytest.raises(ModelNotFoundError):
+        gone.sample(range(5))
+
+
+def test_stream_of_no_list_of_seeds(tiny_file):
+    with pytest.raises(SeedError, match="not a list of seeds"):
+        next(Sampler(tiny_file).stream(5))

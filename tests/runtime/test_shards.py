@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from runtime import Sampler
-from runtime.errors import OutputError
+from runtime.errors import OutputError, UsageError
 from runtime.shards import write_shards
 from tests.conftest import ROOT
 
@@ -65,7 +65,7 @@ def test_resume_draws_what_is_missing(sampler, tmp_path):
     list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4))
     whole = contents(tmp_path)
     (tmp_path / "x-000001.tar").unlink()
-    (tmp_path / ".x-000001.0000.part.tar").write_bytes(b"of a run that was killed")
+    (tmp_path / ".x-000001.0123abcd.part.tar").write_bytes(b"of a run that was killed")
     assert list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4, resume=True)) == [7, 2, 2]
     assert contents(tmp_path) == whole
 
@@ -97,6 +97,23 @@ def test_resume_of_something_else_is_refused(sampler, tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(OutputError, match="it is damaged"):
         next(write_shards(sampler, SEEDS, path, shard_size=4, resume=True))
+
+
+def test_resume_leaves_what_is_not_its_own(sampler, tmp_path):
+    others = [tmp_path / ".holiday.part.mkv", tmp_path / ".y-000000.0123abcd.part.tar"]
+    for other in others:
+        other.touch()
+    list(write_shards(sampler, SEEDS, tmp_path / "x.tar", resume=True))
+    assert all(other.exists() for other in others)
+    (tmp_path / "x.json").unlink()
+    with pytest.raises(OutputError, match="nothing says of what"):
+        next(write_shards(sampler, SEEDS, tmp_path / "x.tar", resume=True))
+
+
+def test_mistake_leaves_nothing(sampler, tmp_path):
+    with pytest.raises(UsageError):
+        next(write_shards(sampler, SEEDS, tmp_path / "x.tar", truncation=float("nan")))
+    assert not contents(tmp_path)
 
 
 def test_killed_runs_end_with_the_same_bytes(tiny_file, tmp_path):
