@@ -459,7 +459,7 @@ def bench(
     from runtime.providers import usable_cores
 
     path = _chosen_model(model)
-    providers = working_providers() if provider is None else [provider]
+    providers = (working_providers() or ["cpu"]) if provider is None else [provider]  # which then says what is missing
     threads = sorted({1, usable_cores()})
     table = Table(box=None, pad_edge=False)
     for heading in ("provider", "threads", "batch", "cold ms", "p50 ms", "p95 ms", "p99 ms", "images/s"):

@@ -81,9 +81,9 @@ def ratio(ours: list[float], others: list[float]) -> str:
     return f"{statistics.median(each):6.2f} times ({min(each):.2f} to {max(each):.2f})"
 
 
-def bare_session(path: Path, threads: int = 0) -> ort.InferenceSession:
+def bare_session(path: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = usable_cores()
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

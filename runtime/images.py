@@ -89,7 +89,7 @@ def encode_pngs(images: npt.NDArray[np.uint8]) -> list[bytes]:
     """Return images, shape (n, height, width, channels) with 1, 3 or 4 channels, as PNGs (ISO/IEC 15948).
 
     Runs of one value are all that is looked for (zlib's RLE), in grey rows as they are and in coloured ones less the row above:
-    a fifth of Pillow's time, and files of its size, for generated digits and photographs (`benchmarks/sampling.py`).
+    a third to a quarter of Pillow's time, and files of its size, for digits and photographs (`benchmarks/sampling.py`).
     """
     count, height, width, channels = images.shape
     flat = images.reshape(count, height, width * channels)
