@@ -264,6 +264,16 @@ def _check_node(kind: str, inputs: list[str], known: Mapping[str, list[int]]) ->
         raise _HarmError(f"it has a {kind}, which may have no end")
     if kind in _RANDOM:
         raise _HarmError(f"it has a {kind}: it draws numbers of its own, so that no image belongs to its seed")
+    if kind == "Pad" and len(inputs) > 1:
+        pads = known.get(inputs[1], [])
+        axes = len(pads) // 2
+        sides = [1 + max(0, before) + max(0, behind) for before, behind in zip(pads[:axes], pads[axes:], strict=False)]
+        if math.prod(sides) > MOST_NUMBERS:
+            raise _HarmError(f"it has a Pad by {pads}")
+    if kind == "Range" and all(known.get(name) for name in inputs):
+        start, limit, step = (known[name][0] for name in inputs)
+        if step and (limit - start) // step > MOST_NUMBERS:
+            raise _HarmError(f"it has a Range from {start} to {limit}")
     place = _SHAPED_BY.get(kind)
     if place is None or place >= len(inputs) or inputs[place] not in known:
         return

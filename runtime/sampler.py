@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +41,6 @@ from .onnx_file import Node, read_nodes
 from .providers import AUTO, check_provider, choose_provider, onnxruntime_errors, open_session, usable_cores
 from .runner import Inputs, Run, make_run
 from .seeds import check_seeds
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 # Images per call where the model leaves the choice: enough to fill a CPU, or a GPU, and little enough to bound memory, which a
 # large image takes a thousand times of on its way.
@@ -216,18 +213,21 @@ class Sampler:
         Raises:
             As `sample`, when the batch with the mistake is due.
         """
-        from concurrent.futures import ThreadPoolExecutor  # 30 ms, which an import of this package need not take
-
         parts = _split(seeds, self._batch_size)
+        first, second = next(parts, None), next(parts, None)
+        if first is None:
+            raise SeedError((), "is an empty list")
+        if second is None:
+            yield self.sample(first, truncation)
+            return
+        from concurrent.futures import ThreadPoolExecutor  # 30 ms, which few images need not take
+
         with ThreadPoolExecutor(1, "ganport-stream") as worker:
-            drawn: Future[Pixels] | None = None
-            for part in parts:
+            drawn = worker.submit(self.sample, first, truncation)
+            for part in itertools.chain([second], parts):
                 following = worker.submit(self.sample, part, truncation)
-                if drawn is not None:
-                    yield drawn.result()
+                yield drawn.result()
                 drawn = following
-            if drawn is None:
-                raise SeedError((), "is an empty list")
             yield drawn.result()
 
     def walk(self, seeds: Sequence[int], frames: int, loop: bool = True) -> Iterator[Pixels]:

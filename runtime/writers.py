@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -129,6 +128,8 @@ def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
+    from concurrent.futures import ThreadPoolExecutor  # 30 ms, which a grid need not take
+
     places = (folder / image_name(int(seed)) for seed in seeds)
     with ThreadPoolExecutor(min(_WRITERS, os.cpu_count() or 1)) as writers:
         for batch in batches:  # a batch is encoded before the next but one is taken, so that memory is bounded

@@ -114,8 +114,11 @@ def test_bad_model(ganport, tmp_path, command, name, content, words):
     assert {path.name for path in tmp_path.iterdir()} <= {name}
 
 
-def test_no_model_and_no_run_anywhere(ganport):
-    assert "make one with: ganport export" in failure(ganport("sample"))
+def test_no_model_and_no_run_anywhere(ganport, tmp_path):
+    drawn = ganport("sample")
+    assert drawn.returncode == 0
+    assert re.fullmatch(r"model: .*mnist\.onnx \(mnist, in the box\)\n", drawn.stderr)
+    assert (tmp_path / "grid.png").exists()
     assert "make one with: ganport train" in failure(ganport("export"))
     assert "make one with: ganport train" in failure(ganport("train", "--resume"))
 

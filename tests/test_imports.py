@@ -76,6 +76,12 @@ def test_runtime_imports_its_three_packages_and_no_more(tmp_path):
         assert package not in modules
 
 
+def test_sample_starts_without_the_packages_of_the_other_commands(tiny_file, tmp_path):
+    code = BLOCKED + "sys.modules.update(dict.fromkeys(('typer', 'rich', 'pydantic'))); import cli; cli.main()"
+    assert python(code, "sample", str(tiny_file), cwd=tmp_path).returncode == 0
+    assert "ModuleNotFoundError" in python(code, "inspect", str(tiny_file), cwd=tmp_path).stderr
+
+
 def imports(file: Path) -> set[str]:
     """Return the top names that a module imports, "." for a relative import."""
     names = set()
@@ -90,9 +96,9 @@ def imports(file: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("runtime", {"runtime", "trainer", "export", "cli", "rich", "typer", *HEAVY}),
-        ("trainer", {"trainer", "export", "cli", "onnx", "onnxruntime", "tf2onnx"}),
-        ("export", {"export", "cli"}),
+        ("runtime", {"runtime", "trainer", "export", "cli", "commands", "rich", "typer", *HEAVY}),
+        ("trainer", {"trainer", "export", "cli", "commands", "onnx", "onnxruntime", "tf2onnx"}),
+        ("export", {"export", "cli", "commands"}),
     ],
 )
 def test_arrows_run_one_way(package, forbidden):

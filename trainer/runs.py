@@ -23,10 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from runtime.command import bundled_model
 from runtime.errors import (
     CheckpointError,
     DatasetContentError,
-    ModelNotFoundError,
     RecipeError,
     RunError,
     RunExistsError,
@@ -261,12 +261,13 @@ def newest_run(root: Path, recipe: str | None = None) -> Run:
     return max(runs, key=_last_change)
 
 
-def newest_model(root: Path) -> Path:
-    """Return the model under a folder that was exported last. Raises ModelNotFoundError."""
-    models = list(root.glob(f"*/{Run(root).onnx_file.name}"))
+def default_model() -> tuple[Path, str]:
+    """Return the model that was exported last, or the one in the box where there is none; and which that is."""
+    name = Run(RUNS).onnx_file
+    models = [model for ending in (".onnx", ".ort") for model in RUNS.glob(f"*/{name.with_suffix(ending).name}")]
     if not models:
-        raise ModelNotFoundError(root / "*" / Run(root).onnx_file.name)
-    return max(models, key=lambda model: (model.stat().st_mtime, model))
+        return bundled_model()
+    return max(models, key=lambda model: (model.stat().st_mtime, model)), "the newest export"
 
 
 def unused_run(root: Path, name: str) -> Run:

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
+import tf2onnx
 
 from benchmarks.foreign_generators import GENERATORS, build
 from export import Options, load_source, prove, write_model
@@ -35,6 +37,20 @@ def test_generator_of_another_shape_is_exported(name, tmp_path, input_kind):
     if input_kind == "latent":
         assert not GONE & {node.op_type for node in proven.model.graph.node}
         assert len(proven.model.graph.node) <= len(proven.plain.graph.node) - 2
+
+
+@pytest.mark.parametrize("name", ["dcgan", "upsampling"])
+def test_what_tf2onnx_alone_exports_is_drawn(name, tmp_path):
+    model = build(name)
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="z")]
+    function = tf.function(lambda latent: model(latent, training=False), autograph=False)
+    tf2onnx.convert.from_function(function, input_signature=signature, opset=18, output_path=tmp_path / "x.onnx")
+    with Sampler(tmp_path / "x.onnx") as sampler:
+        assert sampler.model.image.layout == "NHWC"
+        drawn = sampler.sample(range(9))
+    latents = sample_latents(np.arange(9), model.input_shape[-1]).reshape(-1, *model.input_shape[1:])
+    assert np.abs(drawn - np.clip(np.rint(127.5 * (model(latents).numpy() + 1)), 0, 255)).max() <= 1
+    assert drawn.std() > 5
 
 
 def test_custom_layer_that_is_not_there_is_named(tmp_path):

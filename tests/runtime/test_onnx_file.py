@@ -80,6 +80,12 @@ HOSTILE = {
         "ConstantOfShape to the shape",
     ),
     "negative shape": (model(("ConstantOfShape", ["s"], "y", {}), initializers=[shape(-5, 3)]), "ConstantOfShape to the shape"),
+    "pads": (model(("Pad", ["z", "s"], "y", {}), initializers=[shape(0, 2**30, 0, 0)]), "a Pad by"),
+    "pads on two axes": (model(("Pad", ["z", "s"], "y", {}), initializers=[shape(2**15, 2**15, 0, 0)]), "a Pad by"),
+    "range": (
+        model(("Range", ["a", "s", "a"], "y", {}), initializers=[numpy_helper.from_array(np.array(1), "a"), shape(HUGE)]),
+        "a Range from 1 to",
+    ),
     "loop": (model(("Loop", ["n", "c", "z"], "y", {"body": BODY})), "a Loop, which may have no end"),
     "random": (model(("RandomNormalLike", ["z"], "y", {})), "no image belongs to its seed"),
     "function of itself": (model(("f", ["z"], "y", {"domain": "own"}), functions=[looping_function("f")]), "calls itself"),

@@ -1,0 +1,157 @@
+"""The command `sample`: no package but the runtime's own three, so that a device needs no more, and starts at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from .bundled import BUNDLED, DEFAULT
+from .errors import UsageError
+from .progress import shown
+from .providers import AUTO, PROVIDERS
+from .sampler import Sampler
+from .seeds import parse_seeds
+from .writers import SHARDS, STDOUT, check_output, write_frames, write_images
+
+LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
+MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
+
+
+Default = Callable[[], tuple[Path, str]]
+
+
+def sample(arguments: Sequence[str], default: Default) -> None:
+    """Draw images, as the arguments say.
+
+    Args:
+        arguments: of the command line, after the command.
+        default: gives the model where the arguments name none, and says which that is.
+
+    Raises:
+        UsageError: the arguments are malformed.
+        GanportError: as `Sampler` and the writers.
+        SystemExit: help was asked for.
+    """
+    asked = make_parser().parse_args(arguments)
+    out: Path = asked.out
+    sharded = out.suffix.lower() == SHARDS
+    if not sharded and (asked.resume or asked.shard_size):
+        raise UsageError(f"--resume and --shard-size are for shards: --out NAME.tar, not {out}.")
+    seeds = parse_seeds(asked.seeds, at_most=MOST_IMAGES)
+    check_output(out, len(seeds), LARGEST_GRID)
+    model = find_model(asked.model, default)
+    with Sampler(
+        model,
+        asked.provider,
+        asked.threads,
+        asked.batch_size,
+        repeatable=asked.repeatable or sharded,
+        layout=asked.layout,
+        value_range=asked.value_range,
+    ) as sampler:
+        say_provider(sampler, asked.provider)
+        started = time.perf_counter()
+        if sharded:
+            drawn = _write_shards(sampler, seeds, asked)
+        else:
+            batches = shown(sampler.stream(seeds, asked.truncation), len(seeds))
+            if out == STDOUT:
+                write_frames(batches, sys.stdout.buffer)
+            else:
+                write_images(batches, seeds, out)
+            drawn = len(seeds)
+        seconds = time.perf_counter() - started
+    height, width, _ = sampler.model.image.shape
+    target = f"raw video, rgb24, {width}x{height}" if out == STDOUT else str(out)
+    rate = f"{drawn / seconds:,.0f} images/s, written too"
+    line = f"{target}: {drawn:,} images of {model}, drawn on {sampler.provider} in {seconds:.2f} s ({rate})"
+    print(line, file=sys.stderr if out == STDOUT else sys.stdout)
+
+
+def find_model(model: Path | None, default: Default) -> Path:
+    """Return the model that was named, by path, or by a name in the box that no file has; or the default, and say which."""
+    if model is not None:
+        return model if model.exists() else BUNDLED.get(str(model), model)
+    path, which = default()
+    print(f"model: {path} ({which})", file=sys.stderr)
+    return path
+
+
+def bundled_model() -> tuple[Path, str]:
+    """Return the model in the box that is drawn where none is named, as a `Default`."""
+    return BUNDLED[DEFAULT], f"{DEFAULT}, in the box"
+
+
+def say_provider(sampler: Sampler, asked: str) -> None:
+    """Say which provider draws where that was left open, and why no faster one does."""
+    if sampler.provider != asked:
+        reasons = "".join(f"; {name} can't: {problem}" for name, problem in sampler.passed_over.items())
+        print(f"provider: {sampler.provider} (the fastest that works{reasons})", file=sys.stderr)
+
+
+def _write_shards(sampler: Sampler, seeds: npt.NDArray[np.int64], asked: argparse.Namespace) -> int:
+    """Write the shards that are missing; return how many images they hold."""
+    from .shards import SHARD_SIZE, write_shards
+
+    size = asked.shard_size or SHARD_SIZE
+    counts = write_shards(sampler, seeds, asked.out, asked.truncation, size, asked.resume)
+    found = next(counts)
+    if found:
+        print(f"{found:,} images are there; {len(seeds) - found:,} to draw", file=sys.stderr)
+    return sum(shown(counts, len(seeds), found))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    parser = _Parser(prog="ganport sample", description="Draw images: one seed, one image.", allow_abbrev=False)
+    option = parser.add_argument
+    option("model", nargs="?", type=Path, help="an .onnx or .ort file, or mnist, which is in the box; else the newest export")
+    option("--seeds", default="0-63", help="such as 0-63 (if not given) or 0,5,9-12")
+    option("--provider", default="cpu", help=f"{', '.join(PROVIDERS)}; or {AUTO}; cpu if not given, and there is no fallback")
+    option("--out", type=Path, default=Path("grid.png"), help=_OUT)
+    option("--truncation", type=_factor, default=1.0, help="below 1: nearer to the average image", metavar="0..1")
+    option("--threads", type=_count, help="to compute with; all that there are, if not given", metavar="N")
+    option(
+        "--batch-size", type=_count, help="images drawn together; 256, and large ones on the CPU 64, if not given", metavar="N"
+    )
+    option("--repeatable", action="store_true", help="the same bytes each time on CUDA too; shards always")
+    option("--shard-size", type=_count, help="images per .tar file; 10,000 if not given", metavar="N")
+    option("--resume", action="store_true", help="go on with shards that are there")
+    option("--layout", choices=("NHWC", "NCHW"), help="of a foreign model's images; by their shape, if not given")
+    option("--range", dest="value_range", choices=("tanh", "sigmoid"), help=_RANGE)
+    return parser
+
+
+_OUT = "grid (.png, .webp), array (.npz, .npy), shards (.tar), folder of PNGs; - for raw RGB on stdout; grid.png if not given"
+_RANGE = "of a foreign model's images: -1..1 or 0..1; by its last activation, if not given"
+
+
+def _count(text: str) -> int:
+    return int(_within(text, "a whole number of at least 1", text.isdecimal() and int(text) >= 1))
+
+
+def _factor(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    return float(_within(text, "a number from 0 to 1", 0 <= number <= 1))
+
+
+def _within(text: str, due: str, fits: bool) -> str:
+    if not fits:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {due}")
+    return text

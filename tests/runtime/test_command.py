@@ -1,0 +1,64 @@
+"""The runtime's own command line, where there is no more of ganport than its folder; and its bar."""
+
+import io
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from runtime.progress import shown
+from tests.conftest import ROOT
+
+
+def run_copy(folder, *arguments):
+    """Run the runtime as a part of another package."""
+    shutil.copytree(ROOT / "runtime", folder / "app" / "ganlib", dirs_exist_ok=True)
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('typer', 'rich', 'tensorflow')))"
+    code = f"{blocked}; import runpy; runpy.run_module('app.ganlib', run_name='__main__', alter_sys=True)"
+    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_copied_folder_draws_from_the_shell(tmp_path):
+    drawn = run_copy(tmp_path, "--seeds", "0-3", "--out", "x.npy")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "(mnist, in the box)" in drawn.stderr
+    assert np.load(tmp_path / "x.npy").shape == (4, 28, 28, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["none.onnx"], 1, "No model file"),
+        (["--threads", "0"], 2, "--threads: '0' is not a whole number"),
+        (["--truncation", "nan"], 2, "'nan' is not a number from 0 to 1"),
+        (["--thread", "1"], 2, "--thread"),
+        (["--layout", "HWC"], 2, "--layout"),
+    ],
+)
+def test_mistake_ends_in_one_line(tmp_path, arguments, status, words):
+    result = run_copy(tmp_path, *arguments)
+    assert result.returncode == status
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("pause", "stream"), [(0.3, Terminal()), (0.0, Terminal()), (0.3, io.StringIO())])
+def test_bar_is_shown_on_a_terminal_from_the_second_second_on(monkeypatch, pause, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    for count in shown(iter([10] * 5), 100, done=50):
+        time.sleep(pause)
+        assert count == 10
+    lines = stream.getvalue().split("\r\x1b[K")
+    if pause and stream.isatty():
+        assert "100 of 100, 0:00:00 left" in lines[-2]
+        assert lines[-1] == ""
+    else:
+        assert lines == [""]
