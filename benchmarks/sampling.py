@@ -221,8 +221,15 @@ def cold(files: Mapping[str, Path], folder: Path, repeats: int) -> None:
     print("\ncold: whole processes")
     libraries = "import numpy, onnxruntime, PIL.Image"
     arguments = [str(ROOT / "cli.py"), "sample", str(files["mnist-dense"]), "--out", str(folder / "cold.png")]
+    bare = (
+        "import numpy, onnxruntime; from PIL import Image; "
+        f"session = onnxruntime.InferenceSession({str(files['mnist-dense'])!r}); "
+        "images = session.run(None, {'latent': numpy.random.standard_normal((64, 100)).astype('f')})[0]; "
+        f"Image.fromarray(images.reshape(-1, 28)).save({str(folder / 'bare.png')!r})"
+    )
     commands = {
         "the three libraries": libraries,
+        "a script with them": bare,
         "and ours": f"{libraries}; import runtime",
         "cli.py sample": f"import runpy, sys; sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')",
     }
