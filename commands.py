@@ -390,6 +390,52 @@ def bench(
 
 
 @app.command()
+def evaluate(
+    model: ModelArgument = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="mnist, fashion-mnist or rock-paper-scissors.", show_default="what the model was trained on"),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="To draw.")] = "0-9999",
+    truncation: Annotated[float, typer.Option(min=0, max=1, help="Below 1: nearer to the average image.")] = 1.0,
+    provider: ProviderOption = "cpu",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the training images lie, to look for copies; else $GANPORT_DATA.")
+    ] = None,
+    layout: LayoutOption = None,
+    value_range: RangeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure how good a model's images are, beside real ones: distances, precision and recall, classes, copies."""
+    from evaluation import FeatureNetwork, load_reference
+    from evaluation import evaluate as evaluate_images
+    from runtime import Sampler, parse_seeds
+    from runtime.command import LARGEST_GRID, say_provider
+    from trainer.datasets import find_training_images
+
+    wanted = parse_seeds(seeds, at_most=LARGEST_GRID)
+    path = _find_model(model)
+    with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
+        say_provider(sampler, provider)
+        trained_on = sampler.model.data.get("name", "")
+        name = data or {"digits": "mnist"}.get(trained_on, trained_on)  # those digits are a part of MNIST
+        reference = load_reference(name)
+        with messages.status("drawing and measuring"):
+            images = sampler.sample(wanted, truncation)
+            report = evaluate_images(FeatureNetwork(name), reference, images, find_training_images(name, data_dir))
+    if as_json:
+        print(json.dumps(dataclasses.asdict(report), indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("figure", "value", "real images", "what it is"):
+        table.add_column(heading, justify="right" if heading in ("value", "real images") else "left")
+    for row in report.rows():
+        table.add_row(*row)
+    results.print(table)
+    results.print(f"{path}: {report.protocol()}", markup=False)
+
+
+@app.command()
 def inspect(
     model: ModelArgument = None,
     layout: LayoutOption = None,

@@ -16,6 +16,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
     ├── DeviceError (RuntimeError)               the training device, or the cluster, can't be used here
     ├── OutputError (OSError)                    a result can't be written
+    ├── EvaluationError (ValueError)             images that can't be measured as asked
     ├── ModelError
     │   ├── ModelNotFoundError (FileNotFoundError)  there is none, or it can't be read
     │   ├── ModelFormatError (ValueError)        empty, truncated, or not ONNX
@@ -217,6 +218,13 @@ class InferenceError(ModelError, RuntimeError):
     def __init__(self, model: Path | bytes, problem: str) -> None:
         self.model, self.problem = model_name(model), problem
         super().__init__(f"Can't draw from {self.model}: {problem}.")
+
+
+class EvaluationError(GanportError, ValueError):
+    """Images can't be measured as asked."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"Can't evaluate: {problem}.")
 
 
 class DrawingError(ModelError, ArithmeticError):

@@ -136,6 +136,20 @@ def load_dataset(source: str, data_dir: Path | None = None, preparation: Prepara
     return Dataset(name, where, licence, images, preparation=preparation)
 
 
+def find_training_images(name: str, data_dir: Path | None = None) -> Pixels | None:
+    """Return the images of a named set if they lie in the user's own folders; nothing is downloaded.
+
+    Raises:
+        DatasetNotFoundError: data_dir, or $GANPORT_DATA, is no folder.
+        DatasetContentError: the images can't be read.
+    """
+    path = _find_named(name, data_dir)
+    if path is None:
+        return None
+    images = _load_path(path, Preparation())
+    return images.take_all() if isinstance(images, PictureFolder) else images
+
+
 def _existing_path(source: str) -> Path | None:
     try:
         path = Path(source).expanduser().resolve()

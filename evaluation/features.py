@@ -1,0 +1,78 @@
+"""The classifiers that come with the package: images in, features and probabilities out, through onnxruntime."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from runtime.errors import EvaluationError
+from runtime.providers import open_session, usable_cores
+
+Pixels = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.float32]
+
+MODELS = Path(__file__).parent / "models"
+
+# The classes of each set, in the order of its labels.
+LABELS: Mapping[str, tuple[str, ...]] = {
+    "mnist": tuple("0123456789"),
+    "fashion-mnist": (
+        *("t-shirt", "trouser", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "ankle-boot"),
+    ),
+    "rock-paper-scissors": ("rock", "paper", "scissors"),
+}
+_SIDE = 64  # of colour images, for the network of folders
+_BATCH = 256
+
+
+class FeatureNetwork:
+    """A classifier of a public set, used for what it sees.
+
+    Attributes:
+        name: a key of LABELS. The one of rock-paper-scissors takes images of any size, for folders of pictures of any kind.
+        labels: of its classes.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.labels = name, LABELS[name]
+        self._session = open_session(MODELS / f"{name}.onnx", "cpu", usable_cores())
+
+    def judge(self, images: Pixels) -> tuple[Numbers, Numbers]:
+        """Return features, shape (n, 64), and probabilities, shape (n, classes), of images.
+
+        Args:
+            images: uint8 (n, height, width, channels).
+
+        Raises:
+            EvaluationError: images of a shape that the network was not made for.
+        """
+        parts = (prepare(self.name, images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
+        found = [self._session.run(["features", "probabilities"], {"image": part}) for part in parts]
+        features, probabilities = (np.concatenate(each) for each in zip(*found, strict=True))
+        return features, probabilities
+
+
+def prepare(name: str, images: Pixels) -> Pixels:
+    """Return images as the network of a set takes them: digits and clothes as they are, others 64x64 in colour.
+
+    Resizing averages over all the pixels that a new one covers; without that, figures tell resizers apart, not generators
+    (Parmar et al., "On aliased resizing", CVPR 2022).
+
+    Raises:
+        EvaluationError: digits or clothes that are not 28x28 grey.
+    """
+    if name != "rock-paper-scissors":
+        if images.shape[1:] != (28, 28, 1):
+            raise EvaluationError(f"{name} has images of 28x28x1, the model draws {'x'.join(map(str, images.shape[1:]))}")
+        return images
+    colours = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
+    if colours.shape[1:3] == (_SIDE, _SIDE):
+        return np.ascontiguousarray(colours)
+    resize = functools.partial(Image.Image.resize, size=(_SIDE, _SIDE), resample=Image.Resampling.BICUBIC)
+    return np.stack([np.asarray(resize(Image.fromarray(image))) for image in colours])

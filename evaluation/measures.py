@@ -1,0 +1,123 @@
+"""The figures, each with its paper. Features have shape (n, d); float32 in, arithmetic in float64 where sums are long."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Features = npt.NDArray[np.floating]
+Numbers = npt.NDArray[np.float64]
+
+NEIGHBOURS = 3  # k of precision and recall, as in the paper
+_SUBSETS, _SUBSET_SIZE = 100, 1_000  # of the kernel distance
+_ROWS = 1_000  # of a table of distances that are in memory at once
+
+
+def frechet_distance(first: Features, second: Features) -> float:
+    """Return the Fréchet distance of the Gaussians with the features' means and covariances.
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)): Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017,
+    equation 6; there in features of Inception, here in those of a classifier of the set itself, as TF-GAN does for MNIST.
+    The covariances are divided by n - 1. Few images score worse than many of the same quality: compare at the same n.
+
+    >>> frechet_distance(np.float64([[0], [2]]), np.float64([[3], [5]]))
+    9.0
+    """
+    means = [each.mean(axis=0, dtype=np.float64) for each in (first, second)]
+    covariances = [np.atleast_2d(np.cov(each, rowvar=False, dtype=np.float64)) for each in (first, second)]
+    # The eigenvalues of C1 C2 are those of C1^(1/2) C2 C1^(1/2), which is symmetric: no root of a matrix that is not.
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
+    shared = np.sqrt(np.clip(np.linalg.eigvalsh(root @ covariances[1] @ root), 0, None)).sum()
+    gap = means[0] - means[1]
+    return float(max(0.0, gap @ gap + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared))
+
+
+def kernel_distance(first: Features, second: Features) -> float:
+    """Return the squared maximum mean discrepancy, unbiased, with the kernel (x y / d + 1)^3.
+
+    Binkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4 and equation 4: the mean over 100 pairs of subsets of up to
+    1,000 of each. It may fall below 0, and does not depend on the number of images.
+
+    >>> kernel_distance(np.float64([[0], [0]]), np.float64([[1], [1]]))
+    7.0
+    """
+    rng = np.random.default_rng(0)
+    size = min(_SUBSET_SIZE, len(first), len(second))
+    found = []
+    for _ in range(_SUBSETS if size < max(len(first), len(second)) else 1):
+        x, y = (each[rng.permutation(len(each))[:size]].astype(np.float64) for each in (first, second))
+        same = sum(_kernel(each, each).sum() - np.trace(_kernel(each, each)) for each in (x, y)) / (size * (size - 1))
+        found.append(same - 2 * _kernel(x, y).mean())
+    return float(np.mean(found))
+
+
+def _kernel(x: Numbers, y: Numbers) -> Numbers:
+    table: Numbers = (x @ y.T / x.shape[1] + 1) ** 3
+    return table
+
+
+def precision_recall(real: Features, fake: Features, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
+    """Return the share of the fakes that lie among the real images, and of the real images that lie among the fakes.
+
+    Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", NeurIPS 2019, equations 1 and
+    2: "among" is no further from one of them than its k-th neighbour of its own kind.
+
+    >>> precision_recall(np.float64([[0], [1], [2], [3]]), np.float64([[0.5], [1.5], [9], [9.1]]), neighbours=1)
+    (0.5, 0.75)
+    """
+    return _share_among(fake, real, neighbours), _share_among(real, fake, neighbours)
+
+
+def _share_among(points: Features, others: Features, neighbours: int) -> float:
+    # Of the distances of a point to its own kind the smallest is that to itself.
+    radii = np.concatenate([np.partition(part, neighbours, axis=1)[:, neighbours] for part in _squares(others, others)])
+    return float(np.mean(np.concatenate([(part <= radii).any(axis=1) for part in _squares(points, others)])))
+
+
+def nearest_distances(points: Features, others: Features) -> Numbers:
+    """Return the Euclidean distance of each point to the nearest of the others, shape (n,)."""
+    return np.sqrt(np.concatenate([part.min(axis=1) for part in _squares(points, others)]).astype(np.float64))
+
+
+def _squares(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the squared distances of the points to all others, some rows at a time, each (rows, others)."""
+    x, y = (np.asarray(each, np.float32) - np.float32(others.mean()) for each in (points, others))
+    norms = np.einsum("ij,ij->i", y, y)
+    for start in range(0, len(x), _ROWS):
+        part = x[start : start + _ROWS]
+        table = np.einsum("ij,ij->i", part, part)[:, np.newaxis] + norms - 2 * (part @ y.T)
+        yield np.maximum(table, 0, out=table)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassFigures:
+    """What a classifier makes of images.
+
+    Attributes:
+        shares: of the images, by class.
+        entropy: of the shares, in bits; log2 of the number of classes where all are as frequent.
+        confidence: mean probability of the class that is most probable.
+    """
+
+    shares: tuple[float, ...]
+    entropy: float
+    confidence: float
+
+
+def class_figures(probabilities: Features) -> ClassFigures:
+    """Return the shares of the classes in images.
+
+    Args:
+        probabilities: shape (n, classes).
+
+    >>> class_figures(np.float64([[0.9, 0.1], [0.2, 0.8]]))
+    ClassFigures(shares=(0.5, 0.5), entropy=1.0, confidence=0.85)
+    """
+    shares = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]) / len(probabilities)
+    there = shares[shares > 0]
+    entropy = float(-(there * np.log2(there)).sum())
+    return ClassFigures(tuple(shares.tolist()), entropy, round(float(probabilities.max(axis=1).mean()), 6))

@@ -1,0 +1,149 @@
+"""Train the small classifiers whose features `evaluate` measures in, and write them with the figures of the real images.
+
+    python -m scripts.train_classifiers mnist --data-dir DATA
+
+DATA holds the public sets: mnist/ and fashion-mnist/ with the four IDX files each, rock-paper-scissors/ with train/ and test/,
+a folder per class. Each learns from the training split alone; its accuracy on the test split goes into its metadata.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+from keras import layers
+
+from evaluation.features import LABELS, MODELS, FeatureNetwork, prepare
+from evaluation.references import write_reference
+from trainer.pictures import open_folder
+
+FEATURES = 64
+SEED = 0
+
+
+def build(shape: tuple[int, int, int], classes: int, widths: tuple[int, ...]) -> keras.Model:
+    """Return images in [-1, 1] -> features, logits: convolutions that halve the side, then one dense layer."""
+    image = keras.Input(shape, name="image")
+    hidden = image
+    for width in widths:
+        hidden = layers.Conv2D(width, 3, padding="same", use_bias=False)(hidden)
+        hidden = layers.BatchNormalization()(hidden)
+        hidden = layers.MaxPooling2D(padding="same")(layers.ReLU()(hidden))
+    hidden = layers.Dropout(0.4)(layers.Flatten()(hidden))
+    features = layers.Dense(FEATURES, name="features")(hidden)
+    logits = layers.Dense(classes, name="logits")(layers.Dropout(0.4)(layers.ReLU()(features)))
+    return keras.Model(image, [features, logits])
+
+
+def augment(name: str) -> keras.Sequential:
+    """Return what is done to a training image: no digit is mirrored, no shoe turned upside down."""
+    steps = {
+        "mnist": [layers.RandomTranslation(0.08, 0.08, fill_mode="constant", fill_value=-1.0), layers.RandomRotation(0.03)],
+        "fashion-mnist": [
+            layers.RandomFlip("horizontal"),
+            layers.RandomTranslation(0.06, 0.06, fill_mode="constant", fill_value=-1.0),
+        ],
+        "rock-paper-scissors": [
+            layers.RandomFlip("horizontal_and_vertical"),
+            layers.RandomTranslation(0.15, 0.15, fill_mode="constant", fill_value=1.0),
+            layers.RandomRotation(0.12, fill_mode="constant", fill_value=1.0),
+            layers.RandomZoom((-0.25, 0.25), fill_mode="constant", fill_value=1.0),
+            layers.RandomBrightness(0.25, value_range=(-1, 1)),
+            layers.RandomContrast(0.3, value_range=(-1, 1)),
+        ],
+    }
+    return keras.Sequential(steps[name])
+
+
+def load(name: str, data_dir: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return images, uint8 (n, height, width, channels), and labels, int32 (n,), of a split."""
+    if name == "rock-paper-scissors":
+        folder = data_dir / name / split
+        images, labels = [], []
+        for label, word in enumerate(LABELS[name]):
+            pictures = open_folder(folder / word, None, None).take_all()
+            images.append(pictures)
+            labels += [label] * len(pictures)
+        return np.concatenate(images), np.array(labels, np.int32)
+    stem = {"train": "train", "test": "t10k"}[split]
+    pixels = gzip.decompress((data_dir / name / f"{stem}-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((data_dir / name / f"{stem}-labels-idx1-ubyte.gz").read_bytes())
+    return np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28, 1), np.frombuffer(labels, np.uint8, offset=8).astype(
+        np.int32
+    )
+
+
+def fit(name: str, images: np.ndarray, labels: np.ndarray, epochs: int) -> keras.Model:
+    """Return the trained network."""
+    keras.utils.set_random_seed(SEED)
+    widths = (16, 32, 48, 64, 64) if images.shape[1] > 32 else (24, 48, 64)
+    model = build(images.shape[1:], int(labels.max()) + 1, widths)
+    scaled = images.astype(np.float32) / 127.5 - 1
+    steps = augment(name)
+    data = (
+        tf.data.Dataset.from_tensor_slices((scaled, labels))
+        .shuffle(len(images), seed=SEED)
+        .batch(128, drop_remainder=True)
+        .map(lambda image, label: (steps(image, training=True), label), num_parallel_calls=1)
+        .prefetch(2)
+    )
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * (len(images) // 128))
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=1e-3),
+        loss=[None, keras.losses.SparseCategoricalCrossentropy(from_logits=True)],
+        jit_compile=False,  # XLA makes convolutions on a CPU many times slower
+    )
+    model.fit(data.map(lambda image, label: (image, (tf.zeros((128, FEATURES)), label))), epochs=epochs, verbose=2)
+    return model
+
+
+def export(model: keras.Model, path: Path, facts: Mapping[str, object]) -> None:
+    """Write the network: "image", uint8 (n, height, width, channels) -> "features" and "probabilities", float32."""
+
+    def judge(image):
+        features, logits = model(tf.cast(image, tf.float32) / 127.5 - 1, training=False)
+        return {"features": features, "probabilities": tf.nn.softmax(logits)}
+
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="image")]
+    proto, _ = tf2onnx.convert.from_function(tf.function(judge), input_signature=signature, opset=18)
+    onnx.helper.set_model_props(proto, {"ganport-classifier": json.dumps(facts)})
+    path.write_bytes(proto.SerializeToString())
+
+
+def main() -> None:
+    """Train, write and measure one classifier."""
+    parser = argparse.ArgumentParser(description="Train a classifier that `evaluate` measures with.")
+    parser.add_argument("name", choices=sorted(LABELS))
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--epochs", type=int)
+    arguments = parser.parse_args()
+    name = arguments.name
+    epochs = arguments.epochs or (40 if name == "rock-paper-scissors" else 15)
+    splits = {}
+    for split in ("train", "test"):
+        images, labels = load(name, arguments.data_dir, split)
+        splits[split] = prepare(name, images), labels
+    model = fit(name, *splits["train"], epochs)
+    images, labels = splits["test"]
+    _, logits = model.predict(images.astype(np.float32) / 127.5 - 1, verbose=0, batch_size=256)
+    accuracy = float((logits.argmax(1) == labels).mean())
+    facts = {"data": name, "labels": LABELS[name], "trained_on": "train", "test_accuracy": round(accuracy, 4)}
+    path = MODELS / f"{name}.onnx"
+    export(model, path, facts)
+    network = FeatureNetwork(name)
+    agree = float((network.judge(images)[1].argmax(1) == labels).mean())
+    print(f"{path}: {path.stat().st_size:,} bytes, test accuracy {accuracy:.4f}, as ONNX {agree:.4f}")
+    reference = write_reference(network, splits["train"][0], images)
+    print(f"{reference}: {reference.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
