@@ -103,7 +103,7 @@ def train(
 
     from trainer.datasets import Preparation, load_dataset
     from trainer.recipes import DEFAULT_RECIPE, is_recipe_file, load_recipe_module, published_recipe
-    from trainer.runs import RUNS, Run, await_run, check_enough_images, start_run, unused_run
+    from trainer.runs import RUNS, Run, await_run, check_images, start_run, unused_run
 
     name = recipe or DEFAULT_RECIPE
     if is_recipe_file(name) and Path(name).is_file():
@@ -116,8 +116,10 @@ def train(
         return
     with messages.status("reading images"):
         images = load_dataset(resolved.dataset if data is None else data, data_dir, Preparation(**preparation))
+    labels = tuple(images.classes) if resolved.labels else ()
     resolved = dataclasses.replace(resolved, dataset=images.name, image_shape=images.image_shape)
-    check_enough_images(resolved, images)
+    check_images(resolved, images)
+    resolved = dataclasses.replace(resolved, labels=labels)
     if dry_run:
         results.print_json(data=resolved.to_dict())
         return
@@ -323,6 +325,9 @@ def walk(
     frames: Annotated[int, typer.Option(min=1, help="From one seed to the next.")] = 15,
     rate: Annotated[float, typer.Option(min=0.1, max=50, help="Frames a second.")] = 25.0,
     loop: Annotated[bool, typer.Option(help="Come back to the first seed.")] = True,
+    label: Annotated[
+        str | None, typer.Option(help="Class to draw, of a model that has some.", show_default="the first seed's")
+    ] = None,
     provider: ProviderOption = "cpu",
     out: Annotated[Path, typer.Option(help="The animation, .gif or .webp; - for raw RGB on stdout.")] = Path("walk.gif"),
     layout: LayoutOption = None,
@@ -343,7 +348,7 @@ def walk(
     path = _find_model(model)
     with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
         say_provider(sampler, provider)
-        batches = shown(sampler.walk(wanted.tolist(), frames, loop), count)
+        batches = shown(sampler.walk(wanted.tolist(), frames, loop, label), count)
         if out == STDOUT:
             write_frames(batches, sys.stdout.buffer)
             height, width, _ = sampler.model.image.shape
@@ -411,6 +416,7 @@ def evaluate(
     from evaluation import evaluate as evaluate_images
     from runtime import Sampler, parse_seeds
     from runtime.command import LARGEST_GRID, say_provider
+    from runtime.latents import labels_of
     from trainer.datasets import find_training_images
 
     wanted = parse_seeds(seeds, at_most=LARGEST_GRID)
@@ -422,7 +428,9 @@ def evaluate(
         reference = load_reference(name)
         with messages.status("drawing and measuring"):
             images = sampler.sample(wanted, truncation)
-            report = evaluate_images(FeatureNetwork(name), reference, images, find_training_images(name, data_dir))
+            asked = labels_of(wanted, len(reference.labels)) if sampler.model.input.labels == reference.labels else None
+            training = find_training_images(name, data_dir)
+            report = evaluate_images(FeatureNetwork(name), reference, images, training, asked)
     if as_json:
         print(json.dumps(dataclasses.asdict(report), indent=2))
         return

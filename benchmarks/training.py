@@ -64,7 +64,7 @@ def our_loop(recipe: Recipe, images: np.ndarray) -> Steps:
         nonlocal position
         order = np.zeros((CHUNK_STEPS, recipe.batch_size), np.int32)
         order[:steps] = image_order(recipe, len(images), position, position + steps)
-        chunk(on_device, tf.constant(order), tf.constant(position), tf.constant(steps)).numpy()
+        chunk(on_device, tf.constant(order), tf.zeros_like(order), tf.constant(position), tf.constant(steps)).numpy()
         position += steps
 
     return run

@@ -25,7 +25,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
         *("t-shirt", "trouser", "pullover", "dress", "coat"),
         *("sandal", "shirt", "sneaker", "bag", "ankle-boot"),
     ),
-    "rock-paper-scissors": ("rock", "paper", "scissors"),
+    "rock-paper-scissors": ("paper", "rock", "scissors"),
 }
 _SIDE = 64  # of colour images, for the network of folders
 _BATCH = 256

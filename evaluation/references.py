@@ -33,6 +33,11 @@ class Reference:
     features: npt.NDArray[np.float32]
     floor: dict[str, Any]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return LABELS[self.name]
+
 
 def load_reference(name: str) -> Reference:
     """Return the real images of a set. Raises EvaluationError where there are none of that name."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import Contract, Sampler, encode_png, make_grid
+from runtime.contract import LABEL
 from runtime.files import write_bytes
 
 _PREVIEW_SEEDS = range(64)
@@ -55,9 +56,12 @@ def _input(contract: Contract) -> str:
     source = contract.input
     if source.kind == "fixed":
         return f"none; seeds {', '.join(map(str, source.seeds or ()))} are baked in"
+    classes = (
+        f"; `{LABEL}`, int64 [batch]: 0 to {len(source.labels) - 1} for {', '.join(source.labels)}" if source.labels else ""
+    )
     if source.kind == "seed":
-        return f"`{source.name}`, int64 [batch]: any whole number from 0 to 2^63 - 1"
-    return f"`{source.name}`, float32 [batch, {source.dim}], standard normal"
+        return f"`{source.name}`, int64 [batch]: any whole number from 0 to 2^63 - 1{classes}"
+    return f"`{source.name}`, float32 [batch, {source.dim}], standard normal{classes}"
 
 
 def _output(contract: Contract) -> str:

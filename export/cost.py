@@ -13,6 +13,7 @@ import onnx
 from runtime import sample_latents
 from runtime.seeds import check_seeds
 
+from .convert import LATENT
 from .rewrites import REWRITES, simplify
 from .verify import open_on_cpu
 
@@ -95,5 +96,6 @@ def _drawing(model: onnx.ModelProto, batch: int) -> Callable[[], object]:
     feed = {}
     for source in session.get_inputs():
         seeds = check_seeds(range(batch))
-        feed[source.name] = seeds if source.type == "tensor(int64)" else sample_latents(seeds, source.shape[1])
+        # A label must be small, a seed may be.
+        feed[source.name] = sample_latents(seeds, source.shape[1]) if source.name == LATENT else seeds % 2
     return lambda: session.run(None, feed)

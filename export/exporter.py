@@ -19,7 +19,7 @@ from runtime.providers import onnxruntime_errors
 
 from .convert import IMAGE, LATENT, convert_generator
 from .formats import Format, to_ort, triton_config
-from .heads import SEED, add_seed_head, bake_seeds
+from .heads import SEED, add_label_head, add_seed_head, bake_seeds
 from .options import DEFAULTS, Input, Options
 from .precision import to_float16, to_int8
 from .rewrites import INT8_REWRITES, simplify
@@ -90,15 +90,16 @@ def prove(source: Source, options: Options = DEFAULTS) -> Proven:
     try:
         converted = convert_generator(source.generator, options.opset, options.batch)
         floats = simplify(converted)
-        plain = _finish(converted, options)
-        float32 = simplify(_finish(floats, options))
+        classes = len(source.labels)
+        plain = _finish(converted, options, classes)
+        float32 = simplify(_finish(floats, options, classes))
         model = float32
         if options.precision == "float16":
-            model = simplify(_finish(to_float16(floats), options))
+            model = simplify(_finish(to_float16(floats), options, classes))
         elif options.precision == "int8":
-            model = simplify(_finish(to_int8(simplify(converted, INT8_REWRITES), source.latent_dim), options))
+            model = simplify(_finish(to_int8(simplify(converted, INT8_REWRITES), source.latent_dim, classes), options, classes))
         onnx.checker.check_model(model, full_check=True)
-        verification = verify_parity(source.generator, floats, model, options)
+        verification = verify_parity(source.generator, floats, model, options, classes)
     except GanportError:
         raise
     except errors as error:
@@ -155,15 +156,17 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise OutputError(path, "it is there already", "replace it with --overwrite, or name another place with --out.")
 
 
-def _finish(model: onnx.ModelProto, options: Options) -> onnx.ModelProto:
+def _finish(model: onnx.ModelProto, options: Options, classes: int) -> onnx.ModelProto:
     """Return the model with the head and the tails that are wanted."""
     if options.output == "uint8":
         model = add_uint8_tail(model)
     if options.layout == "NCHW":
         model = put_channels_first(model)
-    if options.input == "seed":
-        return add_seed_head(model)
-    return bake_seeds(model, options.seeds) if options.input == "fixed" else model
+    if options.input == "fixed":
+        return bake_seeds(model, options.seeds, classes)
+    if classes:
+        model = add_label_head(model, classes)
+    return add_seed_head(model) if options.input == "seed" else model
 
 
 def _write_verified(proven: Proven, path: Path, form: Format) -> Contract:
@@ -173,7 +176,7 @@ def _write_verified(proven: Proven, path: Path, form: Format) -> Contract:
     _write(path, proven.model, contract, form)
     # The golden images are drawn by the very file, through the runtime that users have, and held against the proven graph.
     images = Sampler(path).sample(seeds)
-    check_pixels(proven.model, proven.options, proven.source.latent_dim, seeds, images)
+    check_pixels(proven.model, proven.options, proven.source, seeds, images)
     golden = {"seeds": seeds, "png_base64": base64.b64encode(encode_png(make_grid(images))).decode()}
     _write(path, proven.model, dataclasses.replace(contract, golden=golden), form)
     return Sampler(path).model
@@ -191,6 +194,7 @@ def _describe(source: Source, options: Options, verification: Verification) -> C
             dim=source.latent_dim,
             distribution="normal",
             seeds=options.seeds or None,
+            labels=source.labels or None,
         ),
         image=ImageSpec(
             name=IMAGE,

@@ -9,6 +9,7 @@ from typing import Literal
 import onnxruntime as ort
 
 from runtime import Contract
+from runtime.contract import LABEL
 
 Format = Literal["onnx", "ort", "triton"]
 
@@ -41,18 +42,27 @@ def triton_config(contract: Contract, name: str) -> str:
     source, image = contract.input, contract.image
     free = contract.batch is None
     batch = [] if contract.batch is None else [contract.batch]
-    dtype = "int64" if source.kind == "seed" else "float32"
-    dims = batch + ([] if source.kind == "seed" else [source.dim])
-    # Triton knows no input without axes: one of a single place is reshaped to none.
-    shape = f"dims: {dims}" if dims else "dims: [1] reshape: {shape: []}"
+    inputs = [
+        _triton_input(source.name, "int64", batch)
+        if source.kind == "seed"
+        else _triton_input(source.name, "float32", [*batch, source.dim])
+    ]
+    if source.labels:
+        inputs.append(_triton_input(LABEL, "int64", batch))
     pixels = f"data_type: {_TRITON_TYPES[image.dtype]} dims: {[*batch, *image.graph_shape]}"
     lines = [
         f'name: "{name}"',
         'backend: "onnxruntime"',
         f"max_batch_size: {_TRITON_BATCH if free else 0}",
-        f'input [{{name: "{source.name}" data_type: {_TRITON_TYPES[dtype]} {shape}}}]',
+        f"input [{', '.join(inputs)}]",
         f'output [{{name: "{image.name}" {pixels}}}]',
     ]
     if free:
         lines.append("dynamic_batching {}")
     return "\n".join(lines) + "\n"
+
+
+def _triton_input(name: str, dtype: str, dims: list[int]) -> str:
+    # Triton knows no input without axes: one of a single place is reshaped to none.
+    shape = f"dims: {dims}" if dims else "dims: [1] reshape: {shape: []}"
+    return f'{{name: "{name}" data_type: {_TRITON_TYPES[dtype]} {shape}}}'

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime import sample_latents
-from runtime.latents import KEY_STEPS, LATENTS_PER_BLOCK, MULTIPLIERS, ROUNDS, signed_normal_table
+from runtime.contract import LABEL
+from runtime.latents import KEY_STEPS, LATENTS_PER_BLOCK, MULTIPLIERS, ROUNDS, generator_inputs, signed_normal_table
 from runtime.seeds import check_seeds
 
 from .convert import LATENT
@@ -18,8 +18,35 @@ from .convert import LATENT
 SEED = "seed"
 
 
+def add_label_head(model: onnx.ModelProto, classes: int) -> onnx.ModelProto:
+    """Return a copy of the model that takes latents, float32 (batch, dim), and labels, int64 (batch,), from 0 on.
+
+    The model's own input is both in one: float32 (batch, dim + classes), with 1 at the place of the label.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    batch, width = graph.input[0].type.tensor_type.shape.dim
+    size = batch.dim_value or batch.dim_param
+    joined = f"{LATENT}_and_{LABEL}"
+    for node in graph.node:
+        node.input[:] = [joined if name == LATENT else name for name in node.input]
+    constants = {"label/depth": np.int64(classes), "label/values": np.array([0, 1], np.float32)}
+    head = [
+        helper.make_node("OneHot", [LABEL, *constants], ["label/one_hot"], axis=-1),
+        helper.make_node("Concat", [LATENT, "label/one_hot"], [joined], axis=1),
+    ]
+    nodes = [*head, *graph.node]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    graph.input.append(helper.make_tensor_value_info(LATENT, TensorProto.FLOAT, [size, width.dim_value - classes]))
+    graph.input.append(helper.make_tensor_value_info(LABEL, TensorProto.INT64, [size]))
+    return result
+
+
 def add_seed_head(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of the model that takes seeds, int64 (batch,), in place of latents, float32 (batch, dim).
+    """Return a copy of the model that takes seeds, int64 (batch,), in place of latents, float32 (batch, dim); labels stay.
 
     The latents are those of `runtime.sample_latents`, bit for bit: integers and one look-up, inside the graph.
     """
@@ -29,10 +56,12 @@ def add_seed_head(model: onnx.ModelProto) -> onnx.ModelProto:
     batch, dim = graph.input[0].type.tensor_type.shape.dim
     head = _SeedHead(dim.dim_value)
     nodes = [*head.nodes, *graph.node]
+    source = helper.make_tensor_value_info(SEED, TensorProto.INT64, [batch.dim_value or batch.dim_param])
+    inputs = [source, *graph.input[1:]]
     del graph.node[:], graph.input[:]
     graph.node.extend(nodes)
     graph.initializer.extend(head.constants)
-    graph.input.append(helper.make_tensor_value_info(SEED, TensorProto.INT64, [batch.dim_value or batch.dim_param]))
+    graph.input.extend(inputs)
     return result
 
 
@@ -45,14 +74,15 @@ def seed_head_alone(dim: int, opset: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def bake_seeds(model: onnx.ModelProto, seeds: Sequence[int]) -> onnx.ModelProto:
-    """Return a copy of the model that draws the images of these seeds, and takes nothing."""
+def bake_seeds(model: onnx.ModelProto, seeds: Sequence[int], classes: int = 0) -> onnx.ModelProto:
+    """Return a copy of the model that draws the images of these seeds, each of its own class, and takes nothing."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     dim = graph.input[0].type.tensor_type.shape.dim[1].dim_value
     del graph.input[:]
-    graph.initializer.append(numpy_helper.from_array(sample_latents(check_seeds(seeds), dim), LATENT))
+    baked = generator_inputs(check_seeds(seeds), dim - classes, classes)
+    graph.initializer.append(numpy_helper.from_array(baked, LATENT))
     graph.output[0].type.tensor_type.shape.dim[0].dim_value = len(seeds)
     return result
 

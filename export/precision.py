@@ -14,8 +14,8 @@ import onnx
 from onnx import numpy_helper
 from onnxruntime import quantization
 
-from runtime import sample_latents
 from runtime.errors import PrecisionError
+from runtime.latents import generator_inputs
 from runtime.seeds import SEED_LIMIT, check_seeds
 
 from .graph import POINTWISE, Array, Graph, attributes, make_node
@@ -84,7 +84,7 @@ def _rounded(array: Array) -> Array:
     return rounded
 
 
-def to_int8(model: onnx.ModelProto, dim: int) -> onnx.ModelProto:
+def to_int8(model: onnx.ModelProto, dim: int, classes: int = 0) -> onnx.ModelProto:
     """Return the model with int8 weights; dense layers and convolutions compute in 8 bits, too (see `INT8_REWRITES`).
 
     Weights are symmetric, one scale for each output channel; activations get the range that they have for the images of
@@ -92,8 +92,9 @@ def to_int8(model: onnx.ModelProto, dim: int) -> onnx.ModelProto:
     the last layer stays float32: its tails round it to 8 bits themselves.
 
     Args:
-        model: latents (batch, dim) -> images, float32.
+        model: latents (batch, dim), and classes behind them -> images, float32.
         dim: latents per image.
+        classes: that can be asked for.
 
     Raises:
         PrecisionError: the generator has no layer whose weights could be int8.
@@ -106,7 +107,7 @@ def to_int8(model: onnx.ModelProto, dim: int) -> onnx.ModelProto:
         quantization.quantize_static(
             source,
             target,
-            _Latents(dim, model.graph.input[0]),
+            _Latents(dim, classes, model.graph.input[0]),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=_INT8_KERNELS,
             per_channel=True,
@@ -124,11 +125,11 @@ def to_int8(model: onnx.ModelProto, dim: int) -> onnx.ModelProto:
 class _Latents(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
     """Batches of the latents of `CALIBRATION_SEEDS`, as the quantiser wants them."""
 
-    def __init__(self, dim: int, source: onnx.ValueInfoProto) -> None:
+    def __init__(self, dim: int, classes: int, source: onnx.ValueInfoProto) -> None:
         batch = source.type.tensor_type.shape.dim[0].dim_value or _CALIBRATION_BATCH
-        latents = sample_latents(check_seeds(CALIBRATION_SEEDS), dim)
+        latents = generator_inputs(check_seeds(CALIBRATION_SEEDS), dim, classes)
         whole = -(-len(latents) // batch) * batch
-        filled = np.resize(latents, (whole, dim))  # repeats the first until the last batch is full
+        filled = np.resize(latents, (whole, latents.shape[1]))  # repeats the first until the last batch is full
         self._batches: Iterator[dict[str, npt.NDArray[np.float32]]] = (
             {source.name: filled[start : start + batch]} for start in range(0, whole, batch)
         )

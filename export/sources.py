@@ -24,7 +24,9 @@ class Source:
 
     Attributes:
         name: for people; of the recipe, or of the file.
-        generator: latents (batch, latent_dim) -> images (batch, height, width, channels) in [-1, 1].
+        generator: latents (batch, latent_dim), and one number per class behind them if there are labels -> images (batch,
+            height, width, channels) in [-1, 1].
+        labels: names of the classes that can be asked for.
         recipe, data, training: the parts of the contract that only the trainer knows; empty where nobody does.
     """
 
@@ -33,11 +35,12 @@ class Source:
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     @property
     def latent_dim(self) -> int:
         """Latents per image."""
-        return int(self.generator.input_shape[1])
+        return int(self.generator.input_shape[1]) - len(self.labels)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -97,6 +100,7 @@ def _load_run(run: Run, best: bool) -> Source:
         # Where the images lay on the trainer's machine is nobody's business.
         data={key: data[key] for key in ("name", "images", "licence")},
         training={"steps": step, "images_seen": step * recipe.batch_size, "metrics": {}},
+        labels=recipe.labels,
     )
 
 

@@ -13,12 +13,15 @@ import onnx
 import onnxruntime as ort
 
 from runtime import sample_latents, to_uint8
+from runtime.contract import LABEL
 from runtime.errors import VerificationError
+from runtime.latents import generator_inputs, labels_of
 from runtime.seeds import check_seeds
 
-from .convert import IMAGE
+from .convert import IMAGE, LATENT
 from .heads import SEED, seed_head_alone
 from .options import DEFAULTS, Layout, Options, Precision
+from .sources import Source
 
 BATCH_SIZES = (1, 7, 64)
 # Where the words of a seed carry, and where double precision ends, as well as the seeds that people take.
@@ -54,29 +57,34 @@ class Verification:
 
 
 def verify_parity(
-    generator: keras.Model, float_model: onnx.ModelProto, shipped: onnx.ModelProto, options: Options = DEFAULTS
+    generator: keras.Model,
+    float_model: onnx.ModelProto,
+    shipped: onnx.ModelProto,
+    options: Options = DEFAULTS,
+    classes: int = 0,
 ) -> Verification:
     """Compare the graph with Keras, and its drawings in one batch with those in another.
 
     Args:
-        generator: the Keras model, latents (batch, dim) -> images in [-1, 1].
+        generator: the Keras model, latents (batch, dim), and its classes if there are any -> images in [-1, 1].
         float_model: its graph, latents in, floats out, in float32.
         shipped: the graph that is to be written, whatever goes in and comes out.
         options: that it was made by.
+        classes: that can be asked for; each seed is drawn as its own of `runtime.latents.labels_of`.
 
     Raises:
         VerificationError: a difference is over its limit, or Keras draws outside of [-1, 1].
     """
-    dim = generator.input_shape[1]
+    dim = generator.input_shape[1] - classes
     seeds = check_seeds(options.seeds or SEEDS)
-    floats, batch = _open(float_model, dim, seeds)
-    ships, shipped_batch = _open(shipped, dim, seeds, options.layout)
-    if [value.name for value in shipped.graph.input] == [SEED]:
+    floats, batch = _open(float_model, (dim, classes), seeds)
+    ships, shipped_batch = _open(shipped, (dim, classes), seeds, options.layout)
+    if any(value.name == SEED for value in shipped.graph.input):
         _verify_seed_head(dim, options.opset)
     errors, levels = [], []
     for start in range(0, len(seeds), _PART):
         part = seeds[start : start + _PART]
-        expected = generator(sample_latents(part, dim), training=False).numpy()  # (64, height, width, channels)
+        expected = generator(generator_inputs(part, dim, classes), training=False).numpy()  # (64, height, width, channels)
         _require("the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR)
         drawings = list(_draw_in_batches(floats, batch, part))
         _require_shapes(drawings, expected)
@@ -119,11 +127,12 @@ def _verify_seed_head(dim: int, opset: int) -> None:
 
 
 def check_pixels(
-    shipped: onnx.ModelProto, options: Options, dim: int, seeds: Sequence[int], images: npt.NDArray[np.uint8]
+    shipped: onnx.ModelProto, options: Options, source: Source, seeds: Sequence[int], images: npt.NDArray[np.uint8]
 ) -> None:
     """Raise VerificationError where 8-bit images of these seeds are more than one level from those of the proven graph."""
     chosen = check_seeds(seeds)
-    draw, batch = _open(shipped, dim, check_seeds(options.seeds or seeds), options.layout)
+    widths = source.latent_dim, len(source.labels)
+    draw, batch = _open(shipped, widths, check_seeds(options.seeds or seeds), options.layout)
     (proven, *_) = _draw_in_batches(draw, batch, chosen)
     apart = _levels_apart(images, _to_pixels(proven))
     _require("the largest difference of the golden images to the proven graph in 8-bit levels", int(apart.max()), 1)
@@ -136,21 +145,37 @@ def open_on_cpu(model: onnx.ModelProto) -> ort.InferenceSession:
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _open(model: onnx.ModelProto, dim: int, fixed: Seeds, layout: Layout = "NHWC") -> tuple[Draw, int | None]:
-    """Return a function that draws seeds with the graph, channels last, and the batch that it insists on, if any."""
+def _open(model: onnx.ModelProto, widths: tuple[int, int], fixed: Seeds, layout: Layout = "NHWC") -> tuple[Draw, int | None]:
+    """Return a function that draws seeds with the graph, channels last, and the batch that it insists on, if any.
+
+    Args:
+        model: the graph.
+        widths: latents, and classes.
+        fixed: the seeds of a graph without inputs.
+        layout: of its images.
+    """
     axes = (0, 1, 2, 3) if layout == "NHWC" else (0, 2, 3, 1)
     session = open_on_cpu(model)
     if not session.get_inputs():
         (images,) = session.run([IMAGE], {})
         rows = dict(zip(fixed.tolist(), images.transpose(axes), strict=True))
         return lambda seeds: np.stack([rows[seed] for seed in seeds.tolist()]), None
-    (source,) = session.get_inputs()
+    inputs = {source.name: source.shape for source in session.get_inputs()}
+    dim, classes = widths
 
     def draw(seeds: Seeds) -> npt.NDArray[Any]:
-        (images,) = session.run([IMAGE], {source.name: seeds if source.name == SEED else sample_latents(seeds, dim)})
+        feed: dict[str, npt.NDArray[Any]] = {}
+        if LABEL in inputs:
+            feed[LABEL] = labels_of(seeds, classes)
+        if SEED in inputs:
+            feed[SEED] = seeds
+        else:
+            feed[LATENT] = sample_latents(seeds, dim) if LABEL in inputs else generator_inputs(seeds, dim, classes)
+        (images,) = session.run([IMAGE], feed)
         return np.asarray(images).transpose(axes)
 
-    return draw, source.shape[0] if isinstance(source.shape[0], int) else None
+    batch = next(iter(inputs.values()))[0]
+    return draw, batch if isinstance(batch, int) else None
 
 
 def _draw_in_batches(draw: Draw, batch: int | None, seeds: Seeds) -> Iterator[npt.NDArray[Any]]:

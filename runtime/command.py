@@ -62,7 +62,7 @@ def sample(arguments: Sequence[str], default: Default) -> None:
         if sharded:
             drawn = _write_shards(sampler, seeds, asked)
         else:
-            batches = shown(sampler.stream(seeds, asked.truncation), len(seeds))
+            batches = shown(sampler.stream(seeds, asked.truncation, asked.label), len(seeds))
             if out == STDOUT:
                 write_frames(batches, sys.stdout.buffer)
             else:
@@ -102,7 +102,7 @@ def _write_shards(sampler: Sampler, seeds: npt.NDArray[np.int64], asked: argpars
     from .shards import SHARD_SIZE, write_shards
 
     size = asked.shard_size or SHARD_SIZE
-    counts = write_shards(sampler, seeds, asked.out, asked.truncation, size, asked.resume)
+    counts = write_shards(sampler, seeds, asked.out, asked.truncation, size, asked.resume, asked.label)
     found = next(counts)
     if found:
         print(f"{found:,} images are there; {len(seeds) - found:,} to draw", file=sys.stderr)
@@ -122,6 +122,7 @@ def make_parser() -> argparse.ArgumentParser:
     option("--seeds", default="0-63", help="such as 0-63 (if not given) or 0,5,9-12")
     option("--provider", default="cpu", help=f"{', '.join(PROVIDERS)}; or {AUTO}; cpu if not given, and there is no fallback")
     option("--out", type=Path, default=Path("grid.png"), help=_OUT)
+    option("--label", help="class to draw, of a model that has some, such as 7 or sneaker; by the seeds, if not given")
     option("--truncation", type=_factor, default=1.0, help="below 1: nearer to the average image", metavar="0..1")
     option("--threads", type=_count, help="to compute with; all that there are, if not given", metavar="N")
     option(

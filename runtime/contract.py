@@ -11,6 +11,7 @@ from .errors import ContractError, ContractVersionError
 from .seeds import SEED_LIMIT
 
 METADATA_KEY = "ganport"
+LABEL = "label"  # name of the input for classes
 FORMAT = 1
 
 LARGEST_DIM = 65_536  # latents and pixels per side; a size beyond it is damage, not a generator
@@ -27,6 +28,8 @@ class InputSpec:
         dim: latents per image.
         distribution: "normal": standard normal.
         seeds: the seeds that are baked in; None unless the kind is "fixed".
+        labels: names of the classes that can be asked for, by their places, with a second input "label", int64 (batch,); in a
+            "fixed" graph each seed has its own of `latents.labels_of`. None where no class can be asked for.
     """
 
     kind: str
@@ -34,6 +37,7 @@ class InputSpec:
     dim: int
     distribution: str
     seeds: tuple[int, ...] | None = None
+    labels: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,7 +179,18 @@ def _read_input(fields: _Fields) -> InputSpec:
         dim=fields.size("dim"),
         distribution=fields.choose("distribution", ("normal",)),
         seeds=tuple(_take_seeds(fields)) if kind == "fixed" else None,
+        labels=_read_labels(fields),
     )
+
+
+def _read_labels(fields: _Fields) -> tuple[str, ...] | None:
+    if fields.document.get("labels") is None:  # files of before there were classes do not have it
+        return None
+    labels: list[object] = fields.take("labels", list)
+    names = tuple(label for label in labels if isinstance(label, str) and label)
+    if len(names) != len(labels) or len(set(names)) != len(names) or not 2 <= len(names) <= LARGEST_DIM:
+        raise ContractError("input.labels", f"two different names or more are due, there is {_shown(labels)}")
+    return names
 
 
 def _read_image(fields: _Fields) -> ImageSpec:

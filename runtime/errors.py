@@ -5,6 +5,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     GanportError
     ├── UsageError (ValueError)                  the request itself is malformed; the command line exits with 2
     │   ├── SeedError                            not a seed, or not a list of seeds
+    │   ├── LabelError                           no class of this generator
     │   ├── UnknownProviderError                 no such execution provider
     │   └── UnknownRecipeError (LookupError)     no such recipe
     ├── LatentShapeError (ValueError)            latents do not fit the generator
@@ -105,6 +106,15 @@ class LatentValueError(GanportError, ValueError):
     def __init__(self, count: int) -> None:
         self.count = count
         super().__init__(f"{count} of the latents are not finite; draw them from a standard normal distribution.")
+
+
+class LabelError(UsageError):
+    """No class of this generator."""
+
+    def __init__(self, got: object, known: Sequence[str]) -> None:
+        self.got, self.known = got, tuple(known)
+        due = f"its classes are {', '.join(known)}" if known else "it draws no classes on demand; leave the label out"
+        super().__init__(f"Label {got!r} does not fit the generator: {due}.")
 
 
 class ClosedSamplerError(GanportError, RuntimeError):

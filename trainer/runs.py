@@ -209,8 +209,13 @@ def load_run_data(run: Run) -> Dataset:
     return data
 
 
-def check_enough_images(recipe: Recipe, data: Dataset) -> None:
-    """Raise DatasetContentError where there are fewer images than one batch takes."""
+def check_images(recipe: Recipe, data: Dataset) -> None:
+    """Raise DatasetContentError where images are fewer than one batch takes, or have no classes that the recipe asks for."""
+    if recipe.labels and (data.labels is None or len(data.classes) < 2):
+        due = "the recipe draws classes on demand, and the images have none"
+        raise DatasetContentError(
+            data.source, f"{due}; give a folder with a sub-folder per class, or IDX or .npz files with labels."
+        )
     if data.count < recipe.batch_size:
         there = f"its {data.count} images are fewer than one batch of {recipe.batch_size}"
         raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")

@@ -18,17 +18,17 @@ from .recipe import Recipe, Schedule
 METRICS = ("d_loss", "g_loss", "d_accuracy")
 CHUNK_STEPS = 100  # at most; so many rows of an order go into a chunk
 
-Chunk = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+Chunk = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 Played = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # logits of real images, logits of fakes, cost of the generator
 
 
 def compile_chunk(recipe: Recipe, networks: Networks, images: int, strategy: tf.distribute.Strategy) -> Chunk:
     """Return a function that makes many steps in one call.
 
-    It takes the pictures, uint8 (n, height, width, channels), the order, int32 (CHUNK_STEPS, batch_size): which of them each
-    step sees, the first step and the number of steps, both int32 scalars. It returns the mean of METRICS over these steps,
-    float32 (3,). The number of steps is data, not part of the program: chunks of any length run the same compiled code, and so
-    give the same bits; one of length 0 compiles it, and its means are NaN.
+    It takes the pictures, uint8 (n, height, width, channels); the order, int32 (CHUNK_STEPS, batch_size): which of them each
+    step sees; the classes of those, of the same shape; the first step and the number of steps, both int32 scalars. It returns
+    the mean of METRICS over these steps, float32 (3,). The number of steps is data, not part of the program: chunks of any
+    length run the same compiled code, and so give the same bits; one of length 0 compiles it, and its means are NaN.
 
     Args:
         recipe: its settings.
@@ -38,17 +38,17 @@ def compile_chunk(recipe: Recipe, networks: Networks, images: int, strategy: tf.
     """
     shards = strategy.num_replicas_in_sync
 
-    def on_device(pictures: tf.Tensor, order: tf.Tensor, first: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def on_device(pictures: tf.Tensor, order: tf.Tensor, classes: tf.Tensor, first: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         shard = tf.distribute.get_replica_context().replica_id_in_sync_group
         draws = Draws(recipe.seed, step, recipe.batch_size, shard, shards)
         # Not order[...]: XLA would take such a place for a part of the program, and compile it anew for every chunk.
         places = tf.gather(order, step - first)
         real = tf.gather(pictures, draws.part(places))  # (batch, height, width, channels)
-        return train_step(recipe, networks, real, draws, images)
+        return train_step(recipe, networks, real, draws, images, draws.part(tf.gather(classes, step - first)))
 
-    def chunk(pictures: tf.Tensor, order: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def chunk(pictures: tf.Tensor, order: tf.Tensor, classes: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         def body(step: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            metrics = strategy.run(on_device, args=(pictures, order, first, step))
+            metrics = strategy.run(on_device, args=(pictures, order, classes, first, step))
             return step + 1, totals + strategy.reduce(tf.distribute.ReduceOp.MEAN, metrics, axis=None)
 
         _, totals = tf.while_loop(lambda step, _: step < first + count, body, (first, tf.zeros(len(METRICS))))
@@ -57,7 +57,9 @@ def compile_chunk(recipe: Recipe, networks: Networks, images: int, strategy: tf.
     return cast(Chunk, tf.function(chunk, jit_compile=recipe.jit and shards == 1, autograph=False))
 
 
-def train_step(recipe: Recipe, networks: Networks, real: tf.Tensor, draws: Draws, images: int) -> tf.Tensor:
+def train_step(
+    recipe: Recipe, networks: Networks, real: tf.Tensor, draws: Draws, images: int, classes: tf.Tensor | None = None
+) -> tf.Tensor:
     """Make one step of the recipe's schedule, update the average; return METRICS, float32 (3,).
 
     d_loss is the mean of the costs of real and of fake images, without the penalty; d_accuracy is the share of both that the
@@ -69,13 +71,15 @@ def train_step(recipe: Recipe, networks: Networks, real: tf.Tensor, draws: Draws
         real: uint8, this device's part of the batch.
         draws: of this step.
         images: in the whole set.
+        classes: of the real images, int32 (batch,), for a recipe with labels.
     """
     for index, state in enumerate(networks.layer_states()):
         state.assign(tf.cast(draws.layer_state(index), state.dtype))
     real = tf.cast(real, tf.float32) / 127.5 - 1.0
     if recipe.flip:
         real = flip(real, draws)
-    game = Game(recipe, networks, draws)
+    asked = tf.one_hot(classes, len(recipe.labels)) if recipe.labels else None
+    game = Game(recipe, networks, draws, asked)
     if recipe.schedule == "alternating":
         real_logits, fake_logits, g_loss = _alternating(game, real, -(-images // recipe.batch_size))
     else:
@@ -89,11 +93,12 @@ def train_step(recipe: Recipe, networks: Networks, real: tf.Tensor, draws: Draws
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """The two players of one step, and their moves."""
+    """The two players of one step, and their moves. Attributes: `asked`, the classes as float32 (batch, classes)."""
 
     recipe: Recipe
     networks: Networks
     draws: Draws
+    asked: tf.Tensor | None = None
 
     @property
     def loss(self) -> Loss:
@@ -102,13 +107,18 @@ class Game:
 
     def draw_fakes(self, purpose: Purpose, training: bool) -> tf.Tensor:
         """Return fakes, float32, for latents of their own for each purpose."""
-        latents = self.draws.normal(purpose, self.recipe.latent_dim)
-        return tf.cast(self.networks.generator(latents, training=training), tf.float32)
+        inputs = self.draws.normal(purpose, self.recipe.latent_dim)
+        if self.asked is not None:
+            inputs = tf.concat([inputs, self.asked], axis=1)
+        return tf.cast(self.networks.generator(inputs, training=training), tf.float32)
 
     def judge(self, images: tf.Tensor, copies: int = 1) -> tf.Tensor:
         """Return the discriminator's logits, float32 (batch, 1), of augmented images; `copies` as in `diff_augment`."""
         images = diff_augment(images, self.recipe.diff_augment, self.draws, copies)
-        return tf.cast(self.networks.discriminator(images, training=True), tf.float32)
+        logits = tf.cast(self.networks.discriminator(images, training=True), tf.float32)
+        if self.asked is None:
+            return logits
+        return tf.reduce_sum(logits * tf.tile(self.asked, [copies, 1]), axis=1, keepdims=True)
 
     def generator_cost(self, fake: tf.Tensor) -> tf.Tensor:
         """Return what the generator is to make small."""

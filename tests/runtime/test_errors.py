@@ -16,6 +16,8 @@ BUILTINS = (ValueError, LookupError, OSError, ImportError, RuntimeError, Arithme
 EXAMPLES = [
     errors.SeedError(-1, "is out of range"),
     errors.UnknownProviderError("tpu", ("cpu", "cuda")),
+    errors.LabelError("blue", ("red", "green")),
+    errors.EvaluationError("too few images"),
     errors.LatentShapeError((3, 4), 100),
     errors.InputKindError("seed"),
     errors.FixedSeedError(9, range(20)),

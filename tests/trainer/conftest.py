@@ -50,17 +50,27 @@ def load_squares() -> Dataset:
 
 
 @pytest.fixture
-def run_small(tmp_path: Path, small_data: Dataset) -> Callable[..., Run]:
-    """Train a recipe on the small data in a folder, from the start or from a checkpoint."""
+def run_on(tmp_path: Path) -> Callable[..., Run]:
+    """Train a recipe on data in a folder, from the start or from a checkpoint."""
     from trainer.loop import train
     from trainer.report import Report
 
-    def run_it(recipe: Recipe, folder: str = "run", resume: bool = False) -> Run:
+    def run_it(recipe: Recipe, data: Dataset, folder: str = "run", resume: bool = False) -> Run:
         run = Run(tmp_path / folder)
         if not resume:
-            start_run(run, recipe, small_data)
+            start_run(run, recipe, data)
         with Report(Console(quiet=True), recipe.steps) as report:
-            assert train(recipe, small_data, run, [report], one_device()) is None
+            assert train(recipe, data, run, [report], one_device()) is None
         return run
+
+    return run_it
+
+
+@pytest.fixture
+def run_small(run_on: Callable[..., Run], small_data: Dataset) -> Callable[..., Run]:
+    """As `run_on`, on the small data."""
+
+    def run_it(recipe: Recipe, folder: str = "run", resume: bool = False) -> Run:
+        return run_on(recipe, small_data, folder, resume)
 
     return run_it

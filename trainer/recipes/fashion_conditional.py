@@ -1,0 +1,17 @@
+"""The networks of `mnist-dcgan` on clothes, told which piece to draw.
+
+python cli.py train fashion-conditional
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from evaluation.features import LABELS
+
+from . import fashion_dcgan
+from .mnist_dcgan import build_discriminator, build_generator
+
+__all__ = ["RECIPE", "build_discriminator", "build_generator"]
+
+RECIPE = dataclasses.replace(fashion_dcgan.RECIPE, name="fashion-conditional", labels=LABELS["fashion-mnist"])

@@ -1,0 +1,15 @@
+"""The networks of `mnist-dcgan`, told which digit to draw.
+
+python cli.py train mnist-conditional
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from . import mnist_dcgan
+from .mnist_dcgan import build_discriminator, build_generator
+
+__all__ = ["RECIPE", "build_discriminator", "build_generator"]
+
+RECIPE = dataclasses.replace(mnist_dcgan.RECIPE, name="mnist-conditional", labels=tuple("0123456789"))
