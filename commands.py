@@ -72,6 +72,9 @@ def train(
     preview_interval: Annotated[
         int | None, typer.Option(min=1, help="Steps between previews and checkpoints.", show_default="the recipe's")
     ] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between measures of quality; the best checkpoint is kept by them.")
+    ] = None,
     mixed_precision: Annotated[bool, typer.Option("--mixed-precision", help="Compute in bfloat16.")] = False,
     device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="There is no fallback from gpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="So many of them share each batch.")] = 1,
@@ -85,6 +88,7 @@ def train(
 ) -> None:
     """Train a GAN: progress, preview grids, checkpoints; all in a run folder."""
     numbers = {"steps": steps, "batch_size": batch_size, "seed": seed, "preview_interval": preview_interval}
+    numbers["evaluate_interval"] = evaluate_every
     changes: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     if mixed_precision:
         changes["mixed_precision"] = True
@@ -163,7 +167,7 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSO
         messages.print(f"No run in {RUNS}; make one with: ganport train", markup=False)
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("run", "recipe", "step", "D loss", "G loss", "D right", "distance", "saved"):
+    for heading in ("run", "recipe", "step", "D loss", "G loss", "D right", "distance", "Fréchet", "saved"):
         table.add_column(heading, justify="left" if heading in ("run", "recipe") else "right", no_wrap=True, overflow="fold")
     for run in found:
         shown = [f"{run.metrics[name]:{form}}" if name in run.metrics else "" for name, form in _RUN_METRICS]
@@ -171,7 +175,7 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSO
     results.print(table)
 
 
-_RUN_METRICS = (("d_loss", ".3f"), ("g_loss", ".3f"), ("d_accuracy", ".0%"), ("distance", ".3f"))
+_RUN_METRICS = (("d_loss", ".3f"), ("g_loss", ".3f"), ("d_accuracy", ".0%"), ("distance", ".3f"), ("frechet", ".3f"))
 
 
 def _age(seconds: float) -> str:
@@ -203,7 +207,9 @@ def export(
         typer.Option("--format", help="ONNX; onnxruntime's own for small builds; a folder for a Triton server."),
     ] = "onnx",
     value_range: RangeOption = None,
-    best: Annotated[bool, typer.Option("--best", help="The checkpoint with the smallest distance, not the last.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best checkpoint, not the last: see `train --evaluate-every`.")
+    ] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run the code in a Keras file: Lambda layers.")] = False,
     card: Annotated[bool, typer.Option("--card", help="Write a model card, README.md, and a preview beside it.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each rewrite of the graph saves.")] = False,

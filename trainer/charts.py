@@ -23,17 +23,19 @@ _PANELS = (
     (("d_loss", "discriminator"), ("g_loss", "generator"), "loss"),
     (("d_accuracy", "told apart"), None, "discriminator's accuracy"),
     (("distance", "to real images"), None, "distance"),
+    (("frechet", "in a classifier's features"), None, "Fréchet distance"),
 )
 
 
 def draw_curves(run: Run) -> None:
-    """Write curves.png: losses, accuracy and distance by step. Raises OutputError."""
+    """Write curves.png: losses, accuracy and distances by step. Raises OutputError."""
     from matplotlib.figure import Figure  # a second, so only here; without pyplot, which would look for a display
 
     history = run.read_history()
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    panels = figure.subplots(len(_PANELS), 1, sharex=True)
-    for axes, (first, second, label) in zip(panels, _PANELS, strict=True):
+    shown = _PANELS if any("frechet" in line for line in history) else _PANELS[:-1]
+    figure = Figure(figsize=(9, 3 * len(shown) - 1), layout="constrained")
+    panels = figure.subplots(len(shown), 1, sharex=True)
+    for axes, (first, second, label) in zip(panels, shown, strict=True):
         for curve in filter(None, (first, second)):
             points = [(line["step"], line[curve[0]]) for line in history if curve[0] in line]
             axes.plot(*zip(*points, strict=True) if points else ([], []), label=curve[1], linewidth=1.2)
@@ -42,7 +44,8 @@ def draw_curves(run: Run) -> None:
         if second:
             axes.legend(frameon=False)
     panels[1].set_ylim(0, 1)
-    panels[2].set_ylim(bottom=0)
+    for axes in panels[2:]:
+        axes.set_ylim(bottom=0)
     panels[-1].set_xlabel("step")
     with replacing(run.curves_file) as temporary:
         figure.savefig(temporary, dpi=100)

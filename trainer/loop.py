@@ -30,6 +30,7 @@ from .ema import shipped_generator
 from .feeds import Feed, open_feed
 from .interrupts import StopRequest, stop_requests
 from .networks import Networks, build_networks
+from .quality import Quality
 from .recipe import Recipe
 from .report import Observer
 from .runs import Run
@@ -60,6 +61,7 @@ def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer]
         RecipeError: the devices can't share the recipe's batch.
     """
     _check_sharing(recipe, devices)
+    quality = Quality(data) if recipe.evaluate_interval else None
     networks = build_networks(recipe, run.load_module(), devices.strategy)
     first, passed_over = load_newest_checkpoint(run, networks)
     for observer, warning in itertools.product(observers, passed_over):
@@ -71,7 +73,7 @@ def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer]
     chunk(*feed.chunk(first, first), tf.constant(first), tf.constant(0))  # compiles, which takes seconds, and makes no step
     for observer in observers:
         observer.began(first)
-    session = _Session(recipe, run, observers, devices, networks, chunk, feed, Reference(data))
+    session = _Session(recipe, run, observers, devices, networks, chunk, feed, Reference(data), quality)
     # Hosts of a cluster must all make the same steps; a signal that one of them hears is not for the others.
     with stop_requests() if devices.hosts == 1 else contextlib.nullcontext(StopRequest()) as stop:
         last = session.work(first, stop)
@@ -90,6 +92,7 @@ class _Session:
     chunk: Chunk
     feed: Feed
     reference: Reference
+    quality: Quality | None
     steps_per_second: float = 1.0
 
     def work(self, step: int, stop: StopRequest) -> int:
@@ -98,8 +101,9 @@ class _Session:
         saved = step
         try:
             while step < recipe.steps and not stop:
-                step = self._advance(step, min(_next(step, recipe.log_interval), _next(step, recipe.preview_interval)), stop)
-                if stop or step == recipe.steps or step % recipe.preview_interval == 0:
+                due = {_next(step, interval) for interval in self._intervals}
+                step = self._advance(step, min(*due, _next(step, recipe.log_interval)), stop)
+                if stop or step == recipe.steps or step in due:
                     self._save(step)
                     saved = step
             if self.devices.is_chief:
@@ -114,6 +118,11 @@ class _Session:
                 draw_curves(self.run)
             raise
         return step
+
+    @property
+    def _intervals(self) -> list[int]:
+        """Steps from one checkpoint to the next."""
+        return [interval for interval in (self.recipe.preview_interval, self.recipe.evaluate_interval) if interval]
 
     def _advance(self, step: int, end: int, stop: StopRequest) -> int:
         """Make the steps up to `end`, or up to a stop; add their line to the history; return the last of them."""
@@ -151,18 +160,20 @@ class _Session:
             raise DivergedError(step, {}, kept=max(self.run.checkpoint_steps(), default=0))
         generator = shipped_generator(self.recipe, self.networks)
         state = self.networks.read()  # with the statistics of the average
-        distance = self.reference.distance(generator, len(self.recipe.labels))
-        count = min(PREVIEW_SEEDS, (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1)
         classes = len(self.recipe.labels)
+        measured = {"distance": self.reference.distance(generator, classes)}
+        if self.quality and (step % self.recipe.evaluate_interval == 0 or step == self.recipe.steps):
+            measured["frechet"] = self.quality.frechet(generator, classes)
+        count = min(PREVIEW_SEEDS, (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1)
         inputs = generator_inputs(check_seeds(range(count)), self.recipe.latent_dim, classes)
         grid = make_grid(to_uint8(generator(inputs, training=False).numpy()))
         if not self.devices.is_chief:
             return
         save_png(grid, self.run.preview_file(step))
-        self._append({"step": step, "distance": round(distance, 5)})
+        self._append({"step": step, **{name: round(value, 5) for name, value in measured.items()}})
         save_checkpoint(self.run, step, state)
         for observer in self.observers:
-            observer.saved(step, grid, distance)
+            observer.saved(step, grid, measured)
 
     def _finish(self) -> None:
         draw_progress(self.run)

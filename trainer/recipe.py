@@ -86,6 +86,8 @@ class Recipe:
         jit: compile the step with XLA. Faster for dense networks on a CPU, slower for convolutional ones.
         log_interval: steps from one line of the history to the next, which is their mean.
         preview_interval: steps from one preview grid and checkpoint to the next.
+        evaluate_interval: steps from one checkpoint that is evaluated (see `quality.Quality`) to the next; 0 for none. The best
+            of them is then the one that is kept, not the one with the smallest pixel distance.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Recipe:
     jit: bool = True
     log_interval: int = 100
     preview_interval: int = 1000
+    evaluate_interval: int = 0
 
     def __post_init__(self) -> None:
         """Raise RecipeError where a number can't be."""
@@ -121,7 +124,7 @@ class Recipe:
             "labels", len(self.labels) != 1 and len(set(self.labels)) == len(self.labels), "none, or two different ones or more"
         )
         self._check("seed", 0 <= self.seed < 2**31, "in 0 .. 2**31 - 1")
-        for field in ("r1_weight", "gradient_penalty_weight"):
+        for field in ("r1_weight", "gradient_penalty_weight", "evaluate_interval"):
             self._check(field, 0 <= getattr(self, field) < math.inf, "at least 0")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)")
         for field, choices in (("schedule", Schedule), ("loss", LossName), ("sampling", Sampling)):

@@ -29,8 +29,8 @@ class Observer(Protocol):
     def logged(self, step: int, metrics: Metrics, images_per_second: float) -> None:
         """Hear that a line was added to the history."""
 
-    def saved(self, step: int, grid: npt.NDArray[np.uint8], distance: float) -> None:
-        """Hear that a checkpoint and a preview were written."""
+    def saved(self, step: int, grid: npt.NDArray[np.uint8], measured: Metrics) -> None:
+        """Hear that a checkpoint and a preview were written, and how far its images are from real ones."""
 
     def warned(self, message: str) -> None:
         """Hear that something is not as it should be; the run goes on."""
@@ -77,10 +77,11 @@ class Report:
     def logged(self, step: int, metrics: Metrics, images_per_second: float) -> None:
         """See Observer. The bar has said it already."""
 
-    def saved(self, step: int, grid: npt.NDArray[np.uint8], distance: float) -> None:
+    def saved(self, step: int, grid: npt.NDArray[np.uint8], measured: Metrics) -> None:
         """See Observer. Without a terminal, the one line that is printed."""
         if not self._live:
-            text = f"step {step:,} of {self._steps:,}  {self._numbers}  distance {distance:.3f}"
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in measured.items())
+            text = f"step {step:,} of {self._steps:,}  {self._numbers}  {shown}"
             self._console.print(text, highlight=False, soft_wrap=True)
 
     def warned(self, message: str) -> None:
@@ -119,11 +120,12 @@ class TensorBoard:
             for name, value in {**metrics, "images_per_second": images_per_second}.items():
                 self._summary.scalar(name, value)
 
-    def saved(self, step: int, grid: npt.NDArray[np.uint8], distance: float) -> None:
+    def saved(self, step: int, grid: npt.NDArray[np.uint8], measured: Metrics) -> None:
         """See Observer."""
         with self._writer.as_default(step):
             self._summary.image("preview", grid[np.newaxis])
-            self._summary.scalar("distance", distance)
+            for name, value in measured.items():
+                self._summary.scalar(name, value)
         self._writer.flush()
 
     def warned(self, message: str) -> None:

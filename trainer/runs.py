@@ -39,7 +39,7 @@ from .recipe import Recipe
 from .recipes import RecipeModule, load_recipe_module
 
 RUNS = Path("runs")
-_SUMMARY_METRICS: tuple[str, ...] = ("d_loss", "g_loss", "d_accuracy", "distance")
+_SUMMARY_METRICS: tuple[str, ...] = ("d_loss", "g_loss", "d_accuracy", "distance", "frechet")
 
 _CHECKPOINT = re.compile(r"step-(\d{8,})\.npz")
 
@@ -113,10 +113,15 @@ class Run:
         return steps[-1]
 
     def best_step(self) -> int:
-        """Return the step of the checkpoint with the smallest distance, among those there. Raises CheckpointError."""
+        """Return the step of the best checkpoint that is there: that with the smallest Fréchet distance, where some have one,
+        else with the smallest pixel distance. Raises CheckpointError.
+        """
         there = set(self.checkpoint_steps()) or {self.newest_step()}
-        distances = [(line["distance"], line["step"]) for line in self.read_history() if "distance" in line]
-        return min(((distance, step) for distance, step in distances if step in there), default=(0, max(there)))[1]
+        lines = [line for line in self.read_history() if line["step"] in there]
+        for name in ("frechet", "distance"):
+            if measured := [(line[name], line["step"]) for line in lines if name in line]:
+                return int(min(measured)[1])
+        return max(there)
 
     def load_module(self) -> RecipeModule:
         """Return the networks of its recipe: the user's own where the run has them, else ours by name.

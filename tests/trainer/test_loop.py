@@ -184,6 +184,22 @@ def test_best_checkpoint_is_kept_beside_the_last_two(run_small, small_recipe):
     assert set(run.checkpoint_steps()) == {50, 60, best}
 
 
+def test_best_checkpoint_is_the_one_that_was_evaluated_best(run_small, small_recipe):
+    """Evaluated at steps of its own, and at the last; the pixel distance has no say then."""
+    run = run_small(dataclasses.replace(small_recipe, steps=40, preview_interval=20, evaluate_interval=15))
+    measured = {line["step"]: line for line in history(run) if "distance" in line}
+    assert set(measured) == {15, 20, 30, 40}
+    assert {step for step, line in measured.items() if "frechet" in line} == {15, 30, 40}
+    found = {step: line["frechet"] for step, line in measured.items() if "frechet" in line and step in run.checkpoint_steps()}
+    assert run.best_step() == min(found, key=found.get)
+    lines = [
+        line | ({"frechet": 0.0, "distance": 9.0} if line.get("step") == 30 and "frechet" in line else {})
+        for line in history(run)
+    ]
+    run.history_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run.best_step() == 30
+
+
 def test_best_checkpoint_of_the_past_is_not_removed(run_small, small_recipe):
     run = run_small(dataclasses.replace(small_recipe, steps=10))
     lines = [json.dumps(line | {"distance": 1e-9}) if "distance" in line else json.dumps(line) for line in history(run)]

@@ -24,8 +24,8 @@ def test_without_a_terminal_a_checkpoint_is_one_line():
         report.began(0)
         report.advanced(10, METRICS, 1234.0)
         report.logged(10, METRICS, 1234.0)
-        report.saved(10, np.zeros((2, 2, 1), np.uint8), 0.25)
-    assert said.getvalue() == "step 10 of 30  D 0.500  G 1.500  D right 75%  1,234 images/s  distance 0.250\n"
+        report.saved(10, np.zeros((2, 2, 1), np.uint8), {"distance": 0.25, "frechet": 1.5})
+    assert said.getvalue() == "step 10 of 30  D 0.500  G 1.500  D right 75%  1,234 images/s  distance 0.250  frechet 1.500\n"
 
 
 def test_on_a_terminal_the_bar_says_it_all():
@@ -42,10 +42,10 @@ def test_tensorboard_gets_the_losses_and_the_previews(tmp_path):
 
     with TensorBoard(tmp_path) as board:
         board.logged(10, METRICS, 1234.0)
-        board.saved(10, np.zeros((2, 2, 1), np.uint8), 0.25)
+        board.saved(10, np.zeros((2, 2, 1), np.uint8), {"distance": 0.25, "frechet": 1.5})
     events = EventAccumulator(str(tmp_path)).Reload()
     tags = events.Tags()
-    assert set(tags["tensors"]) == {"d_loss", "g_loss", "d_accuracy", "images_per_second", "distance", "preview"}
+    assert set(tags["tensors"]) == {"d_loss", "g_loss", "d_accuracy", "images_per_second", "distance", "frechet", "preview"}
     (event,) = events.Tensors("d_loss")
     assert event.step == 10
     assert float(tf.make_ndarray(event.tensor_proto)) == pytest.approx(0.5)

@@ -1,0 +1,128 @@
+"""All the figures of images: real digits score like real ones, damaged ones worse, and each mistake has its words."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from evaluation import LABELS, FeatureNetwork, evaluate, load_reference
+from evaluation.features import MODELS, prepare
+from evaluation.references import REFERENCES
+from runtime import Sampler
+from runtime.errors import EvaluationError
+from tests.conftest import failure
+from tests.tiny_generator import tiny_model
+from trainer.datasets import load_dataset
+from trainer.quality import Quality
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """Fewer images than there are, so that tables of distances take no time."""
+    whole = load_reference("mnist")
+    return dataclasses.replace(whole, features=whole.features[::5])
+
+
+@pytest.fixture(scope="module")
+def network():
+    return FeatureNetwork("mnist")
+
+
+@pytest.mark.parametrize("name", sorted(LABELS))
+def test_what_comes_along_is_small_and_says_what_it_is(name):
+    reference = load_reference(name)
+    assert (MODELS / f"{name}.onnx").stat().st_size <= 500_000
+    assert (REFERENCES / f"{name}.npz").stat().st_size <= 1_200_000
+    assert reference.features.shape[1] == 64
+    assert np.isfinite(reference.features).all()
+    assert len(reference.floor["shares"]) == len(reference.labels) == len(LABELS[name])
+    assert 0 < reference.floor["frechet"] < 3
+    side = 64 if name == "rock-paper-scissors" else 28
+    features, probabilities = FeatureNetwork(name).judge(np.zeros((3, side, side, 3 if side == 64 else 1), np.uint8))
+    assert features.shape == (3, 64)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_digits_are_recognised(network, digits):
+    _, probabilities = network.judge(digits.images)
+    assert (probabilities.argmax(axis=1) == digits.labels).mean() > 0.98
+
+
+def test_real_digits_score_like_real_ones_and_damaged_ones_worse(network, reference, digits):
+    images, labels = digits.images[::2], digits.labels[::2]
+    real = evaluate(network, reference, images, asked=labels)
+    assert real.frechet < 10 * reference.floor["frechet"]  # fewer images, and another mix of digits
+    assert min(real.precision, real.recall) > 0.7
+    assert real.agreement > 0.98
+    assert real.copies is None
+    assert real.shares == pytest.approx([0.1] * 10, abs=0.005)
+    for damage in (images // 2, np.roll(images, 9, axis=1), np.repeat(images[::250], 250, axis=0)):
+        worse = evaluate(network, reference, damage)
+        assert worse.frechet > 5 * real.frechet
+        assert worse.kernel > real.kernel
+    one_digit = evaluate(network, reference, images[labels == 7].repeat(2, axis=0))
+    assert one_digit.entropy < 0.2
+    assert one_digit.recall < 0.2
+
+
+def test_copies_are_found(network, reference, digits):
+    assert evaluate(network, reference, digits.images[:600], training=digits.images).copies > 0.99
+    assert evaluate(network, reference, digits.images[::5], training=digits.images[1::5]).copies < 0.05
+
+
+def test_images_that_cant_be_measured(network, reference, digits):
+    with pytest.raises(EvaluationError, match="499 images are too few"):
+        evaluate(network, reference, digits.images[:499])
+    with pytest.raises(EvaluationError, match="28x28x1, the model draws 32x32x3"):
+        evaluate(network, reference, np.zeros((500, 32, 32, 3), np.uint8))
+    with pytest.raises(EvaluationError, match="mnist, fashion-mnist, rock-paper-scissors"):
+        load_reference("cats")
+
+
+def test_pictures_of_any_size_become_64x64_in_colour():
+    grey = np.random.default_rng(0).integers(0, 256, (2, 30, 50, 1)).astype(np.uint8)
+    assert prepare("rock-paper-scissors", grey).shape == (2, 64, 64, 3)
+    assert prepare("rock-paper-scissors", np.repeat(grey, 4, axis=-1)).shape == (2, 64, 64, 3)
+    right = np.zeros((1, 64, 64, 3), np.uint8)
+    assert prepare("rock-paper-scissors", right) is not None
+    flat = np.full((1, 640, 640, 3), 200, np.uint8)
+    flat[:, ::2, ::2] = 0  # a fine pattern is averaged, not picked from
+    assert 140 <= prepare("rock-paper-scissors", flat).mean() <= 160
+
+
+def test_quality_in_training_uses_the_classifier_of_the_set(digits):
+    class Fixed:
+        input_shape = (None, 3)
+
+        def __call__(self, inputs, training):
+            class Images:
+                def numpy(self):
+                    return digits.images[:: len(digits.images) // len(inputs)].astype(np.float32) / 127.5 - 1
+
+            return Images()
+
+    quality = Quality(digits)
+    assert quality._network.name == "mnist"
+    assert 0 < quality.frechet(Fixed()) < 20
+    assert Quality(dataclasses.replace(digits, name="mine"))._network.name == "rock-paper-scissors"
+
+
+def test_evaluate_on_the_command_line(ganport, tmp_path):
+    result = ganport("evaluate", "mnist", "--seeds", "0-599")
+    assert result.returncode == 0, result.stderr
+    assert "Fréchet distance" in result.stdout
+    assert "600 images against 10,000 of the test split of mnist" in result.stdout
+    report = json.loads(ganport("evaluate", "mnist", "--seeds", "0-599", "--json").stdout)
+    expected = evaluate(FeatureNetwork("mnist"), load_reference("mnist"), Sampler("mnist").sample(range(600)))
+    assert report["frechet"] == pytest.approx(expected.frechet, rel=1e-4)
+    assert "too few" in failure(ganport("evaluate", "mnist", "--seeds", "0-99"))
+    assert "there are no figures of 'cats'" in failure(ganport("evaluate", "mnist", "--data", "cats"))
+    (tmp_path / "tiny.onnx").write_bytes(tiny_model("uint8").SerializeToString())
+    assert "--data takes mnist" in failure(ganport("evaluate", "tiny.onnx"))
+    assert "the model draws 3x4x1" in failure(ganport("evaluate", "tiny.onnx", "--data", "mnist"))

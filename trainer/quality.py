@@ -1,0 +1,40 @@
+"""How good a generator is while it trains: the Fréchet distance of `evaluate`, against images that it trains on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from evaluation import FeatureNetwork
+from evaluation.measures import frechet_distance
+from runtime import to_uint8
+from runtime.latents import generator_inputs
+from runtime.seeds import SEED_LIMIT
+
+from .datasets import Dataset
+
+IMAGES = 5_000  # of each kind, at most: fewer than `evaluate` takes, so the numbers here are larger than there
+_BATCH = 250
+# Seeds that no preview, no golden image and no evaluation takes, so that the best checkpoint is not chosen by those.
+_FIRST_SEED = SEED_LIMIT // 2 + 2**40
+
+
+class Quality:
+    """Real images, ready to be compared with, in the features of their set's classifier, or of that for folders."""
+
+    def __init__(self, data: Dataset) -> None:
+        name = {"digits": "mnist"}.get(data.name, data.name)
+        is_known = name in ("mnist", "fashion-mnist") and data.image_shape == (28, 28, 1)
+        self._network = FeatureNetwork(name if is_known else "rock-paper-scissors")
+        self._count = min(data.count, IMAGES)
+        places = np.sort(np.random.default_rng(0).permutation(data.count)[: self._count]).astype(np.int32)
+        self._real, _ = self._network.judge(data.take(places))
+
+    def frechet(self, generator: keras.Model, classes: int = 0) -> float:
+        """Return the distance of as many images of the generator; see `evaluation.measures.frechet_distance`."""
+        fakes = []
+        for start in range(0, self._count, _BATCH):
+            seeds = _FIRST_SEED + np.arange(start, min(start + _BATCH, self._count))
+            inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes)
+            fakes.append(to_uint8(generator(inputs, training=False).numpy()))
+        return frechet_distance(self._real, self._network.judge(np.concatenate(fakes))[0])
