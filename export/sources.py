@@ -99,7 +99,7 @@ def _load_run(run: Run, best: bool) -> Source:
         recipe=recipe.to_dict(),
         # Where the images lay on the trainer's machine is nobody's business.
         data={key: data[key] for key in ("name", "images", "licence")},
-        training={"steps": step, "images_seen": step * recipe.batch_size, "metrics": {}},
+        training={"steps": step, "images_seen": step * recipe.batch_size, "metrics": run.measured_at(step)},
         labels=recipe.labels,
     )
 

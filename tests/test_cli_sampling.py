@@ -63,6 +63,17 @@ def test_bench(tiny_file, ganport):
     assert all(0 < line["p50"] <= line["p95"] <= line["p99"] for line in lines)
 
 
+def test_models_lists_what_is_in_the_box(ganport):
+    result = ganport("models")
+    assert result.returncode == 0, result.stderr
+    listed = json.loads(ganport("models", "--json").stdout)
+    for name, contract in listed.items():
+        assert re.search(rf"^{name} +28x28x1|^{name} +\d+x\d+x3", result.stdout, re.MULTILINE)
+        assert contract["data"]["licence"] in result.stdout
+        drawn = ganport("sample", name, "--seeds", "0-3", "--out", f"{name}.npy")
+        assert "drawn on cpu" in drawn.stdout
+
+
 def test_doctor(ganport):
     result = ganport("doctor", "--provider", "cpu")
     assert result.returncode == 0, result.stderr

@@ -123,6 +123,11 @@ class Run:
                 return int(min(measured)[1])
         return max(there)
 
+    def measured_at(self, step: int) -> dict[str, float]:
+        """Return what was measured of the checkpoint of a step: distances to real images, by name."""
+        lines = [line for line in self.read_history() if line["step"] == step]
+        return {name: float(line[name]) for line in lines for name in ("distance", "frechet") if name in line}
+
     def load_module(self) -> RecipeModule:
         """Return the networks of its recipe: the user's own where the run has them, else ours by name.
 
