@@ -120,3 +120,13 @@ def test_convolutions_follow_the_size(side, channels):
     # A mirror: the generator's pictures on the way have the sides that the discriminator's have.
     drawn = [layer.output.shape[1] for layer in module.build_generator(100, (side, side, channels)).layers[1:]]
     assert set(drawn) == {here for here, _ in sides}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("def (\n", "line 1: SyntaxError"), ("", "has no RECIPE"), ("x = 1\nx / 0\n", "line 2: ZeroDivisionError")],
+)
+def test_file_that_is_no_recipe_says_where(tmp_path, content, words):
+    (tmp_path / "mine.py").write_text(content)
+    with pytest.raises(RecipeError, match=words):
+        load_recipe_module(str(tmp_path / "mine.py"))
