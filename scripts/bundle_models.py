@@ -61,8 +61,8 @@ def _pair(figures) -> str:
 
 PAGE = """# The generators in the box
 
-`ganport sample NAME` draws from them; `ganport models` lists them. Made by `python -m scripts.bundle_models NAME --data-dir DATA`;
-the figures are those of `ganport evaluate NAME`, in brackets what real images score.
+`ganport sample NAME` draws from them; `ganport models` lists them. Made by `python -m scripts.bundle_models NAME --data-dir
+DATA`; the figures are those of `ganport evaluate NAME`, in brackets what real images score.
 
 | name | images | recipe | file | Fréchet distance | precision, recall | licence of the data |
 | --- | --- | --- | --- | --- | --- | --- |
