@@ -466,7 +466,7 @@ def evaluate(
     for row in report.rows():
         table.add_row(*row)
     results.print(table)
-    results.print(f"{path}: {report.protocol()}", markup=False)
+    results.print(f"{path}: {report.describe()}", markup=False)
 
 
 @app.command()

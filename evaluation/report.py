@@ -21,19 +21,22 @@ class Report:
     """What a generator scores.
 
     Attributes:
-        data: the set whose test split and classifier were used.
+        data: the set whose images and classifier were used.
+        protocol: which of its images, and which score the floor.
         images: drawn.
-        real: images of the test split.
+        real: images that they were compared with.
         frechet, kernel, precision, recall: see `measures`.
         labels: of the classes.
         shares, entropy, confidence: see `measures.ClassFigures`.
-        copies: share of the drawn images that lie nearer to a training image than all but 1 % of the test images do, in the
-            same features: 0.01 is what images have that are as new as the test images. None without the training images.
+        copies: share of the drawn images that lie nearer to a training image than all but 1 % of the reference's images do, in
+            the same features: 0.01 is what images have that are as new as those. None without the training images, and where
+            the reference is of these.
         agreement: share of the images that the classifier takes for the class that was asked for; None without labels.
         floor: what as many real training images score.
     """
 
     data: str
+    protocol: tuple[str, str]
     images: int
     real: int
     frechet: float
@@ -54,19 +57,19 @@ class Report:
         rows = [
             (
                 "Fréchet distance",
-                f"{self.frechet:.2f}",
-                f"{floor['frechet']:.2f}",
-                "of the features' Gaussians; smaller is better",
+                f"{self.frechet:.3f}",
+                f"{floor['frechet']:.3f}",
+                "less is better",
             ),
-            ("kernel distance", f"{self.kernel:.4f}", f"{floor['kernel']:.4f}", "smaller is better; 0 is none"),
-            ("precision", f"{self.precision:.3f}", f"{floor['precision']:.3f}", "share of the images that lie among real ones"),
-            ("recall", f"{self.recall:.3f}", f"{floor['recall']:.3f}", "share of real images that lie among these"),
-            ("confidence", f"{self.confidence:.3f}", f"{floor['confidence']:.3f}", "mean probability of the likeliest class"),
+            ("kernel distance", f"{self.kernel:.4f}", f"{floor['kernel']:.4f}", "less is better"),
+            ("precision", f"{self.precision:.3f}", f"{floor['precision']:.3f}", "images that lie among real ones"),
+            ("recall", f"{self.recall:.3f}", f"{floor['recall']:.3f}", "real images that lie among these"),
+            ("confidence", f"{self.confidence:.3f}", f"{floor['confidence']:.3f}", "mean, in the likeliest class"),
             (
                 "entropy",
                 f"{self.entropy:.3f}",
                 f"{floor['entropy']:.3f}",
-                f"of the classes; {most:.3f} at most",
+                f"of the classes, of {most:.3f} bits",
             ),
         ]
         rows += [
@@ -74,16 +77,17 @@ class Report:
             for label, share, real in zip(self.labels, self.shares, floor["shares"], strict=True)
         ]
         if self.agreement is not None:
-            rows.append(("agreement", f"{self.agreement:.1%}", "", "share of the images that are of the class asked for"))
+            rows.append(("agreement", f"{self.agreement:.1%}", "", "images of the class asked for"))
         if self.copies is not None:
-            rows.append(("copies", f"{self.copies:.1%}", "1.0%", "share nearer to a training image than 99 % of test images"))
+            rows.append(("copies", f"{self.copies:.1%}", "1.0%", "nearer to a training image than 99 % of others"))
         return rows
 
-    def protocol(self) -> str:
+    def describe(self) -> str:
         """Return what was compared with what."""
+        reference, others = self.protocol
         return (
-            f"{self.images:,} images against {self.real:,} of the test split of {self.data}, in 64 features of its classifier; "
-            f"real images: {self.floor['images']:,} of the training split"
+            f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of its classifier; "
+            f"real images: {self.floor['images']:,} {others}"
         )
 
 
@@ -111,12 +115,13 @@ def evaluate(
     features, probabilities = network.judge(images)
     precision, recall = precision_recall(reference.features, features)
     copies = None
-    if training is not None:
+    if training is not None and "training" not in reference.protocol[0]:
         seen = network.judge(training)[0]
         limit = np.quantile(nearest_distances(reference.features, seen), 0.01)
         copies = float((nearest_distances(features, seen) < limit).mean())
     return Report(
         data=reference.name,
+        protocol=reference.protocol,
         images=len(images),
         real=len(reference.features),
         frechet=frechet_distance(reference.features, features),

@@ -117,7 +117,7 @@ def test_evaluate_on_the_command_line(ganport, tmp_path):
     result = ganport("evaluate", "mnist", "--seeds", "0-599")
     assert result.returncode == 0, result.stderr
     assert "Fréchet distance" in result.stdout
-    assert "600 images against 10,000 of the test split of mnist" in result.stdout
+    assert "600 images against 10,000, the test split of mnist" in result.stdout
     report = json.loads(ganport("evaluate", "mnist", "--seeds", "0-599", "--json").stdout)
     expected = evaluate(FeatureNetwork("mnist"), load_reference("mnist"), Sampler("mnist").sample(range(600)))
     assert report["frechet"] == pytest.approx(expected.frechet, rel=1e-4)
