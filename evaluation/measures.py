@@ -50,14 +50,15 @@ def kernel_distance(first: Features, second: Features) -> float:
     found = []
     for _ in range(_SUBSETS if size < max(len(first), len(second)) else 1):
         x, y = (each[rng.permutation(len(each))[:size]].astype(np.float64) for each in (first, second))
-        same = sum(_kernel(each, each).sum() - np.trace(_kernel(each, each)) for each in (x, y)) / (size * (size - 1))
+        tables = [_kernel(x, x), _kernel(y, y)]
+        same = sum(table.sum() - np.trace(table) for table in tables) / (size * (size - 1))
         found.append(same - 2 * _kernel(x, y).mean())
     return float(np.mean(found))
 
 
 def _kernel(x: Numbers, y: Numbers) -> Numbers:
-    table: Numbers = (x @ y.T / x.shape[1] + 1) ** 3
-    return table
+    base = x @ y.T / x.shape[1] + 1
+    return base * base * base  # many times as fast as ** 3
 
 
 def precision_recall(real: Features, fake: Features, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
