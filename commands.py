@@ -128,6 +128,8 @@ def train(
         results.print_json(data=resolved.to_dict())
         return
     chosen = _choose_devices(device, devices)
+    if resolved.evaluate_interval and importlib.util.find_spec("onnxruntime") is None:
+        raise MissingPackageError("onnxruntime", "--evaluate-every", "cpu")
     if chosen.hosts > 1 and out is None:
         raise typer.BadParameter("Hosts that train together need --out, a folder that all of them see.")
     run = Run(out) if out else unused_run(RUNS, resolved.name)
@@ -321,7 +323,8 @@ def _cost_cells(cost: Cost) -> list[str]:
 
 @app.command(add_help_option=False)
 def sample() -> None:
-    """Draw images."""  # listed here; it runs without typer: cli.py
+    """Draw images."""
+    raise UsageError("Write sample first: ganport sample ...")  # listed here; it runs without typer: cli.py
 
 
 @app.command()
@@ -455,7 +458,7 @@ def evaluate(
         with messages.status("drawing and measuring"):
             images = sampler.sample(wanted, truncation)
             asked = labels_of(wanted, len(reference.labels)) if sampler.model.input.labels == reference.labels else None
-            training = find_training_images(name, data_dir)
+            training = find_training_images(name, data_dir) if reference.is_unseen else None
             report = evaluate_images(FeatureNetwork(name), reference, images, training, asked)
     if as_json:
         print(json.dumps(dataclasses.asdict(report), indent=2))

@@ -57,7 +57,7 @@ def kernel_distance(first: Features, second: Features) -> float:
 
 
 def _kernel(x: Numbers, y: Numbers) -> Numbers:
-    base = x @ y.T / x.shape[1] + 1
+    base: Numbers = x @ y.T / x.shape[1] + 1
     return base * base * base  # many times as fast as ** 3
 
 

@@ -36,6 +36,11 @@ class Reference:
     floor: dict[str, Any]
 
     @property
+    def is_unseen(self) -> bool:
+        """Whether generators that learn from the training split have not seen these images."""
+        return self.name != "rock-paper-scissors"
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes."""
         return LABELS[self.name]

@@ -85,9 +85,10 @@ class Report:
     def describe(self) -> str:
         """Return what was compared with what."""
         reference, others = self.protocol
+        few = "" if self.images >= self.floor["images"] else "; so few images score worse than as many as those would"
         return (
             f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of its classifier; "
-            f"real images: {self.floor['images']:,} {others}"
+            f"real images: {self.floor['images']:,} {others}{few}"
         )
 
 
@@ -115,7 +116,7 @@ def evaluate(
     features, probabilities = network.judge(images)
     precision, recall = precision_recall(reference.features, features)
     copies = None
-    if training is not None and "training" not in reference.protocol[0]:
+    if training is not None and reference.is_unseen:
         seen = network.judge(training)[0]
         limit = np.quantile(nearest_distances(reference.features, seen), 0.01)
         copies = float((nearest_distances(features, seen) < limit).mean())

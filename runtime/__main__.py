@@ -2,12 +2,7 @@
 
 import sys
 
-from .command import bundled_model, sample
-from .errors import GanportError, UsageError
+from .command import bundled_model, guarded, sample
 
 if __name__ == "__main__":
-    try:
-        sample(sys.argv[1:], bundled_model)
-    except GanportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+    sys.exit(guarded(lambda: sample(sys.argv[1:], bundled_model, f"python -m {__package__}")))

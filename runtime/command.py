@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .bundled import BUNDLED, DEFAULT
-from .errors import UsageError
+from .errors import GanportError, ModelNotFoundError, UsageError, system_reason
 from .progress import shown
 from .providers import AUTO, PROVIDERS
 from .sampler import Sampler
@@ -22,25 +23,49 @@ from .seeds import parse_seeds
 from .writers import SHARDS, STDOUT, check_output, write_frames, write_images
 
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
+_MOST_THREADS = 1_024
 MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
 
 
 Default = Callable[[], tuple[Path, str]]
 
 
-def sample(arguments: Sequence[str], default: Default) -> None:
-    """Draw images, as the arguments say.
+def guarded(run: Callable[[], int]) -> int:
+    """Return the exit code of a command: 2 for wrong usage, 1 for other errors, each with one red line, 130 for Ctrl-C."""
+    try:
+        return run()
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except GanportError as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        # What the library has no error of its own for: a place that may not be looked into, say.
+        return _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(message: str, status: int) -> int:
+    line = " ".join(f"error: {message}".split())
+    is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    print(f"\x1b[31m{line}\x1b[0m" if is_coloured else line, file=sys.stderr)
+    return status
+
+
+def sample(arguments: Sequence[str], default: Default, command: str) -> int:
+    """Draw images, as the arguments say; return 0.
 
     Args:
         arguments: of the command line, after the command.
         default: gives the model where the arguments name none, and says which that is.
+        command: as it was written, for its help.
 
     Raises:
         UsageError: the arguments are malformed.
         GanportError: as `Sampler` and the writers.
         SystemExit: help was asked for.
     """
-    asked = make_parser().parse_args(arguments)
+    asked = make_parser(command).parse_args(arguments)
     out: Path = asked.out
     sharded = out.suffix.lower() == SHARDS
     if not sharded and (asked.resume or asked.shard_size):
@@ -58,6 +83,7 @@ def sample(arguments: Sequence[str], default: Default) -> None:
         value_range=asked.value_range,
     ) as sampler:
         say_provider(sampler, asked.provider)
+        sampler.check_request(seeds, asked.truncation, asked.label)
         started = time.perf_counter()
         if sharded:
             drawn = _write_shards(sampler, seeds, asked)
@@ -74,12 +100,13 @@ def sample(arguments: Sequence[str], default: Default) -> None:
     rate = f"{drawn / seconds:,.0f} images/s, written too"
     line = f"{target}: {drawn:,} images of {model}, drawn on {sampler.provider} in {seconds:.2f} s ({rate})"
     print(line, file=sys.stderr if out == STDOUT else sys.stdout)
+    return 0
 
 
 def find_model(model: Path | None, default: Default) -> Path:
     """Return the model that was named, by path, or by a name in the box that no file has; or the default, and say which."""
     if model is not None:
-        return model if model.exists() else BUNDLED.get(str(model), model)
+        return model if model.is_file() else BUNDLED.get(str(model), model)
     path, which = default()
     print(f"model: {path} ({which})", file=sys.stderr)
     return path
@@ -87,6 +114,8 @@ def find_model(model: Path | None, default: Default) -> Path:
 
 def bundled_model() -> tuple[Path, str]:
     """Return the model in the box that is drawn where none is named, as a `Default`."""
+    if DEFAULT not in BUNDLED:  # a copy of the package without its models
+        raise ModelNotFoundError(Path(DEFAULT))
     return BUNDLED[DEFAULT], f"{DEFAULT}, in the box"
 
 
@@ -114,9 +143,9 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
-    parser = _Parser(prog="ganport sample", description="Draw images: one seed, one image.", allow_abbrev=False)
+def make_parser(command: str) -> argparse.ArgumentParser:
+    """Return what reads the arguments of a command, as it was written."""
+    parser = _Parser(prog=command, description="Draw images: one seed, one image.", allow_abbrev=False)
     option = parser.add_argument
     option("model", nargs="?", type=Path, help="an .onnx or .ort file, or mnist, which is in the box; else the newest export")
     option("--seeds", default="0-63", help="such as 0-63 (if not given) or 0,5,9-12")
@@ -124,7 +153,7 @@ def make_parser() -> argparse.ArgumentParser:
     option("--out", type=Path, default=Path("grid.png"), help=_OUT)
     option("--label", help="class to draw, of a model that has some, such as 7 or sneaker; by the seeds, if not given")
     option("--truncation", type=_factor, default=1.0, help="below 1: nearer to the average image", metavar="0..1")
-    option("--threads", type=_count, help="to compute with; all that there are, if not given", metavar="N")
+    option("--threads", type=_few, help="to compute with; all that there are, if not given", metavar="N")
     option(
         "--batch-size", type=_count, help="images drawn together; 256, and large ones on the CPU 64, if not given", metavar="N"
     )
@@ -142,6 +171,10 @@ _RANGE = "of a foreign model's images: -1..1 or 0..1; by its last activation, if
 
 def _count(text: str) -> int:
     return int(_within(text, "a whole number of at least 1", text.isdecimal() and int(text) >= 1))
+
+
+def _few(text: str) -> int:
+    return int(_within(text, f"a whole number from 1 to {_MOST_THREADS}", text.isdecimal() and 1 <= int(text) <= _MOST_THREADS))
 
 
 def _factor(text: str) -> float:

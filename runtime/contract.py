@@ -12,7 +12,7 @@ from .seeds import SEED_LIMIT
 
 METADATA_KEY = "ganport"
 LABEL = "label"  # name of the input for classes
-FORMAT = 1
+FORMAT = 2  # the newest; what has no labels is written as 1, which older runtimes read
 
 LARGEST_DIM = 65_536  # latents and pixels per side; a size beyond it is damage, not a generator
 
@@ -100,7 +100,7 @@ class Contract:
 
     def to_json(self) -> str:
         """Return the document as JSON text, the same text for the same contract."""
-        document = {"format": FORMAT, **dataclasses.asdict(self)}
+        document = {"format": FORMAT if self.input.labels else 1, **dataclasses.asdict(self)}
         document["batch"] = "dynamic" if self.batch is None else self.batch
         return json.dumps(document, ensure_ascii=False)
 
@@ -118,7 +118,7 @@ class Contract:
             raise ContractError(METADATA_KEY, f"not JSON ({error})") from error
         root = _Fields(document, METADATA_KEY)
         version = root.take("format", int)
-        if version != FORMAT:
+        if not 1 <= version <= FORMAT:
             raise ContractVersionError(version, FORMAT)
         return cls(
             name=root.take("name", str),

@@ -113,8 +113,13 @@ class LabelError(UsageError):
 
     def __init__(self, got: object, known: Sequence[str]) -> None:
         self.got, self.known = got, tuple(known)
-        due = f"its classes are {', '.join(known)}" if known else "it draws no classes on demand; leave the label out"
+        due = f"its classes are {_few_of(known)}" if known else "it draws no classes on demand; leave the label out"
         super().__init__(f"Label {got!r} does not fit the generator: {due}.")
+
+
+def _few_of(names: Sequence[str], at_most: int = 20) -> str:
+    rest = f" and {len(names) - at_most:,} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + rest
 
 
 class ClosedSamplerError(GanportError, RuntimeError):

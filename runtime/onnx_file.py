@@ -25,7 +25,8 @@ _DEEPEST = 16  # graphs within graphs, as in the branches of an If
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WORD = 0xFFFFFFFF
 _EXTERNAL = 1  # TensorProto.DataLocation
-_INT64 = 7  # TensorProto.DataType
+_INT32, _INT64 = 6, 7  # TensorProto.DataType
+_SCALARS = {1: "<f", _INT32: "<i", 11: "<d"}  # how they lie in a file
 _UNBOUNDED = ("Loop", "Scan")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 # Operations that make a tensor of the shape, or of so many times the size, that one of their inputs holds.
@@ -96,6 +97,7 @@ class _Reader:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self.scalars: dict[str, float] = {}  # of other types than int64, which are kept with the shapes
         self.functions: dict[tuple[str, str], tuple[Node, ...]] = {}
 
     def read_function(self, message: memoryview) -> None:
@@ -161,8 +163,19 @@ class _Reader:
                 domain = _text(value)
         if kind == "Constant" and constant is not None and outputs:
             known[outputs[0]] = constant
-        _check_node(kind, inputs, known)
+        _check_node(kind, inputs, known, constant)
+        if kind == "Range":
+            self._check_range(inputs, known)
         return Node(kind, tuple(inputs), tuple(outputs), domain)
+
+    def _check_range(self, inputs: list[str], known: Mapping[str, list[int]]) -> None:
+        found = [known[name][0] if known.get(name) else self.scalars.get(name) for name in inputs]
+        if len(found) != 3 or any(number is None for number in found):
+            return
+        start, limit, step = (float(number or 0) for number in found)
+        # Written so that NaN is refused.
+        if not (step and (limit - start) / step <= MOST_NUMBERS):
+            raise _HarmError(f"it has a Range from {start:g} to {limit:g} by {step:g}")
 
     def _read_attribute(self, message: memoryview, depth: int, known: Mapping[str, list[int]]) -> list[int] | None:
         """Return the numbers of a Constant, where they may be a shape."""
@@ -201,7 +214,8 @@ class _Reader:
         dims: list[int] = []
         numbers: list[int] = []
         elsewhere: dict[str, str] = {}
-        name, kind, held, raw, external = "", 0, 0, None, False
+        name, kind, held, external = "", 0, 0, False
+        raw: memoryview | bytes | None = None
         for number, value in _fields(message):
             if number == 1:
                 dims += _integers(value)
@@ -212,7 +226,10 @@ class _Reader:
                 held += 1 if isinstance(value, int) else len(value)
             elif number in (4, 5, 6, 9, 10, 11):
                 held += 8 if isinstance(value, int) else len(value) + (number == 6)
-                raw = _message(value) if number == 9 else raw
+                if number in (4, 9, 10):  # floats, the bytes of any type, doubles
+                    raw = _message(value)
+                elif number == 5 and kind == _INT32 and (found := _integers(value, 1)):
+                    raw = struct.pack("<q", found[0])
             elif number == 8:
                 name = _text(value)
             elif number == 13:
@@ -223,6 +240,8 @@ class _Reader:
         if external:
             held = self._measure_external(elsewhere)
         self._check_size(name, dims, held)
+        if raw is not None and kind in _SCALARS and math.prod(dims) == 1 and not external:
+            self.scalars[name] = float(struct.unpack_from(_SCALARS[kind], raw)[0])
         if kind != _INT64 or len(dims) > 1 or external:
             return name, None
         if raw is not None:
@@ -259,21 +278,17 @@ class _Reader:
         return length
 
 
-def _check_node(kind: str, inputs: list[str], known: Mapping[str, list[int]]) -> None:
+def _check_node(kind: str, inputs: list[str], known: Mapping[str, list[int]], attribute: list[int] | None) -> None:
     if kind in _UNBOUNDED:
         raise _HarmError(f"it has a {kind}, which may have no end")
     if kind in _RANDOM:
         raise _HarmError(f"it has a {kind}: it draws numbers of its own, so that no image belongs to its seed")
-    if kind == "Pad" and len(inputs) > 1:
-        pads = known.get(inputs[1], [])
+    if kind == "Pad":
+        pads = known.get(inputs[1], []) if len(inputs) > 1 else attribute or []
         axes = len(pads) // 2
         sides = [1 + max(0, before) + max(0, behind) for before, behind in zip(pads[:axes], pads[axes:], strict=False)]
-        if math.prod(sides) > MOST_NUMBERS:
+        if len(pads) > _MOST_DIMS or math.prod(sides) > MOST_NUMBERS:
             raise _HarmError(f"it has a Pad by {pads}")
-    if kind == "Range" and all(known.get(name) for name in inputs):
-        start, limit, step = (known[name][0] for name in inputs)
-        if step and (limit - start) // step > MOST_NUMBERS:
-            raise _HarmError(f"it has a Range from {start} to {limit}")
     place = _SHAPED_BY.get(kind)
     if place is None or place >= len(inputs) or inputs[place] not in known:
         return

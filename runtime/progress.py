@@ -28,18 +28,20 @@ def shown(items: Iterator[_Drawn], count: int, done: int = 0) -> Iterator[_Drawn
     """
     started = last = time.perf_counter()
     already, is_shown = done, False
-    for item in items:
-        done += item if isinstance(item, int) else len(item)
-        now = time.perf_counter()
-        if now - started > _PATIENCE and now - last > _PACE and sys.stderr.isatty():
-            left = (now - started) / (done - already) * (count - done)
-            full = round(_WIDTH * done / count)
-            bar = "━" * full + " " * (_WIDTH - full)
-            print(f"{_CLEAR}{bar} {done:,} of {count:,}, {_clock(left)} left", end="", file=sys.stderr, flush=True)
-            last, is_shown = now, True
-        yield item
-    if is_shown:
-        print(_CLEAR, end="", file=sys.stderr, flush=True)
+    try:
+        for item in items:
+            done += item if isinstance(item, int) else len(item)
+            now = time.perf_counter()
+            if now - started > _PATIENCE and now - last > _PACE and sys.stderr.isatty():
+                left = (now - started) / (done - already) * (count - done)
+                full = round(_WIDTH * done / count)
+                bar = "━" * full + " " * (_WIDTH - full)
+                print(f"{_CLEAR}{bar} {done:,} of {count:,}, {_clock(left)} left", end="", file=sys.stderr, flush=True)
+                last, is_shown = now, True
+            yield item
+    finally:
+        if is_shown:
+            print(_CLEAR, end="", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:

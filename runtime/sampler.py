@@ -172,8 +172,8 @@ class Sampler:
             SeedError: a seed is no whole number or out of range, or there is none.
             FixedSeedError: the file draws certain seeds only, and one is not among them.
             InputKindError: a truncation, and the file makes its latents itself.
-            LabelError: no class of this generator, or not one for each seed.
-            UsageError: truncation out of range.
+            LabelError: no class of this generator.
+            UsageError: truncation out of range, or more or fewer labels than seeds.
         """
         checked = self.check_request(seeds, truncation)
         source = self._model.input
@@ -196,12 +196,13 @@ class Sampler:
             raise LabelError(asked, known)
         if self._model.input.kind == "fixed":
             raise InputKindError("fixed")
-        several = list(asked) if isinstance(asked, (Sequence, np.ndarray)) and not isinstance(asked, str) else [asked] * count
-        if len(several) != count:
-            raise LabelError(several, known)
-        return np.array([_place(label, known) for label in several], np.int64)
+        if isinstance(asked, (Sequence, np.ndarray)) and not isinstance(asked, str) and np.ndim(asked):
+            if len(asked) != count:
+                raise UsageError(f"There are {len(asked):,} labels for {count:,} images; give one for each, or one for all.")
+            return np.array([_place(label, known) for label in asked], np.int64)
+        return np.full(count, _place(asked, known), np.int64)
 
-    def check_request(self, seeds: Iterable[int], truncation: float = 1.0) -> Seeds:
+    def check_request(self, seeds: Iterable[int], truncation: float = 1.0, label: Label | None = None) -> Seeds:
         """Return the seeds, after all that `sample` would refuse them for; nothing is drawn.
 
         Raises:
@@ -218,6 +219,8 @@ class Sampler:
             for seed in checked.tolist():
                 if seed not in known:
                     raise FixedSeedError(seed, source.seeds)
+        if label is not None:
+            self._classes(label, checked[:1])
         return checked
 
     def stream(self, seeds: Iterable[int], truncation: float = 1.0, label: Label | None = None) -> Iterator[Pixels]:
@@ -297,7 +300,8 @@ class Sampler:
             LatentShapeError: another shape.
             LatentValueError: a latent that is not finite.
             InputKindError: the file takes seeds, or nothing.
-            LabelError: no class of this generator, or not one for each latent.
+            LabelError: no class of this generator.
+            UsageError: more or fewer labels than latents.
         """
         if self._model.input.kind != "latent":
             raise InputKindError(self._model.input.kind)
@@ -388,6 +392,8 @@ class Sampler:
 
 def _place(label: object, known: Sequence[str]) -> int:
     """Return the place of a class that is asked for by its name, or by its place. Raises LabelError."""
+    if isinstance(label, np.ndarray) and label.ndim == 0:
+        label = label.item()
     if isinstance(label, str) and label in known:
         return known.index(label)
     if isinstance(label, (int, np.integer)) and not isinstance(label, bool) and 0 <= label < len(known):
@@ -474,6 +480,7 @@ def _check_tensors(field: str, tensors: Any, name: str, dtype: str, batch: int |
     fits = (
         len(there) == 1
         and there[0][:2] == (name, _ORT_TYPES[dtype])
+        and len(there[0][2]) == 1 + len(shape)
         and there[0][2][1:] == shape
         and (not isinstance(there[0][2][0], int) if batch is None else there[0][2][0] == batch)
     )

@@ -60,7 +60,9 @@ def write_shards(
     Raises:
         OutputError: shards are there and resume is not asked for, or they are of something else; or they can't be written.
     """
-    sampler.check_request(seeds, truncation)
+    sampler.check_request(seeds, truncation, label)
+    known = sampler.model.input.labels or ()
+    label = label if label is None or isinstance(label, str) else known[int(label)]
     index = path.with_suffix(".json")
     facts = _describe(sampler, seeds, truncation, shard_size, label)
     missing = list(_shards(path, seeds, shard_size))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runtime import BUNDLED, Sampler
+from runtime import Sampler
 
 MODELS = Path("runtime/models")
 # By name: the recipe with its options, and the smallest precision that keeps the quality (docs/quality.md).
@@ -43,8 +43,12 @@ def ganport(*arguments: object, capture: bool = False) -> str:
 
 def write_page() -> None:
     rows = []
-    for name, file in BUNDLED.items():
-        model, figures = Sampler(file).model, json.loads((MODELS / f"{name}.json").read_text())
+    for file in sorted(MODELS.glob("*.onnx")):
+        name, model = file.stem, Sampler(file).model
+        if not (MODELS / f"{name}.json").exists():
+            print(f"{name} has no figures yet; make it, too")
+            continue
+        figures = json.loads((MODELS / f"{name}.json").read_text())
         shape = "x".join(map(str, model.image.shape))
         rows.append(
             f"| `{name}` | {shape} | {model.recipe['name']}, {model.training['steps']:,} steps "

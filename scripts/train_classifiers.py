@@ -136,6 +136,7 @@ def main() -> None:
     accuracy = float((logits.argmax(1) == labels).mean())
     facts = {"data": name, "labels": LABELS[name], "trained_on": "train", "test_accuracy": round(accuracy, 4)}
     path = MODELS / f"{name}.onnx"
+    path.parent.mkdir(exist_ok=True)
     # All features by one factor, so that their mean variance over the training split is 1: figures of a readable size.
     features, _ = model.predict(splits["train"][0].astype(np.float32) / 127.5 - 1, verbose=0, batch_size=256)
     export(model, path, float(1 / np.sqrt(features.var(axis=0).mean())), facts)

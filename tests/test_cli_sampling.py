@@ -113,7 +113,7 @@ def test_cuda_that_isnt_there(ganport, tiny_file, tmp_path):
         ("text.onnx", b"no model at all", "not a readable ONNX file"),
         ("cut.onnx", tiny_model().SerializeToString()[:300], "not a readable ONNX file"),
         ("foreign.onnx", tiny_model(metadata={}).SerializeToString(), "name the layout with --layout"),
-        ("newer.onnx", tiny_model(metadata={"ganport": '{"format": 2}'}).SerializeToString(), "upgrade ganport"),
+        ("newer.onnx", tiny_model(metadata={"ganport": '{"format": 3}'}).SerializeToString(), "upgrade ganport"),
         ("broken.onnx", tiny_model(metadata={"ganport": '{"format": 1}'}).SerializeToString(), "contract is broken at 'name'"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith(".onnx") else "",

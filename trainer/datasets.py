@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import hashlib
 import importlib.util
+import json
 import math
 import os
 import struct
@@ -71,7 +72,8 @@ class Dataset:
         licence: of the images; "unknown" for the user's own.
         images: uint8 (n, height, width, channels), n >= 1; channels 1 or 3. An array, or a folder that is too large for one.
         classes: number of images by class: sub-folder, or label; empty where there are none.
-        labels: the class of each image, int32 (n,), in the order of `classes`; None where there are none.
+        labels: the class of each image, int32 (n,), by its place in `classes`; None where there are none.
+        unlabelled: why there are none, where something there might have been labels.
         preparation: that brought them into shape.
     """
 
@@ -82,6 +84,7 @@ class Dataset:
     classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     preparation: Preparation = Preparation()
     labels: Labels | None = None
+    unlabelled: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -110,6 +113,12 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.images).data)
         return digest.hexdigest()
 
+    def labels_fingerprint(self) -> str:
+        """Return a hash of the classes and of which image is of which; empty where there are none."""
+        if self.labels is None:
+            return ""
+        return hashlib.sha256(json.dumps(list(self.classes)).encode() + self.labels.astype("<i4").tobytes()).hexdigest()
+
 
 def load_dataset(source: str, data_dir: Path | None = None, preparation: Preparation | None = None) -> Dataset:
     """Return a data set by name or by path.
@@ -126,6 +135,7 @@ def load_dataset(source: str, data_dir: Path | None = None, preparation: Prepara
     """
     preparation = preparation or Preparation()
     images: Pixels | PictureFolder
+    labels: npt.NDArray[Any] | None
     if source in _LICENCES:
         name, licence = source, _LICENCES[source]
         path = None if source == "digits" else _find_named(source, data_dir)
@@ -143,15 +153,28 @@ def load_dataset(source: str, data_dir: Path | None = None, preparation: Prepara
         pixels = images.take_all() if fits else images
         return Dataset(name, where, licence, pixels, images.classes(), preparation, images.labels())
     images = fit_all(images, preparation.image_size, preparation.channels)
-    return Dataset(name, where, licence, images, _count_classes(name, labels), preparation, labels)
-
-
-def _count_classes(name: str, labels: Labels | None) -> dict[str, int]:
+    data = Dataset(name, where, licence, images, preparation=preparation)
     if labels is None:
-        return {}
-    counts = np.bincount(labels)
+        return data
+    problem = _unfit(labels, data.count)
+    if problem:
+        return dataclasses.replace(data, unlabelled=problem)
+    values, places, counts = np.unique(labels.ravel(), return_inverse=True, return_counts=True)
     names = LABELS.get(name, ())
-    return dict(zip(names if len(names) == len(counts) else map(str, range(len(counts))), counts.tolist(), strict=True))
+    words = names if len(names) == len(values) else [str(value) for value in values.tolist()]
+    classes = dict(zip(words, counts.tolist(), strict=True))
+    return dataclasses.replace(data, classes=classes, labels=places.astype(np.int32))
+
+
+def _unfit(labels: npt.NDArray[Any], count: int) -> str:
+    """Return why an array can't be one class for each image; empty where it can."""
+    if labels.size != count or len(labels) != count:
+        return f"the labels have the shape {labels.shape}, where one is due for each of {count:,} images"
+    if labels.dtype.kind not in "iu":
+        return f"the labels are {labels.dtype}, where whole numbers are due"
+    if (kinds := len(np.unique(labels))) > _MOST_CLASSES:
+        return f"the labels are of {kinds:,} classes, where {_MOST_CLASSES:,} are the most"
+    return ""
 
 
 def find_training_images(name: str, data_dir: Path | None = None) -> Pixels | None:
@@ -246,8 +269,8 @@ def _load_by_keras(name: str) -> tuple[Pixels, Labels]:
     return pixels[..., np.newaxis], labels.astype(np.int32)
 
 
-def _load_path(path: Path, preparation: Preparation) -> tuple[Pixels | PictureFolder, Labels | None]:
-    """Return images, and the class of each where that is known; a folder of pictures knows its own."""
+def _load_path(path: Path, preparation: Preparation) -> tuple[Pixels | PictureFolder, npt.NDArray[Any] | None]:
+    """Return images, and what may be their labels, as it was found; a folder of pictures knows its own."""
     if path.is_dir():
         file = _find_training_images(path)
         if file is None:
@@ -257,18 +280,12 @@ def _load_path(path: Path, preparation: Preparation) -> tuple[Pixels | PictureFo
         return _load_npz(path)
     images = _load_idx(path, _IDX_UINT8_IMAGES)
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    labels = _load_idx(beside, _IDX_UINT8_LABELS) if beside != path and beside.is_file() else None
-    return images[..., np.newaxis], _checked_labels(beside, labels, len(images))
-
-
-def _checked_labels(path: Path, labels: npt.NDArray[Any] | None, count: int) -> Labels | None:
-    """Return labels as int32. Raises DatasetContentError where they are not one per image, or no numbers from 0 on."""
-    if labels is None:
-        return None
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= _MOST_CLASSES:
-        due = f"{count:,} labels from 0 to {_MOST_CLASSES - 1:,} are due, one for each image"
-        raise DatasetContentError(path, f"{due}; it has {labels.dtype} {labels.shape}.")
-    return labels.astype(np.int32)
+    labels: npt.NDArray[Any] | None
+    try:
+        labels = _load_idx(beside, _IDX_UINT8_LABELS) if beside != path and beside.is_file() else None
+    except DatasetContentError:
+        labels = np.zeros(0)  # counts as labels that do not fit, for those who ask for some
+    return images[..., np.newaxis], labels
 
 
 def _find_training_images(folder: Path) -> Path | None:
@@ -298,7 +315,7 @@ def _load_idx(path: Path, magic: int) -> npt.NDArray[np.uint8]:
     return _not_empty(path, np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sizes))
 
 
-def _load_npz(path: Path) -> tuple[Pixels, Labels | None]:
+def _load_npz(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
     """Return the one array of an .npz file that can be images, uint8 (n, h, w) or (n, h, w, 1 or 3), and the labels, if any."""
     try:
         arrays = read_npz(path)
@@ -315,7 +332,7 @@ def _load_npz(path: Path) -> tuple[Pixels, Labels | None]:
     (pixels,) = images.values()
     labels = next((arrays[name] for name in ("labels", "y_train") if name in arrays), None)
     pixels = _not_empty(path, pixels if pixels.ndim == 4 else pixels[..., np.newaxis])
-    return pixels, _checked_labels(path, labels, len(pixels))
+    return pixels, labels
 
 
 def _is_images(array: npt.NDArray[Any]) -> bool:

@@ -106,7 +106,10 @@ class StreamedFeed:
 
 def _classes(recipe: Recipe, data: Dataset, order: Order) -> Order:
     """Return the classes of the images of an order; zeros for a recipe that asks for none."""
-    return data.labels[order] if recipe.labels and data.labels is not None else np.zeros_like(order)
+    if not recipe.labels:
+        return np.zeros_like(order)
+    assert data.labels is not None  # noqa: S101 (`runs.check_images` has seen to it)
+    return data.labels[order]
 
 
 def _padded(order: Order) -> Order:

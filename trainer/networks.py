@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+from runtime.errors import RecipeError
 
 from .adam import FusedAdam
 from .recipe import Optimizer, Recipe
@@ -65,7 +68,7 @@ def build_networks(recipe: Recipe, module: RecipeModule, strategy: tf.distribute
         classes = len(recipe.labels)
         with _precision(recipe):
             generator = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
-            discriminator = module.build_discriminator(recipe.image_shape, *([classes] if classes else []))
+            discriminator = _build_discriminator(recipe, module)
         average = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
         average.set_weights(generator.get_weights())
         for layer in (*batch_norm_layers(generator), *batch_norm_layers(discriminator)):
@@ -76,6 +79,23 @@ def build_networks(recipe: Recipe, module: RecipeModule, strategy: tf.distribute
         discriminator_optimizer = _build_optimizer(recipe.discriminator_optimizer, recipe.steps, fused)
         discriminator_optimizer.build(discriminator.trainable_variables)
     return Networks(generator, discriminator, average, generator_optimizer, discriminator_optimizer)
+
+
+def _build_discriminator(recipe: Recipe, module: RecipeModule) -> keras.Model:
+    """Return the discriminator, with a logit for each class. Raises RecipeError where the recipe's module has no such one."""
+    if not recipe.labels:
+        return module.build_discriminator(recipe.image_shape)
+    classes = len(recipe.labels)
+    if "classes" not in inspect.signature(module.build_discriminator).parameters:
+        due = "build_discriminator(image_shape, classes=1)"
+        raise RecipeError(f"Recipe {recipe.name!r} has labels: its discriminator must take their number, as {due}.")
+    model = module.build_discriminator(recipe.image_shape, classes)
+    if model.output_shape != (None, classes):
+        due = f"(batch, {classes}), a logit for each class"
+        raise RecipeError(
+            f"Recipe {recipe.name!r} has labels: its discriminator must give {due}; it gives {model.output_shape}."
+        )
+    return model
 
 
 def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:

@@ -7,7 +7,9 @@ import numpy as np
 
 from evaluation import FeatureNetwork
 from evaluation.measures import frechet_distance
+from evaluation.report import FEWEST
 from runtime import to_uint8
+from runtime.errors import EvaluationError
 from runtime.latents import generator_inputs
 from runtime.seeds import SEED_LIMIT
 
@@ -20,21 +22,29 @@ _FIRST_SEED = SEED_LIMIT // 2 + 2**40
 
 
 class Quality:
-    """Real images, ready to be compared with, in the features of their set's classifier, or of that for folders."""
+    """Real images, ready to be compared with, in the features of their set's classifier, or of that for folders.
+
+    Raises:
+        EvaluationError: too few images.
+        MissingPackageError: onnxruntime is not installed.
+    """
 
     def __init__(self, data: Dataset) -> None:
+        if data.count < FEWEST:
+            raise EvaluationError(f"{data.count:,} images are too few to be compared with, which takes {FEWEST:,}")
         name = {"digits": "mnist"}.get(data.name, data.name)
         is_known = name in ("mnist", "fashion-mnist") and data.image_shape == (28, 28, 1)
         self._network = FeatureNetwork(name if is_known else "rock-paper-scissors")
         self._count = min(data.count, IMAGES)
         places = np.sort(np.random.default_rng(0).permutation(data.count)[: self._count]).astype(np.int32)
-        self._real, _ = self._network.judge(data.take(places))
+        parts = (places[start : start + _BATCH] for start in range(0, self._count, _BATCH))
+        self._real = np.concatenate([self._network.judge(data.take(part))[0] for part in parts])
 
     def frechet(self, generator: keras.Model, classes: int = 0) -> float:
         """Return the distance of as many images of the generator; see `evaluation.measures.frechet_distance`."""
-        fakes = []
+        features = []
         for start in range(0, self._count, _BATCH):
             seeds = _FIRST_SEED + np.arange(start, min(start + _BATCH, self._count))
             inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes)
-            fakes.append(to_uint8(generator(inputs, training=False).numpy()))
-        return frechet_distance(self._real, self._network.judge(np.concatenate(fakes))[0])
+            features.append(self._network.judge(to_uint8(generator(inputs, training=False).numpy()))[0])
+        return frechet_distance(self._real, np.concatenate(features))

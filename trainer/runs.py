@@ -187,6 +187,8 @@ def start_run(run: Run, recipe: Recipe, data: Dataset, module_file: Path | None 
     if run.exists():
         raise RunExistsError(run.path)
     origin = {"source": data.source, "preparation": dataclasses.asdict(data.preparation), "fingerprint": data.fingerprint()}
+    if recipe.labels:
+        origin["labels_fingerprint"] = data.labels_fingerprint()
     _write_json(run.data_file, data.facts() | {"classes": dict(data.classes)} | origin)
     if module_file:
         write_bytes(run.module_file, module_file.read_bytes())
@@ -222,10 +224,9 @@ def load_run_data(run: Run) -> Dataset:
 def check_images(recipe: Recipe, data: Dataset) -> None:
     """Raise DatasetContentError where images are fewer than one batch takes, or have no classes that the recipe asks for."""
     if recipe.labels and (data.labels is None or len(data.classes) < 2):
-        due = "the recipe draws classes on demand, and the images have none"
-        raise DatasetContentError(
-            data.source, f"{due}; give a folder with a sub-folder per class, or IDX or .npz files with labels."
-        )
+        due = f"the recipe draws classes on demand, and {data.unlabelled or 'the images have none'}"
+        remedy = "give a folder with a sub-folder per class, or IDX or .npz files with labels"
+        raise DatasetContentError(data.source, f"{due}; {remedy}.")
     if data.count < recipe.batch_size:
         there = f"its {data.count} images are fewer than one batch of {recipe.batch_size}"
         raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")
@@ -233,7 +234,12 @@ def check_images(recipe: Recipe, data: Dataset) -> None:
 
 def check_same_images(run: Run, data: Dataset) -> None:
     """Raise CheckpointError unless these are the images that the run was started with."""
-    if run.read_data()["fingerprint"] != data.fingerprint():
+    record = run.read_data()
+    # Runs without classes have no fingerprint of them.
+    if record["fingerprint"] != data.fingerprint() or record.get("labels_fingerprint", "") not in (
+        "",
+        data.labels_fingerprint(),
+    ):
         problem = f"the images of {data.source} are not the ones that the run was started with; start a new run."
         raise CheckpointError(run.path, problem)
 

@@ -107,6 +107,8 @@ def test_quality_in_training_uses_the_classifier_of_the_set(digits):
 
             return Images()
 
+    with pytest.raises(EvaluationError, match="499 images are too few"):
+        Quality(dataclasses.replace(digits, images=digits.images[:499]))
     quality = Quality(digits)
     assert quality._network.name == "mnist"
     assert 0 < quality.frechet(Fixed()) < 20

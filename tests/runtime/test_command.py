@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -62,3 +63,38 @@ def test_bar_is_shown_on_a_terminal_from_the_second_second_on(monkeypatch, pause
         assert lines[-1] == ""
     else:
         assert lines == [""]
+
+
+def test_mistakes_of_a_copy_end_in_one_line_too(tmp_path):
+    assert "too long" in run_copy(tmp_path, "x" * 300).stderr.lower()
+    assert "Traceback" not in run_copy(tmp_path, "x" * 300).stderr
+    shutil.rmtree(tmp_path / "app" / "ganlib" / "models")
+    code = "import runpy; runpy.run_module('app.ganlib', run_name='__main__', alter_sys=True)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.stderr.startswith("error: No model file at mnist")
+
+
+def test_interrupted_command_says_nothing_and_exits_with_130(tmp_path):
+    command = [sys.executable, str(ROOT / "cli.py"), "sample", "mnist", "--seeds", "0-9999999", "--out", "many.tar"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("*.json")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "")
+
+
+def test_bar_is_taken_away_by_an_error(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    def items():
+        yield 10
+        time.sleep(1.2)
+        yield 10
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        list(shown(items(), 100))
+    assert "20 of 100" in stream.getvalue()
+    assert stream.getvalue().endswith("\r\x1b[K")

@@ -4,12 +4,13 @@ import json
 import pickle
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime import InputSpec, Sampler, sample_latents, to_uint8
+from runtime import Contract, InputSpec, Sampler, sample_latents, to_uint8
 from runtime.contract import METADATA_KEY
-from runtime.errors import ContractError, LabelError
+from runtime.errors import ContractError, ContractVersionError, LabelError, UsageError
 from runtime.shards import write_shards
 from tests.conftest import failure
 from tests.tiny_generator import DIM, tiny_contract, tiny_model, tiny_weights
@@ -55,6 +56,7 @@ def test_class_is_drawn_by_name_by_place_and_by_seed(batch):
         (2, [2] * 5),
         (["red", 1, "7", np.int64(0), 2], [0, 1, 2, 0, 2]),
         (np.array([2, 2, 0, 0, 1]), [2, 2, 0, 0, 1]),
+        (np.array(2), [2] * 5),
         (None, [seed % 3 for seed in seeds]),
     ):
         np.testing.assert_array_equal(sampler.sample(seeds, labels=asked), expected(seeds, places))
@@ -67,9 +69,15 @@ def test_class_is_drawn_by_name_by_place_and_by_seed(batch):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(sampler)).sample([1], labels=0), expected([1], [0]))
 
 
-@pytest.mark.parametrize("asked", ["blue", 3, -1, True, 1.0, ["red"], [], "RED", ["red", None]])
+@pytest.mark.parametrize("asked", ["blue", 3, -1, True, 1.0, "RED", ["red", None], [1.0, 2.0], b"red"])
 def test_class_that_there_is_not_is_refused(asked):
     with pytest.raises(LabelError, match="red, green, 7"):
+        Sampler(labelled_model()).sample([1, 2], labels=asked)
+
+
+@pytest.mark.parametrize("asked", [["red"], [], [0] * 300])
+def test_labels_that_are_not_one_for_each_are_counted(asked):
+    with pytest.raises(UsageError, match=rf"{len(asked)} labels for 2 images"):
         Sampler(labelled_model()).sample([1, 2], labels=asked)
 
 
@@ -85,12 +93,27 @@ def test_generator_without_classes_takes_no_label(tiny_file):
         (lambda: labelled_model(labels=("red", "red")), ContractError),
         (lambda: labelled_model(labels=("red", 7)), ContractError),
         (lambda: labelled_model(labels=None), ContractError),
+        (lambda: scalar_label(), ContractError),
         (lambda: tiny_model(metadata={METADATA_KEY: tiny_contract(input=SPEC).to_json()}).SerializeToString(), ContractError),
     ],
 )
 def test_contract_that_does_not_fit_the_graph_is_refused(model, error):
     with pytest.raises(error):
         Sampler(model())
+
+
+def scalar_label():
+    model = onnx.load_from_string(labelled_model())
+    del model.graph.input[1].type.tensor_type.shape.dim[:]
+    return model.SerializeToString()
+
+
+def test_file_with_labels_is_of_the_second_format():
+    """So that a runtime of before says that it is too old, and not that the file is broken."""
+    assert json.loads(tiny_contract(input=SPEC).to_json())["format"] == 2
+    assert json.loads(tiny_contract().to_json())["format"] == 1
+    with pytest.raises(ContractVersionError):
+        Contract.from_json(tiny_contract().to_json().replace('"format": 1', '"format": 3'))
 
 
 SPEC = InputSpec(kind="latent", name="latent", dim=DIM, distribution="normal", labels=LABELS)
@@ -100,6 +123,7 @@ def test_shards_are_of_one_class(tmp_path):
     sampler = Sampler(labelled_model())
     assert sum(write_shards(sampler, np.arange(5), tmp_path / "x.tar", label="7")) == 5
     assert json.loads((tmp_path / "x.json").read_text())["label"] == "7"
+    assert sum(write_shards(sampler, np.arange(5), tmp_path / "x.tar", resume=True, label=np.int64(2))) == 5
     with pytest.raises(OSError, match="differ in label"):
         next(write_shards(sampler, np.arange(5), tmp_path / "x.tar", resume=True, label="red"))
 
@@ -110,4 +134,6 @@ def test_label_on_the_command_line(ganport, tmp_path):
     assert drawn.returncode == 0, drawn.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected([4, 5, 6], [2] * 3))
     assert ganport("walk", "x.onnx", "--seeds", "4,6", "--label", "green").returncode == 0
-    assert "its classes are red, green, 7" in failure(ganport("sample", "x.onnx", "--label", "blue"), 2)
+    for out in ("grid.png", "y.tar", "folder"):
+        assert "its classes are red, green, 7" in failure(ganport("sample", "x.onnx", "--label", "blue", "--out", out), 2)
+    assert {path.name for path in tmp_path.iterdir()} == {"x.onnx", "x.npy", "walk.gif"}

@@ -46,6 +46,14 @@ def shape(*sizes):
     return numpy_helper.from_array(np.array(sizes, np.int64), "s")
 
 
+def scalar(name, value, kind):
+    return numpy_helper.from_array(np.array(value, kind), name)
+
+
+def written_out(name, value):
+    return helper.make_tensor(name, TensorProto.FLOAT, [], [value])
+
+
 def branches():
     inner = helper.make_graph([], "inner", [], [], [tensor("w", [HUGE])])
     return {"then_branch": inner, "else_branch": inner}
@@ -82,6 +90,23 @@ HOSTILE = {
     "negative shape": (model(("ConstantOfShape", ["s"], "y", {}), initializers=[shape(-5, 3)]), "ConstantOfShape to the shape"),
     "pads": (model(("Pad", ["z", "s"], "y", {}), initializers=[shape(0, 2**30, 0, 0)]), "a Pad by"),
     "pads on two axes": (model(("Pad", ["z", "s"], "y", {}), initializers=[shape(2**15, 2**15, 0, 0)]), "a Pad by"),
+    "pads of old": (model(("Pad", ["z"], "y", {"pads": [0, 0, 0, 2**40]})), "a Pad by"),
+    "pads of nine axes": (model(("Pad", ["z", "s"], "y", {}), initializers=[shape(*[0] * 17, 2**40)]), "a Pad by"),
+    **{
+        f"range of {kind}": (
+            model(("Range", ["a", "b", "a"], "y", {}), initializers=[scalar("a", 1, kind), scalar("b", 2**30, kind)]),
+            "a Range from 1 to",
+        )
+        for kind in ("float32", "float64", "int32")
+    },
+    "range without a step": (
+        model(("Range", ["a", "b", "c"], "y", {}), initializers=[scalar(name, 0, "float32") for name in "abc"]),
+        "a Range from 0 to 0 by 0",
+    ),
+    "range written out": (
+        model(("Range", ["a", "b", "a"], "y", {}), initializers=[written_out("a", 1.0), written_out("b", 1e14)]),
+        "a Range from 1 to",
+    ),
     "range": (
         model(("Range", ["a", "s", "a"], "y", {}), initializers=[numpy_helper.from_array(np.array(1), "a"), shape(HUGE)]),
         "a Range from 1 to",

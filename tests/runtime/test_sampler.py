@@ -131,7 +131,7 @@ def test_onnx_without_contract_is_no_generator(tmp_path):
 
 def test_contract_of_a_newer_format_is_refused(tmp_path):
     path = tmp_path / "newer.onnx"
-    text = tiny_contract().to_json().replace('"format": 1', '"format": 2')
+    text = tiny_contract().to_json().replace('"format": 1', '"format": 3')
     path.write_bytes(tiny_model(metadata={"ganport": text}).SerializeToString())
     with pytest.raises(ContractVersionError):
         Sampler(path)

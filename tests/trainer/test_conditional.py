@@ -1,12 +1,13 @@
 """Classes on demand, in training: who sees which class, and that nothing of the rest has changed."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.errors import DatasetContentError, RecipeError
+from runtime.errors import CheckpointError, DatasetContentError, RecipeError
 from runtime.latents import generator_inputs, sample_latents
 from trainer.checkpoints import load_checkpoint
 from trainer.draws import Draws
@@ -14,7 +15,7 @@ from trainer.feeds import open_feed
 from trainer.networks import build_networks
 from trainer.recipe import Recipe
 from trainer.recipes import load_recipe_module
-from trainer.runs import check_images
+from trainer.runs import check_images, check_same_images
 from trainer.step import Game
 
 LABELS = ("left", "right")
@@ -73,6 +74,26 @@ def test_inputs_are_latents_and_the_class_of_the_seed():
     np.testing.assert_array_equal(inputs[:, :6], sample_latents(seeds, 6))
     np.testing.assert_array_equal(inputs[:, 6:], np.eye(3)[[0, 1, 2, 2**62 % 3]])
     np.testing.assert_array_equal(generator_inputs(seeds, 6, 0), sample_latents(seeds, 6))
+
+
+def test_resume_with_other_classes_is_refused(recipe, halves, run_on):
+    run = run_on(dataclasses.replace(recipe, steps=1), halves)
+    check_same_images(run, halves)
+    for labels in (1 - halves.labels, None):
+        with pytest.raises(CheckpointError, match="not the ones"):
+            check_same_images(run, dataclasses.replace(halves, labels=labels))
+
+
+def test_discriminator_without_a_logit_for_each_class_is_refused(recipe):
+    ours = load_recipe_module("mnist-conditional")
+
+    def build(image_shape, classes=1):
+        return ours.build_discriminator(image_shape, 1)
+
+    for discriminator, words in ((lambda image_shape: None, "must take their number"), (build, r"must give \(batch, 2\)")):
+        module = types.SimpleNamespace(build_generator=ours.build_generator, build_discriminator=discriminator)
+        with pytest.raises(RecipeError, match=words):
+            build_networks(recipe, module)
 
 
 def test_images_without_classes_are_refused(recipe, small_data, halves):

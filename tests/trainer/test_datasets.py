@@ -1,6 +1,8 @@
+import dataclasses
 import gzip
 import importlib.util
 import io
+import re
 import struct
 import zipfile
 
@@ -11,6 +13,8 @@ from PIL import Image
 
 from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
 from trainer.datasets import load_dataset
+from trainer.recipes import load_recipe_module
+from trainer.runs import check_images
 
 
 @pytest.fixture
@@ -64,12 +68,43 @@ def test_labels_come_along(tmp_path, pixels):
     assert list(digits.classes) == list("0123456789")
 
 
-@pytest.mark.parametrize("labels", [struct.pack(">2I", 0x801, 5) + bytes(5), struct.pack(">2I", 0x801, 6) + bytes(5), b"x"])
-def test_labels_that_do_not_fit_are_refused(tmp_path, pixels, labels):
+def test_labels_with_gaps_are_classes_by_their_values(tmp_path, pixels):
+    np.savez(tmp_path / "set.npz", images=pixels, labels=np.array([[5], [1], [5], [9], [1], [1]]))  # (n, 1), as CIFAR has them
+    data = load_dataset(str(tmp_path / "set.npz"))
+    assert data.classes == {"1": 3, "5": 2, "9": 1}
+    np.testing.assert_array_equal(data.labels, [1, 0, 1, 2, 0, 0])
+    others = dataclasses.replace(data, labels=data.labels[::-1])
+    assert len({data.labels_fingerprint(), others.labels_fingerprint(), load_dataset("digits").labels_fingerprint()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.zeros(5, np.int64), r"shape \(5,\), where one is due for each of 6"),
+        (np.zeros((6, 40), np.uint8), "shape"),
+        (np.zeros(6, np.float32), "float32"),
+        (np.array(list("abcdef")), "whole numbers"),
+    ],
+)
+def test_labels_that_do_not_fit_hinder_those_only_who_ask_for_classes(tmp_path, pixels, labels, words):
+    np.savez(tmp_path / "set.npz", images=pixels, y_train=labels)
+    data = load_dataset(str(tmp_path / "set.npz"))
+    np.testing.assert_array_equal(data.images, pixels)
+    assert data.labels is None
+    assert re.search(words, data.unlabelled)
+    recipe = dataclasses.replace(load_recipe_module("mnist-conditional").RECIPE, batch_size=2)
+    with pytest.raises(DatasetContentError, match=words):
+        check_images(recipe, data)
+    check_images(dataclasses.replace(recipe, labels=()), data)
+
+
+@pytest.mark.parametrize("content", [struct.pack(">2I", 0x801, 6) + bytes(5), b"x", struct.pack(">2I", 0x801, 5) + bytes(5)])
+def test_damaged_labels_beside_images_hinder_those_only_who_ask_for_classes(tmp_path, pixels, content):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(labels)
-    with pytest.raises(DatasetContentError, match="labels"):
-        load_dataset(str(tmp_path))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(content)
+    data = load_dataset(str(tmp_path))
+    assert data.labels is None
+    assert data.unlabelled
 
 
 @pytest.mark.parametrize("where", ["option", "option-below", "variable"])
