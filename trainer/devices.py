@@ -26,7 +26,8 @@ def load_tensorflow() -> None:
     Raises:
         ModuleNotFoundError: TensorFlow, or a package that it needs, is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # At 2, an optimiser of graphs reports as an error that it leaves a loop as it is (convolution, then LeakyReLU).
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with captured_stderr() as captured:
             import keras  # noqa: F401
