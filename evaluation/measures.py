@@ -120,5 +120,5 @@ def class_figures(probabilities: Features) -> ClassFigures:
     """
     shares = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]) / len(probabilities)
     there = shares[shares > 0]
-    entropy = float(-(there * np.log2(there)).sum())
+    entropy = max(0.0, float(-(there * np.log2(there)).sum()))  # -0.0 looks odd
     return ClassFigures(tuple(shares.tolist()), entropy, round(float(probabilities.max(axis=1).mean()), 6))
