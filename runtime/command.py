@@ -23,9 +23,8 @@ from .seeds import parse_seeds
 from .writers import SHARDS, STDOUT, check_output, write_frames, write_images
 
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
-_MOST_THREADS = 1_024
 MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
-
+_MOST_THREADS = 1_024
 
 Default = Callable[[], tuple[Path, str]]
 
