@@ -18,9 +18,9 @@ from runtime import Sampler
 MODELS = Path("runtime/models")
 # By name: the recipe with its options, and the smallest precision that keeps the quality (docs/quality.md).
 MADE_BY = {
-    "mnist": (["mnist-conditional"], "int8"),
-    "fashion-mnist": (["fashion-conditional"], "int8"),
-    "rock-paper-scissors": (["rps-dcgan", "--image-size", "100"], "float16"),
+    "mnist": (["mnist-conditional", "--evaluate-every", "2000"], "float16"),
+    "fashion-mnist": (["fashion-conditional", "--evaluate-every", "2000"], "float16"),
+    "rock-paper-scissors": (["rps-dcgan", "--image-size", "100", "--evaluate-every", "500"], "float16"),
 }
 
 
