@@ -65,8 +65,8 @@ def test_same_generator_gives_the_same_bytes(tmp_path):
 
 
 def test_loss_over_the_limit_is_refused_unless_it_is_allowed(tmp_path, monkeypatch):
-    def to_noise(model, dim):
-        model = to_int8(model, dim)
+    def to_noise(model, dim, classes):
+        model = to_int8(model, dim, classes)
         weights = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8)
         values = onnx.numpy_helper.to_array(weights).copy()
         weights.CopyFrom(onnx.numpy_helper.from_array(values // 16 * 16, weights.name))
@@ -113,7 +113,7 @@ def test_calibration_draws_all_its_seeds_whatever_the_batch(tmp_path, batch):
     from export.precision import _Latents
 
     source = onnx.helper.make_tensor_value_info("latent", onnx.TensorProto.FLOAT, [batch, 16])
-    reader, rows = _Latents(16, source), set()
+    reader, rows = _Latents(16, 0, source), set()
     while (part := reader.get_next()) is not None:
         assert part["latent"].shape == (batch, 16)
         rows.update(map(bytes, part["latent"]))

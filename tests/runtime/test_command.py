@@ -76,11 +76,18 @@ def test_mistakes_of_a_copy_end_in_one_line_too(tmp_path):
 
 def test_interrupted_command_says_nothing_and_exits_with_130(tmp_path):
     command = [sys.executable, str(ROOT / "cli.py"), "sample", "mnist", "--seeds", "0-9999999", "--out", "many.tar"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("*.json")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+
+    def hear() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background does not hear it
+
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear) as process:
+        try:
+            while not list(tmp_path.glob("*.json")):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, said) == (130, "")
 
 

@@ -46,7 +46,8 @@ def load_squares() -> Dataset:
     images = np.zeros((50, 28, 28, 1), np.uint8)
     for image, (row, column) in zip(images, rng.integers(0, 18, (50, 2)), strict=True):
         image[row : row + 10, column : column + 10] = 255
-    return Dataset("squares", "squares", "CC0", images)
+    labels = np.arange(50, dtype=np.int32) % 10
+    return Dataset("squares", "squares", "CC0", images, dict.fromkeys("0123456789", 5), labels=labels)
 
 
 @pytest.fixture

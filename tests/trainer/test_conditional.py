@@ -98,7 +98,7 @@ def test_discriminator_without_a_logit_for_each_class_is_refused(recipe):
 
 def test_images_without_classes_are_refused(recipe, small_data, halves):
     check_images(recipe, halves)
-    for data in (small_data, dataclasses.replace(halves, classes={"left": 50})):
+    for data in (dataclasses.replace(small_data, labels=None), dataclasses.replace(halves, classes={"left": 50})):
         with pytest.raises(DatasetContentError, match="a sub-folder per class"):
             check_images(recipe, data)
 
