@@ -73,7 +73,10 @@ def assert_same_checkpoint(one, other, step):
             np.testing.assert_array_equal(a[array], b[array], err_msg=array)
 
 
-@pytest.mark.parametrize(("name", "settings"), EVERY_RECIPE)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [pytest.param(*each, marks=pytest.mark.slow) if each == ("rps-dcgan", "RECIPE") else each for each in EVERY_RECIPE],
+)
 def test_resumed_run_ends_bit_identical(run_small, name, settings):
     recipe = shortened(name, settings)
     whole = run_small(recipe, "whole")

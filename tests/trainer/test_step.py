@@ -164,9 +164,7 @@ def test_alternating_epochs_update_one_network_at_a_time(setting):
     assert "".join(moved) == "GGGGGGGDDDDDDGG"
 
 
-@pytest.mark.parametrize(
-    ("name", "jit"), [("mnist-dense", True), ("mnist-dense", False), ("mnist-minimal", True), ("mnist-dropout", False)]
-)
+@pytest.mark.parametrize(("name", "jit"), [("mnist-dense", True), ("mnist-minimal", True), ("mnist-dropout", False)])
 def test_chunks_of_any_length_give_the_same_bits(small_recipe, small_data, name, jit):
     recipe = dataclasses.replace(small_recipe, name=name, jit=jit)
     module, images = load_recipe_module(name), tf.constant(small_data.images)
