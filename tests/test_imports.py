@@ -21,7 +21,11 @@ def python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["sample", "MODEL"], ["inspect", "MODEL"], ["recipes"], ["train", "--dry-run"]]
+    "arguments",
+    [
+        *(["--help"], ["sample", "MODEL"], ["inspect", "MODEL"], ["recipes"], ["train", "--dry-run"]),
+        ["evaluate", "mnist", "--seeds", "0-599"],
+    ],
 )
 def test_command_runs_where_no_heavy_package_can_be_imported(tiny_file, tmp_path, arguments):
     arguments = [str(tiny_file) if argument == "MODEL" else argument for argument in arguments]
@@ -97,6 +101,7 @@ def imports(file: Path) -> set[str]:
     ("package", "forbidden"),
     [
         ("runtime", {"runtime", "trainer", "export", "cli", "commands", "rich", "typer", *HEAVY}),
+        ("evaluation", {"trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
         ("trainer", {"trainer", "export", "cli", "commands", "onnx", "onnxruntime", "tf2onnx"}),
         ("export", {"export", "cli", "commands"}),
     ],
