@@ -1,6 +1,7 @@
 """The runtime's own command line, where there is no more of ganport than its folder; and its bar."""
 
 import io
+import os
 import shutil
 import signal
 import subprocess
@@ -75,12 +76,11 @@ def test_mistakes_of_a_copy_end_in_one_line_too(tmp_path):
 
 
 def test_interrupted_command_says_nothing_and_exits_with_130(tmp_path):
-    command = [sys.executable, str(ROOT / "cli.py"), "sample", "mnist", "--seeds", "0-9999999", "--out", "many.tar"]
-
-    def hear() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background does not hear it
-
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear) as process:
+    # What a shell starts in the background does not hear the signal.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import cli; cli.main()"
+    command = [sys.executable, "-c", code, "sample", "mnist", "--seeds", "0-9999999", "--out", "many.tar"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             while not list(tmp_path.glob("*.json")):
                 time.sleep(0.05)
