@@ -28,15 +28,11 @@ if TYPE_CHECKING:
     from trainer.report import Observer
     from trainer.runs import Run
 
-
 ModelArgument = Annotated[
     Path | None, typer.Argument(help="The .onnx file, or mnist, which is in the box.", show_default="the newest export")
 ]
 ProviderOption = Annotated[
     str, typer.Option("--provider", help="cpu, cuda, tensorrt, openvino, directml, coreml; or auto. There is no fallback.")
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="To compute with.", show_default="all that there are")
 ]
 LayoutOption = Annotated[
     Literal["NHWC", "NCHW"] | None,

@@ -152,7 +152,7 @@ def make_parser(command: str) -> argparse.ArgumentParser:
     option("--out", type=Path, default=Path("grid.png"), help=_OUT)
     option("--label", help="class to draw, of a model that has some, such as 7 or sneaker; by the seeds, if not given")
     option("--truncation", type=_factor, default=1.0, help="below 1: nearer to the average image", metavar="0..1")
-    option("--threads", type=_few, help="to compute with; all that there are, if not given", metavar="N")
+    option("--threads", type=_threads, help="to compute with; all that there are, if not given", metavar="N")
     option(
         "--batch-size", type=_count, help="images drawn together; 256, and large ones on the CPU 64, if not given", metavar="N"
     )
@@ -172,7 +172,7 @@ def _count(text: str) -> int:
     return int(_within(text, "a whole number of at least 1", text.isdecimal() and int(text) >= 1))
 
 
-def _few(text: str) -> int:
+def _threads(text: str) -> int:
     return int(_within(text, f"a whole number from 1 to {_MOST_THREADS}", text.isdecimal() and 1 <= int(text) <= _MOST_THREADS))
 
 
