@@ -1,5 +1,5 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, once.
-.PHONY: help demo test test-slow check format bench lock clean
+.PHONY: help demo test test-slow browser check format bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -24,11 +24,20 @@ demo: $(INSTALLED)  ## train on real digits, export, draw: about 3 minutes on 2 
 	$(BIN)/python cli.py sample $(DEMO)/generator.onnx --out $(DEMO)/grid.png
 	@echo "Look at $(CURDIR)/$(DEMO)/grid.png"
 
-test: $(INSTALLED)  ## the whole suite but the slow tests
+test: $(INSTALLED) browser  ## the whole suite but the slow tests
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)  ## the slow tests
 	$(BIN)/python -m pytest -m slow --dist=load
+
+# The page is tested in a real browser. Where neither is here nor can be had, its tests are skipped, and say so.
+browser:
+	@for program in chromium npm; do \
+		command -v $$program >/dev/null && continue; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+		then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$program >/dev/null; \
+		else echo "$$program is not installed: the tests of the page are skipped"; fi; \
+	done
 
 check: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

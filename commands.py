@@ -519,6 +519,29 @@ def verify(
 
 
 @app.command()
+def web(
+    model: ModelArgument = None,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a site that is there.")] = False,
+    onnxruntime_web: Annotated[
+        Path | None, typer.Option(help="The npm package's folder dist.", show_default="got by npm, once")
+    ] = None,
+) -> None:
+    """Write a page that draws the model's images in the browser: a folder for any web server."""
+    from web import write_site
+
+    path = _find_model(model)
+    with messages.status("putting the site together"):
+        site = write_site(path, out, overwrite, onnxruntime_web)
+    results.print(
+        f"{out}: {site.contract.name}, {site.transfer / 1e6:.1f} MB to a browser, {site.compressed / 1e6:.1f} MB compressed; "
+        f"{site.webgpu / 1e6:.1f} MB more where WebGPU may be worth it",
+        markup=False,
+    )
+    results.print(f"Look at it: python -m http.server --bind 127.0.0.1 --directory {out}", markup=False)
+
+
+@app.command()
 def doctor(
     provider: Annotated[str | None, typer.Option(help="That has to work, such as cuda.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,

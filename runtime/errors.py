@@ -18,6 +18,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── DeviceError (RuntimeError)               the training device, or the cluster, can't be used here
     ├── OutputError (OSError)                    a result can't be written
     ├── EvaluationError (ValueError)             images that can't be measured as asked
+    ├── WebError (RuntimeError)                  the browser page can't be put together
     ├── ModelError
     │   ├── ModelNotFoundError (FileNotFoundError)  there is none, or it can't be read
     │   ├── ModelFormatError (ValueError)        empty, truncated, or not ONNX
@@ -233,6 +234,14 @@ class InferenceError(ModelError, RuntimeError):
     def __init__(self, model: Path | bytes, problem: str) -> None:
         self.model, self.problem = model_name(model), problem
         super().__init__(f"Can't draw from {self.model}: {problem}.")
+
+
+class WebError(GanportError, RuntimeError):
+    """The browser page can't be put together."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem, self.remedy = problem, remedy
+        super().__init__(f"Can't make the page: {problem}; {remedy}.")
 
 
 class EvaluationError(GanportError, ValueError):

@@ -18,6 +18,7 @@ EXAMPLES = [
     errors.UnknownProviderError("tpu", ("cpu", "cuda")),
     errors.LabelError("blue", ("red", "green")),
     errors.EvaluationError("too few images"),
+    errors.WebError("npm is not installed", "install Node.js"),
     errors.LatentShapeError((3, 4), 100),
     errors.InputKindError("seed"),
     errors.FixedSeedError(9, range(20)),
