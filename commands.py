@@ -542,6 +542,47 @@ def web(
 
 
 @app.command()
+def serve(
+    model: ModelArgument = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of the machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for one that is free.")] = 8000,
+    provider: ProviderOption = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="To compute with.", show_default="all that there are")] = None,
+    queue: Annotated[int, typer.Option(min=1, help="Images that may wait; beyond, clients are told to come again.")] = 2048,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until a request is given up.")] = 30.0,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="The browser page at /.")] = True,
+) -> None:
+    """Serve the model's images over HTTP; with GANPORT_API_KEY set, to those who know it."""
+    with _needs("serve", "server"):
+        import server
+    import os
+    import tempfile
+
+    from runtime import Sampler
+    from runtime.command import say_provider
+
+    path, api_key = _find_model(model), os.environ.get("GANPORT_API_KEY") or None
+    settings = server.Settings(most_waiting=queue, patience=timeout, api_key=api_key)
+    with Sampler(path, provider, threads, repeatable=True) as sampler, tempfile.TemporaryDirectory() as folder:
+        say_provider(sampler, provider)
+        site = _make_site(path, Path(folder) / "site") if page and api_key is None else None
+        said = f"{sampler.model.name} on {sampler.provider}{'' if api_key is None else ', with a key'}; Ctrl-C stops it"
+        server.serve(sampler, settings, host, port, site, lambda address: messages.print(f"{address} serves {said}"))
+
+
+def _make_site(model: Path, folder: Path) -> Path | None:
+    """Return the folder of the browser page; None, and the reason said, where it can't be put together."""
+    from runtime.errors import WebError
+    from web import write_site
+
+    try:
+        return write_site(model, folder).folder
+    except (UsageError, WebError) as error:
+        messages.print(f"there is no page at /: {error}", markup=False)
+        return None
+
+
+@app.command()
 def doctor(
     provider: Annotated[str | None, typer.Option(help="That has to work, such as cuda.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,

@@ -177,7 +177,7 @@ class Sampler:
         """
         checked = self.check_request(seeds, truncation)
         source = self._model.input
-        classes = self._classes(labels, checked)
+        classes = self.resolve_labels(labels, checked)
         if source.kind == "fixed":
             return self._pick(checked)
         if source.kind == "seed":
@@ -187,8 +187,18 @@ class Sampler:
         scale = np.float32(truncation)
         return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim) * scale, classes)
 
-    def _classes(self, asked: Labels, seeds: Seeds) -> Seeds | None:
-        """Return the class of each image, int64 (n,), by the seeds where none is asked for; None without classes."""
+    def resolve_labels(self, asked: Labels, seeds: Seeds) -> Seeds | None:
+        """Return the class of each image, int64 (n,), by the seeds where none is asked for; None without classes.
+
+        Args:
+            asked: as for `sample`.
+            seeds: int64 (n,).
+
+        Raises:
+            LabelError: no class of this generator.
+            InputKindError: a class is asked for, and the file draws what is baked in.
+            UsageError: more or fewer labels than seeds.
+        """
         known, count = self._model.input.labels or (), len(seeds)
         if asked is None:
             return labels_of(seeds, len(known)) if known else None
@@ -220,7 +230,7 @@ class Sampler:
                 if seed not in known:
                     raise FixedSeedError(seed, source.seeds)
         if label is not None:
-            self._classes(label, checked[:1])
+            self.resolve_labels(label, checked[:1])
         return checked
 
     def stream(self, seeds: Iterable[int], truncation: float = 1.0, label: Label | None = None) -> Iterator[Pixels]:
@@ -311,7 +321,7 @@ class Sampler:
         checked = np.ascontiguousarray(latents, dtype=np.float32)
         if not np.isfinite(checked).all():
             raise LatentValueError(int((~np.isfinite(checked)).sum()))
-        return self._draw(len(checked), lambda part: checked[part], self._classes(labels, np.arange(len(checked))))
+        return self._draw(len(checked), lambda part: checked[part], self.resolve_labels(labels, np.arange(len(checked))))
 
     def _open(self, threads: int) -> Any:
         if isinstance(self.source, Path) and _check_file(self.source) != self._signature:

@@ -1,0 +1,16 @@
+"""The HTTP service: images by seed, over HTTP, from one model. Imports the runtime, and the page to show it at `/`.
+
+service.py      make_service: all that a process serves, as one ASGI application
+api.py          /v1: an image, a grid, a sample, the model
+kserve.py       /v2: the KServe v2 inference protocol, JSON and binary tensors
+batching.py     Batcher: requests gathered into batches; a bounded queue
+limits.py       who may ask, how much, how slowly
+metrics.py      what Prometheus reads
+run.py          the process: uvicorn, signals, the page
+"""
+
+from .batching import Batcher
+from .run import serve
+from .service import Settings, make_service
+
+__all__ = ["Batcher", "Settings", "make_service", "serve"]

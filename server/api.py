@@ -1,0 +1,161 @@
+"""/v1: an image, a grid, a sample, the model. What a request gets depends on the model, the seeds and the options alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import anyio.to_thread
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime import Sampler, __version__, check_seeds, encode_png, make_grid, parse_seeds
+from runtime.images import encode_pngs
+from runtime.sampler import Labels
+from runtime.seeds import SEED_LIMIT
+from runtime.writers import image_name
+
+from .batching import Batcher, Draw
+
+Pixels = npt.NDArray[np.uint8]
+Seeds = npt.NDArray[np.int64]
+
+FOR_EVER = "max-age=31536000, immutable"
+_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "description": "The image"},
+    304: {"description": "It is the one that the client has"},
+}
+_FILES = ("image/png", "application/x-npz", "application/x-tar")
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _FILES}, "description": "The images"}
+}
+Seed = Annotated[int, Field(strict=True, ge=0, lt=SEED_LIMIT)]  # true is no seed
+SeedPath = Annotated[int, Path(ge=0, lt=SEED_LIMIT, description="The image's number")]
+LabelQuery = Annotated[str | None, Query(description="Class to draw, of a model that has some", max_length=200)]
+TruncationQuery = Annotated[float, Query(ge=0, le=1, description="Below 1: nearer to the average image")]
+
+
+class SampleRequest(BaseModel):
+    """Images to draw."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seeds: str | list[Seed] = Field(description='Numbers, or a text such as "0-63" or "0,5,9-12"')
+    labels: str | Seed | list[str | Seed] | None = Field(None, description="A class for all, or one for each")
+    truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)
+    format: Literal["png", "npz", "tar"] = Field("png", description="One grid; arrays; or a PNG for each")
+
+
+def make_api(sampler: Sampler, batcher: Batcher, most_images: int, fingerprint: str, is_private: bool) -> APIRouter:
+    """Return the routes below /v1.
+
+    Args:
+        sampler: that draws.
+        batcher: that it draws by.
+        most_images: that one request may ask for.
+        fingerprint: of the model and of all else that an image depends on.
+        is_private: whether answers are for those with a key.
+    """
+    router = APIRouter(prefix="/v1", tags=["images"])
+    cached = f"{'private' if is_private else 'public'}, {FOR_EVER}"
+
+    async def answer(request: Request, draw: Draw, pack: Callable[[Pixels], bytes], options: Sequence[Any]) -> Response:
+        """Return a PNG, or 304 before anything is drawn."""
+        tag = f'"{hashlib.sha256(json.dumps([fingerprint, *options]).encode()).hexdigest()[:32]}"'
+        headers = {"etag": tag, "cache-control": cached}
+        if _matches(request.headers.get("if-none-match"), tag):
+            return Response(status_code=304, headers=headers)
+        # What fits into a batch is packed where it is drawn; more is put together first.
+        if len(draw) <= sampler.batch_size:
+            content = (await batcher.draw(draw, pack))[0]
+        else:
+            content = await anyio.to_thread.run_sync(pack, np.concatenate(await batcher.draw(draw, lambda drawn: drawn)))
+        return Response(content, media_type="image/png", headers=headers)
+
+    @router.get("/images/{seed}.png", summary="The image of a seed", responses=_PNG, response_class=Response)
+    async def image(request: Request, seed: SeedPath, label: LabelQuery = None, truncation: TruncationQuery = 1.0) -> Response:
+        draw = make_draw(sampler, [seed], label, truncation)
+        return await answer(request, draw, lambda images: encode_png(images[0]), [seed, label, truncation])
+
+    @router.get("/grid.png", summary="Many images in one", responses=_PNG, response_class=Response)
+    async def grid(
+        request: Request,
+        seeds: Annotated[str, Query(description="Such as 0-63 or 0,5,9-12", max_length=10_000)] = "0-63",
+        label: LabelQuery = None,
+        truncation: TruncationQuery = 1.0,
+    ) -> Response:
+        draw = make_draw(sampler, parse_seeds(seeds, most_images), label, truncation)
+        return await answer(request, draw, pack_grid, [draw.seeds.tolist(), "grid", label, truncation])
+
+    @router.post("/sample", summary="Images of many seeds, in a file", responses=_FILE, response_class=Response)
+    async def sample(wanted: SampleRequest) -> Response:
+        seeds = wanted.seeds if isinstance(wanted.seeds, str) else ",".join(map(str, wanted.seeds))
+        draw = make_draw(sampler, parse_seeds(seeds, most_images), wanted.labels, wanted.truncation)
+        images = np.concatenate(await batcher.draw(draw, lambda drawn: drawn))
+        kind, pack = _PACKERS[wanted.format]
+        return Response(await anyio.to_thread.run_sync(pack, images, draw.seeds), media_type=kind)
+
+    @router.get("/model", summary="What the model is")
+    def model() -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(sampler.model.to_json())
+        del document["golden"]  # its picture is for verifying the file
+        return {
+            "contract": document,
+            "fingerprint": fingerprint,
+            "provider": sampler.provider,
+            "created_by": f"ganport {__version__}",
+            "most_images": most_images,
+        }
+
+    return router
+
+
+def make_draw(sampler: Sampler, seeds: Sequence[int] | Seeds, labels: Labels, truncation: float) -> Draw:
+    """Return what is to be drawn, after all that a client can get wrong. Raises UsageError and its kind."""
+    checked = sampler.check_request(seeds if isinstance(seeds, np.ndarray) else check_seeds(seeds), truncation)
+    return Draw(checked, sampler.resolve_labels(labels, checked), truncation)
+
+
+def _matches(asked: str | None, tag: str) -> bool:
+    """Return whether an If-None-Match header names the tag (RFC 9110, section 13.1.2; its comparison is the weak one)."""
+    if asked is None:
+        return False
+    return asked.strip() == "*" or tag in (each.strip().removeprefix("W/") for each in asked.split(","))
+
+
+def pack_grid(images: Pixels) -> bytes:
+    """Return one PNG of all images."""
+    return encode_png(make_grid(images))
+
+
+def _pack_png(images: Pixels, seeds: Seeds) -> bytes:
+    return pack_grid(images)
+
+
+def _pack_npz(images: Pixels, seeds: Seeds) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, images=images, seeds=seeds)
+    return file.getvalue()
+
+
+def _pack_tar(images: Pixels, seeds: Seeds) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for seed, content in zip(seeds.tolist(), encode_pngs(images), strict=True):
+            entry = tarfile.TarInfo(image_name(seed))
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+_PACKERS: dict[str, tuple[str, Callable[[Pixels, Seeds], bytes]]] = {
+    "png": ("image/png", _pack_png),
+    "npz": ("application/x-npz", _pack_npz),
+    "tar": ("application/x-tar", _pack_tar),
+}

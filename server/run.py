@@ -1,0 +1,63 @@
+"""The process: uvicorn on one port, until it is told to stop; what was accepted is then finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from runtime import Sampler
+
+from .limits import ImpatientProtocol
+from .service import Settings, make_service
+
+_MOST_CONNECTIONS = 4_096
+_KEEP_ALIVE_S = 30
+
+
+def serve(
+    sampler: Sampler,
+    settings: Settings,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    site: Path | None = None,
+    started: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        sampler: that draws.
+        settings: see Settings.
+        host: the address to listen on; the loopback one is reached from this machine only.
+        port: 0 for one that is free.
+        site: see `make_service`.
+        started: is called with the address, once clients may come.
+    """
+    config = uvicorn.Config(
+        make_service(sampler, settings, site),
+        host=host,
+        port=port,
+        http=ImpatientProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=round(settings.patience) + 1,
+        server_header=False,
+    )
+    _Server(config, started).run()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Say where, once the port is open."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._tell(f"http://{f'[{host}]' if ':' in host else host}:{port}/")

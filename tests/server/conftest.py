@@ -1,0 +1,122 @@
+"""A service in a process of its own, as a user starts it; and one in a thread, whose limits a test may shorten."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from runtime import BUNDLED, Sampler
+from server import Settings, make_service
+from server.limits import ImpatientProtocol
+from tests.conftest import ROOT
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    content: bytes
+
+    @property
+    def document(self):
+        return json.loads(self.content)
+
+
+@dataclasses.dataclass
+class Client:
+    """Asks one service on loopback; each request on a connection of its own."""
+
+    port: int
+    process: subprocess.Popen | None = None
+
+    def ask(self, method, path, body=None, **headers) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if isinstance(body, dict):
+            body, headers = json.dumps(body), {"Content-Type": "application/json"} | headers
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
+    def get(self, path, **headers) -> Answer:
+        return self.ask("GET", path, **headers)
+
+    def post(self, path, body, **headers) -> Answer:
+        return self.ask("POST", path, body, **headers)
+
+    def figure(self, name) -> float:
+        """A figure of /metrics."""
+        lines = self.get("/metrics").content.decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+@contextlib.contextmanager
+def started(*arguments, cwd: Path, **environment) -> Iterator[Client]:
+    """`ganport serve` as a process, until the block ends."""
+    command = [sys.executable, str(ROOT / "cli.py"), "serve", *map(str, arguments), "--port", "0"]
+    env = os.environ | {"COLUMNS": "200"} | environment
+    process = subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in process.stderr:
+            if line.startswith("http://"):
+                break
+        else:
+            pytest.fail(f"the service ended with {process.wait()}")
+        yield Client(int(line.split("/")[2].rsplit(":", 1)[1]), process)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def sampler() -> Iterator[Sampler]:
+    with Sampler(BUNDLED["mnist"]) as sampler:
+        yield sampler
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The digits of the box, without the page."""
+    with started("mnist", "--no-page", cwd=tmp_path_factory.mktemp("service")) as client:
+        yield client
+
+
+@pytest.fixture
+def in_thread(sampler: Sampler) -> Iterator[Callable[..., Client]]:
+    """Start a service in a thread."""
+    servers = []
+
+    def start(model: Sampler = sampler, **settings) -> Client:
+        app = make_service(model, Settings(**settings))
+        server = uvicorn.Server(
+            uvicorn.Config(app, port=0, http=ImpatientProtocol, ws="none", log_level="error", access_log=False)
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        limit = time.monotonic() + 30
+        while not server.started:
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        return Client(server.servers[0].sockets[0].getsockname()[1])
+
+    yield start
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
