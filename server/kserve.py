@@ -40,9 +40,9 @@ def make_kserve(sampler: Sampler, batcher: Batcher, name: str, most_images: int)
     def server() -> dict[str, Any]:
         return {"name": "ganport", "version": __version__, "extensions": ["binary_tensor_data"]}
 
-    @router.get("/health/live", summary="Is the process alive")
-    @router.get("/health/ready", summary="Can it draw")
-    @router.get(f"{model}/ready", summary="Can the model draw")
+    @router.get("/health/live", summary="Is the process alive", response_class=Response)
+    @router.get("/health/ready", summary="Can it draw", response_class=Response)
+    @router.get(f"{model}/ready", summary="Can the model draw", response_class=Response)
     @router.get(f"{model}/versions/{VERSION}/ready", include_in_schema=False)
     def ready() -> Response:
         return Response()
@@ -238,5 +238,6 @@ _BODY: dict[str, Any] = {
     }
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}}}
+    200: {"content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}}},
+    400: {"description": "Tensors that the model does not take"},
 }

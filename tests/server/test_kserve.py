@@ -1,0 +1,136 @@
+"""/v2: Triton's own client, unmodified, and what other clients may send."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+triton = pytest.importorskip("tritonclient.http")
+
+from runtime import Sampler, sample_latents  # noqa: E402
+from tests.tiny_generator import DIM  # noqa: E402
+
+MODEL = "mnist-conditional"
+
+
+@pytest.fixture
+def client(service):
+    client = triton.InferenceServerClient(f"127.0.0.1:{service.port}")
+    yield client
+    client.close()
+
+
+def inputs(count=3, binary=True):
+    latents = sample_latents(np.arange(count), 64)
+    given = [triton.InferInput("latent", [count, 64], "FP32"), triton.InferInput("label", [count], "INT64")]
+    given[0].set_data_from_numpy(latents, binary_data=binary)
+    given[1].set_data_from_numpy(np.arange(count) % 10, binary_data=binary)
+    return given
+
+
+def test_tritons_client_finds_the_model(client):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(MODEL)
+    assert client.is_model_ready(MODEL, "1")
+    assert not client.is_model_ready("other")
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    metadata = client.get_model_metadata(MODEL)
+    assert metadata["inputs"] == [
+        {"name": "latent", "datatype": "FP32", "shape": [-1, 64]},
+        {"name": "label", "datatype": "INT64", "shape": [-1]},
+    ]
+    assert metadata["outputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False, None])
+def test_tritons_client_draws_the_same_bytes(client, sampler, binary_in, binary_out):
+    outputs = None if binary_out is None else [triton.InferRequestedOutput("image", binary_data=binary_out)]
+    result = client.infer(MODEL, inputs(binary=binary_in), outputs=outputs, request_id="r1")
+    assert (result.as_numpy("image") == sampler.sample(range(3))).all()
+    assert result.get_response()["id"] == "r1"
+    assert result.get_response()["model_name"] == MODEL
+
+
+def test_tritons_client_draws_many_at_once(client, sampler):
+    result = client.infer(MODEL, inputs(600))
+    assert (result.as_numpy("image") == sampler.sample(range(600))).all()
+
+
+def test_tritons_client_is_told_what_is_wrong(client):
+    with pytest.raises(triton.InferenceServerException, match="the inputs latent, label; there are latent"):
+        client.infer(MODEL, inputs()[:1])
+    with pytest.raises(triton.InferenceServerException, match="Not Found"):
+        client.infer("other", inputs())
+
+
+LATENT = {"name": "latent", "datatype": "FP32", "shape": [1, 64], "data": [0.0] * 64}
+LABEL = {"name": "label", "datatype": "INT64", "shape": [1], "data": [3]}
+
+
+@pytest.mark.parametrize(
+    ("latent", "label", "due"),
+    [
+        ({"datatype": "FP64"}, {}, "datatype 'FP64'"),
+        ({"datatype": ["FP32"]}, {}, "datatype"),
+        ({"shape": [1, 63]}, {}, "does not fit"),
+        ({"shape": [-1, 64]}, {}, "a list of sizes is due"),
+        ({"shape": [64]}, {}, "with a batch of 1 to 1,024"),
+        ({"shape": [0, 64], "data": []}, {}, "with a batch of 1"),
+        ({"shape": [2**40, 64]}, {}, "a list of sizes is due"),
+        ({"shape": "1,64"}, {}, "a list of sizes is due"),
+        ({"data": ["a"] * 64}, {}, "does not fit"),
+        ({"data": [float("nan")] * 64}, {}, "not finite"),
+        ({"data": None}, {}, "does not fit"),
+        ({"name": 3}, {}, "datatype"),
+        ({"parameters": {"binary_data_size": 256}}, {}, "there are 0 bytes"),
+        ({"parameters": {"binary_data_size": -1}}, {}, "binary_data_size -1"),
+        ({}, {"data": [10]}, "its classes are"),
+        ({}, {"data": [-1]}, "its classes are"),
+        ({}, {"data": [1.5]}, "no whole number"),
+        ({}, {"data": [2**64]}, ""),
+        ({}, {"data": [True]}, "no whole number"),
+        ({}, {"shape": [2], "data": [1, 2]}, "the same for all inputs"),
+        ({}, {"name": "other"}, "the inputs latent, label"),
+    ],
+)
+def test_mistakes_in_tensors(service, latent, label, due):
+    answer = service.post(f"/v2/models/{MODEL}/infer", json.dumps({"inputs": [LATENT | latent, LABEL | label]}))
+    assert answer.status in (400, 422), answer.content
+    assert due in answer.document["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"", {}),
+        (b"[]", {}),
+        (b"{}", {}),
+        (b'{"inputs": 1}', {}),
+        (b'{"inputs": [1]}', {}),
+        (b"{" * 10_000, {}),
+        (b"{}", {"Inference_Header_Content_Length": "3"}),
+        (b"{}", {"Inference_Header_Content_Length": "-1"}),
+        (b"{}", {"Inference_Header_Content_Length": "x"}),
+        (json.dumps({"inputs": [LATENT, LABEL], "outputs": [{"name": "x"}]}).encode(), {}),
+        (json.dumps({"inputs": [LATENT, LABEL], "outputs": 3}).encode(), {}),
+    ],
+)
+def test_mistakes_in_a_request(service, body, headers):
+    answer = service.post(f"/v2/models/{MODEL}/infer", body, **headers)
+    assert answer.status == 400
+    assert answer.document["error"]
+
+
+def test_a_model_without_classes(in_thread, tiny_file):
+    with Sampler(tiny_file) as tiny:
+        client = in_thread(tiny)
+        document = client.get("/v2/models/tiny").document
+        assert [each["name"] for each in document["inputs"]] == ["latent"]
+        latents = sample_latents(np.arange(2), DIM)
+        tensor = {"name": "latent", "datatype": "FP32", "shape": [2, DIM], "data": latents.ravel().tolist()}
+        answer = client.post("/v2/models/tiny/infer", {"inputs": [tensor]}).document
+        assert answer["outputs"][0]["data"] == tiny.sample([0, 1]).ravel().tolist()
