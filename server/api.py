@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -52,36 +53,70 @@ class SampleRequest(BaseModel):
     format: Literal["png", "npz", "tar"] = Field("png", description="One grid; arrays; or a PNG for each")
 
 
-def make_api(sampler: Sampler, batcher: Batcher, most_images: int, fingerprint: str, is_private: bool) -> APIRouter:
-    """Return the routes below /v1.
+@dataclasses.dataclass(frozen=True)
+class Png:
+    """An answer: 200 with an image, or 304 before anything was drawn."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def response(self) -> Response:
+        """Return it in the framework's form."""
+        return Response(self.content, self.status, self.headers)
+
+
+class Images:
+    """PNGs of what is asked for, with all that caches need.
 
     Args:
         sampler: that draws.
         batcher: that it draws by.
-        most_images: that one request may ask for.
         fingerprint: of the model and of all else that an image depends on.
         is_private: whether answers are for those with a key.
     """
-    router = APIRouter(prefix="/v1", tags=["images"])
-    cached = f"{'private' if is_private else 'public'}, {FOR_EVER}"
 
-    async def answer(request: Request, draw: Draw, pack: Callable[[Pixels], bytes], options: Sequence[Any]) -> Response:
-        """Return a PNG, or 304 before anything is drawn."""
-        tag = f'"{hashlib.sha256(json.dumps([fingerprint, *options]).encode()).hexdigest()[:32]}"'
-        headers = {"etag": tag, "cache-control": cached}
-        if _matches(request.headers.get("if-none-match"), tag):
-            return Response(status_code=304, headers=headers)
+    def __init__(self, sampler: Sampler, batcher: Batcher, fingerprint: str, is_private: bool) -> None:
+        self.sampler, self._batcher, self._fingerprint = sampler, batcher, fingerprint
+        self._cached = f"{'private' if is_private else 'public'}, {FOR_EVER}"
+
+    async def one(self, seed: int, label: str | None, truncation: float, known: str | None) -> Png:
+        """Return the image of a seed; `known` is the request's If-None-Match. Raises as `make_draw` and `Batcher.draw`."""
+        draw = make_draw(self.sampler, [seed], label, truncation)
+        return await self._answer(draw, lambda images: encode_png(images[0]), f"{seed} {label!r} {truncation!r}", known)
+
+    async def grid(self, seeds: Seeds, label: str | None, truncation: float, known: str | None) -> Png:
+        """Return one image of many."""
+        draw = make_draw(self.sampler, seeds, label, truncation)
+        return await self._answer(draw, pack_grid, f"{seeds.tolist()} {label!r} {truncation!r}", known)
+
+    async def _answer(self, draw: Draw, pack: Callable[[Pixels], bytes], options: str, known: str | None) -> Png:
+        tag = f'"{hashlib.sha256(f"{self._fingerprint} {options}".encode()).hexdigest()[:32]}"'
+        headers = {"etag": tag, "cache-control": self._cached}
+        if known is not None and _matches(known, tag):
+            return Png(304, headers, b"")
+        headers["content-type"] = "image/png"
         # What fits into a batch is packed where it is drawn; more is put together first.
-        if len(draw) <= sampler.batch_size:
-            content = (await batcher.draw(draw, pack))[0]
-        else:
-            content = await anyio.to_thread.run_sync(pack, np.concatenate(await batcher.draw(draw, lambda drawn: drawn)))
-        return Response(content, media_type="image/png", headers=headers)
+        if len(draw) <= self.sampler.batch_size:
+            return Png(200, headers, (await self._batcher.draw(draw, pack))[0])
+        images = np.concatenate(await self._batcher.draw(draw, lambda drawn: drawn))
+        return Png(200, headers, await anyio.to_thread.run_sync(pack, images))
+
+
+def make_api(images: Images, batcher: Batcher, most_images: int, fingerprint: str) -> APIRouter:
+    """Return the routes below /v1.
+
+    Args:
+        images: answers what can be cached.
+        batcher: draws the rest.
+        most_images: that one request may ask for.
+        fingerprint: as for Images.
+    """
+    router, sampler = APIRouter(prefix="/v1", tags=["images"]), images.sampler
 
     @router.get("/images/{seed}.png", summary="The image of a seed", responses=_PNG, response_class=Response)
     async def image(request: Request, seed: SeedPath, label: LabelQuery = None, truncation: TruncationQuery = 1.0) -> Response:
-        draw = make_draw(sampler, [seed], label, truncation)
-        return await answer(request, draw, lambda images: encode_png(images[0]), [seed, label, truncation])
+        return (await images.one(seed, label, truncation, request.headers.get("if-none-match"))).response()
 
     @router.get("/grid.png", summary="Many images in one", responses=_PNG, response_class=Response)
     async def grid(
@@ -90,16 +125,16 @@ def make_api(sampler: Sampler, batcher: Batcher, most_images: int, fingerprint: 
         label: LabelQuery = None,
         truncation: TruncationQuery = 1.0,
     ) -> Response:
-        draw = make_draw(sampler, parse_seeds(seeds, most_images), label, truncation)
-        return await answer(request, draw, pack_grid, [draw.seeds.tolist(), "grid", label, truncation])
+        wanted = parse_seeds(seeds, most_images)
+        return (await images.grid(wanted, label, truncation, request.headers.get("if-none-match"))).response()
 
     @router.post("/sample", summary="Images of many seeds, in a file", responses=_FILE, response_class=Response)
     async def sample(wanted: SampleRequest) -> Response:
         seeds = wanted.seeds if isinstance(wanted.seeds, str) else ",".join(map(str, wanted.seeds))
         draw = make_draw(sampler, parse_seeds(seeds, most_images), wanted.labels, wanted.truncation)
-        images = np.concatenate(await batcher.draw(draw, lambda drawn: drawn))
+        drawn = np.concatenate(await batcher.draw(draw, lambda part: part))
         kind, pack = _PACKERS[wanted.format]
-        return Response(await anyio.to_thread.run_sync(pack, images, draw.seeds), media_type=kind)
+        return Response(await anyio.to_thread.run_sync(pack, drawn, draw.seeds), media_type=kind)
 
     @router.get("/model", summary="What the model is")
     def model() -> dict[str, Any]:
@@ -122,10 +157,8 @@ def make_draw(sampler: Sampler, seeds: Sequence[int] | Seeds, labels: Labels, tr
     return Draw(checked, sampler.resolve_labels(labels, checked), truncation)
 
 
-def _matches(asked: str | None, tag: str) -> bool:
+def _matches(asked: str, tag: str) -> bool:
     """Return whether an If-None-Match header names the tag (RFC 9110, section 13.1.2; its comparison is the weak one)."""
-    if asked is None:
-        return False
     return asked.strip() == "*" or tag in (each.strip().removeprefix("W/") for each in asked.split(","))
 
 

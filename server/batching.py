@@ -18,31 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import Sampler, sample_latents
-from runtime.errors import GanportError
 
 from .metrics import Metrics
+from .refusals import QueueFullError, TimedOutError
 
 Pixels = npt.NDArray[np.uint8]
 Finish = Callable[[Pixels], Any]  # what is made of the images, in a thread beside the next batch
 
 _ENCODERS = 2
 _FIRST_RATE = 100.0  # images/s, until a batch was timed
-
-
-class QueueFullError(GanportError):
-    """More images wait than the service wants to owe."""
-
-    def __init__(self, waiting: int, retry_after: int) -> None:
-        self.waiting, self.retry_after = waiting, retry_after
-        super().__init__(f"{waiting:,} images are waiting to be drawn; try again in {retry_after} s.")
-
-
-class TimedOutError(GanportError):
-    """The images were not drawn in time."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        super().__init__(f"The images could not be drawn within {seconds:g} s; try again later.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,18 +17,14 @@ from fastapi.responses import JSONResponse
 
 from runtime import Sampler, __version__, check_seeds
 from runtime.contract import LABEL
-from runtime.errors import UsageError
 
 from .batching import Batcher, Draw
+from .refusals import TensorError
 
 _DTYPES: Mapping[str, Any] = {"FP32": np.float32, "INT64": np.int64}
 _LENGTH = "inference-header-content-length"
 VERSION = "1"
 Tensors = dict[str, npt.NDArray[Any]]
-
-
-class TensorError(UsageError):
-    """Tensors of a request that are not what the model takes."""
 
 
 def make_kserve(sampler: Sampler, batcher: Batcher, name: str, most_images: int) -> APIRouter:

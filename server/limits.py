@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hmac
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .metrics import Metrics
+from .refusals import refuse
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -64,9 +64,13 @@ class Gate:
             await self._app(scope, _given(body, receive), noted)
         except _Refused as refused:
             status = refused.status
-            await _refuse(refused, send)
+            more = {"connection": "close"}  # what is left of the body is not read
+            if status == 401:
+                more["www-authenticate"] = "Bearer"
+            await refuse(status, refused.message, more)(scope, receive, send)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            route = scope.get("route")
+            route = route if isinstance(route, str) else getattr(route, "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()
 
     def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
@@ -111,16 +115,6 @@ def _given(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return given
-
-
-async def _refuse(refused: _Refused, send: Send) -> None:
-    content = json.dumps({"error": refused.message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    headers.append((b"connection", b"close"))  # what is left of the body is not read
-    if refused.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
 
 
 class ImpatientProtocol(HttpToolsProtocol):

@@ -42,6 +42,7 @@ def serve(
         ws="none",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(settings.patience) + 1,

@@ -7,25 +7,27 @@ import dataclasses
 import hashlib
 import html
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from runtime import Sampler, __version__
-from runtime.errors import GanportError, InputKindError, UsageError
+from runtime.errors import GanportError
 
-from .api import make_api
-from .batching import Batcher, QueueFullError, TimedOutError
-from .kserve import TensorError, make_kserve
-from .limits import Gate
+from .api import Images, make_api
+from .batching import Batcher
+from .express import Express
+from .kserve import make_kserve
+from .limits import App, Gate
 from .metrics import Metrics
+from .refusals import refusal, refuse
 
 _MOST_IMAGES = 1_024  # one request's, where they are small
 _MOST_PIXEL_BYTES = 64_000_000  # and where they are large
@@ -63,7 +65,7 @@ class Settings:
     gathers: bool = True
 
 
-def make_service(sampler: Sampler, settings: Settings, site: Path | None = None) -> FastAPI:
+def make_service(sampler: Sampler, settings: Settings, site: Path | None = None) -> App:
     """Return the application.
 
     Args:
@@ -87,7 +89,9 @@ def make_service(sampler: Sampler, settings: Settings, site: Path | None = None)
 
     app = FastAPI(title="ganport", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_ERRORS)
     app.state.is_ready = False
-    app.include_router(make_api(sampler, batcher, most_images, fingerprint_of(sampler), settings.api_key is not None))
+    fingerprint = fingerprint_of(sampler)
+    images = Images(sampler, batcher, fingerprint, is_private=settings.api_key is not None)
+    app.include_router(make_api(images, batcher, most_images, fingerprint))
     app.include_router(make_kserve(sampler, batcher, service_name(sampler), most_images))
     _add_health(app, metrics)
     _add_errors(app)
@@ -96,8 +100,7 @@ def make_service(sampler: Sampler, settings: Settings, site: Path | None = None)
     else:
         app.mount("/", _Site(directory=site, html=True))
     most_bytes = 65_536 + most_images * sampler.model.input.dim * _BYTES_PER_VALUE
-    app.add_middleware(Gate, metrics=metrics, most_bytes=most_bytes, api_key=settings.api_key)
-    return app
+    return Gate(Express(app, images), metrics, most_bytes, settings.api_key)
 
 
 def service_name(sampler: Sampler) -> str:
@@ -139,39 +142,24 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Answer every error with one line of JSON: {"error": "..."}."""
+    """Answer every error with one line of JSON."""
 
-    def answering(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-        async def answer(request: Request, error: Exception) -> Response:
-            return _error(status, str(error))
-
-        return answer
-
-    async def full(request: Request, error: QueueFullError) -> Response:
-        return _error(429, str(error), {"Retry-After": str(error.retry_after)})
+    async def ours(request: Request, error: GanportError) -> Response:
+        return refusal(error)
 
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         # Of a value that may be one of several, the error that goes deepest is that of the kind which was meant.
         meant = max(error.errors(), key=lambda each: len(each["loc"]))
         place = ".".join(str(part) for part in meant["loc"] if str(part).isalnum() and part not in ("str", "int"))
-        return _error(422, f"{place}: {meant['msg']}.")
+        return refuse(422, f"{place}: {meant['msg']}.")
 
     async def http(request: Request, error: HTTPException) -> Response:
-        return _error(error.status_code, f"{error.detail}.", dict(error.headers or {}))
+        return refuse(error.status_code, f"{error.detail}.", error.headers)
 
     # Starlette types its handlers by the root of all errors.
-    app.add_exception_handler(QueueFullError, full)  # type: ignore[arg-type]
-    app.add_exception_handler(TimedOutError, answering(504))
-    app.add_exception_handler(TensorError, answering(400))
-    for malformed_request in (UsageError, InputKindError):
-        app.add_exception_handler(malformed_request, answering(422))
-    app.add_exception_handler(GanportError, answering(500))
+    app.add_exception_handler(GanportError, ours)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, malformed)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, http)  # type: ignore[arg-type]
-
-
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": message}, status, headers)
 
 
 def describe_interface(schema: dict[str, Any]) -> str:

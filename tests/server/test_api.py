@@ -183,3 +183,12 @@ def test_a_key(tmp_path):
 def test_other_origins_are_not_let_in(service):
     answer = service.get("/v1/images/1.png", Origin="http://elsewhere.example")
     assert answer.headers["Access-Control-Allow-Origin"] is None
+
+
+def test_the_express_way_and_the_frameworks_are_one(service):
+    """An option that neither knows sends the request through the framework."""
+    for path in ("images/5.png", "images/6.png?label=3&truncation=0.5"):
+        express, framework = (service.get(f"/v1/{each}") for each in (path, path + ("&x=1" if "?" in path else "?x=1")))
+        assert express.content == framework.content
+        for name in ("ETag", "Cache-Control", "Content-Type", "Content-Length"):
+            assert express.headers[name] == framework.headers[name]

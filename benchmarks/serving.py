@@ -1,0 +1,193 @@
+"""The service under load from a second process, beside what a user would write instead.
+
+    python -m benchmarks.serving [--seconds 5] [--repeats 3] [--only throughput|overload] [--minutes 10]
+
+    throughput  images/s and latency at 1, 16, 64 and 256 connections: with micro-batches and without, a plain FastAPI handler,
+                and LitServe where it is installed; each image of another seed, so that nothing comes from a cache
+    overload    twice as many images as can be drawn, for some minutes: what is answered, memory, and how fast /healthz is
+
+All of them and the client, wrk (Debian's package), share the machine. Weights are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.sampling import SYSTEMS, export
+
+CONNECTIONS = (1, 16, 64, 256)
+GET = """
+local n = 0
+request = function() n = n + 1; return wrk.format("GET", string.format("/v1/images/%d.png", n)) end
+"""
+POST_SEED = """
+local n = 0
+wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
+request = function() n = n + 1; return wrk.format(nil, "/predict", nil, string.format('{"seed": %d}', n)) end
+"""
+POST_MANY = """
+local n = 0
+wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
+request = function() n = n + 1
+  return wrk.format(nil, "/v1/sample", nil, string.format('{"format": "npz", "seeds": "%d-%d"}', n * 64, n * 64 + 63)) end
+"""
+
+
+@contextmanager
+def running(kind: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
+    """Start a service as a process; yield its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = {
+        "batches": "import benchmarks.serving as s; s.ours({model!r}, {port}, True)",
+        "one by one": "import benchmarks.serving as s; s.ours({model!r}, {port}, False)",
+    }.get(kind)
+    command = [sys.executable, "-c", code.format(model=str(model), port=port)] if code else None
+    command = command or [sys.executable, "-m", "benchmarks.serving_peers", kind, str(model), str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        path = "/health" if kind == "litserve" else "/v1/images/0.png"
+        for _ in range(600):
+            time.sleep(0.1)
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1).read()
+                break
+            except OSError:
+                continue
+        yield port, process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def ours(model: str, port: int, gathers: bool) -> None:
+    from runtime import Sampler
+    from server import Settings, serve
+
+    with Sampler(model) as sampler:
+        serve(sampler, Settings(gathers=gathers), port=port)
+
+
+def load(port: int, connections: int, seconds: float, script: str) -> dict[str, float]:
+    """Let wrk ask for some seconds; return requests/s, percentiles in ms, and how many answers were no success."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds:g}s",
+            "--latency",
+            "-s",
+            file.name,
+            f"http://127.0.0.1:{port}",
+        ]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])}
+    for percent in ("50", "75", "90", "99"):
+        value, unit = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)", text).groups()
+        found[percent] = float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    found["refused"] = float(refused[1]) if refused else 0.0
+    return found
+
+
+def throughput(files: dict[str, Path], seconds: float, repeats: int) -> None:
+    kinds = ["batches", "one by one", "plain"] + (["litserve"] if importlib.util.find_spec("litserve") else [])
+    for name, model in files.items():
+        print(f"\n{name}: images/s, latency in ms at 50, 90 and 99 %; how many times the plain handler's")
+        for connections in CONNECTIONS:
+            rates: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+            for _ in range(repeats):
+                for kind in kinds:
+                    with running(kind, model) as (port, _):
+                        script = POST_SEED if kind == "litserve" else GET
+                        load(port, connections, 1, script)
+                        rates[kind].append(load(port, connections, seconds, script))
+            for kind, found in rates.items():
+                ratios = [each["rate"] / plain["rate"] for each, plain in zip(found, rates["plain"], strict=True)]
+                rate, half, most, nearly = (statistics.median(each[of] for each in found) for of in ("rate", "50", "90", "99"))
+                print(
+                    f"  {connections:4} connections  {kind:11} {rate:8,.0f}/s  {half:8.1f} {most:8.1f} {nearly:8.1f}  "
+                    f"{statistics.median(ratios):5.2f} times ({min(ratios):.2f} to {max(ratios):.2f})",
+                    flush=True,
+                )
+
+
+def overload(model: Path, minutes: float) -> None:
+    """Ask for twice as much as can be drawn."""
+    print(f"\noverload: rps-dcgan, requests of 64 images from 64 connections, {minutes:g} min")
+    with running("batches", model) as (port, process):
+        alone = load(port, 4, 10, POST_MANY)
+        print(f"  what it can: {alone['rate'] * 64:,.0f} images/s, at 4 connections")
+        slowest, sizes, answers = 0.0, [], 0
+        with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+            file.write(POST_MANY)
+            file.flush()
+            command = [
+                "wrk",
+                "-t1",
+                "-c64",
+                f"-d{minutes * 60:g}s",
+                "--timeout",
+                "60s",
+                "-s",
+                file.name,
+                f"http://127.0.0.1:{port}",
+            ]
+            wrk = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            while wrk.poll() is None:
+                time.sleep(1)
+                began = time.perf_counter()
+                answers += urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10).status == 200
+                slowest = max(slowest, time.perf_counter() - began)
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                sizes.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024)
+            text = wrk.stdout.read()
+        figures = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        print("  " + "\n  ".join(line for line in figures.splitlines() if line.startswith("ganport_requests_total")))
+        tenth = max(1, len(sizes) // 10)
+        print(f"  resident: {statistics.median(sizes[:tenth])} MB at first, {statistics.median(sizes[-tenth:])} MB at the end")
+        print(f"  /healthz: {answers} answers, the slowest after {1000 * slowest:.0f} ms; alive: {process.poll() is None}")
+        print("  " + " ".join(line.strip() for line in text.splitlines() if "Non-2xx" in line or "Requests/sec" in line))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The service under load.")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=10, help="of the overload")
+    parser.add_argument("--only", choices=("throughput", "overload"))
+    arguments = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is not installed; Debian's package: apt-get install wrk")
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: export(name, Path(folder))[1] for name in SYSTEMS}
+        if arguments.only != "overload":
+            throughput(files, arguments.seconds, arguments.repeats)
+        if arguments.only != "throughput":
+            overload(files["rps-dcgan"], arguments.minutes)
+
+
+if __name__ == "__main__":
+    main()
