@@ -17,7 +17,7 @@ from web import write_site
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Without these it asks hosts on the internet, which tests must not need.
-QUIET = ("background-networking", "component-update", "sync", "default-apps", "gpu")
+QUIET = ("background-networking", "component-update", "sync", "default-apps")
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +36,25 @@ def missing(program: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def playwright_browser() -> Iterator[Callable[..., Browser]]:
+    """Start a Chromium with options of its own."""
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if program is None:
         missing("Chromium")
-    options = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in QUIET)]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=options)
-        yield browser
-        browser.close()
+
+        def start(*options: str) -> Browser:
+            quiet = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in QUIET)]
+            return playwright.chromium.launch(executable_path=program, args=[*quiet, *options])
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def browser(playwright_browser: Callable[..., Browser]) -> Iterator[Browser]:
+    browser = playwright_browser("--disable-gpu")
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import time
 
 import numpy as np
@@ -253,3 +254,21 @@ def test_asks_nobody_else(browser, site):
     assert asked
     assert all(url.startswith((site, "data:", "blob:")) for url in asked)
     page.close()
+
+
+@pytest.mark.slow
+def test_webgpu_is_tried_where_it_is_there(playwright_browser, serve, tmp_path):
+    """On a graphics card that Chromium plays by software: the same images, and slower, so that WebAssembly goes on."""
+    from benchmarks.sampling import export
+    from web import write_site
+
+    url = serve(write_site(export("rps-dcgan", tmp_path)[1], tmp_path / "site").folder)
+    browser = playwright_browser("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
+    page = browser.new_page()
+    with page.expect_console_message(lambda message: message.text.startswith("WebGPU"), timeout=120_000) as said:
+        page.goto(url)
+    assert re.fullmatch(
+        r"WebGPU: 64 images in \d+ ms, WebAssembly \d+ ms, the same images: true; (wasm|webgpu) draws", said.value.text
+    )
+    assert page.evaluate("document.body.dataset.provider") in said.value.text
+    browser.close()

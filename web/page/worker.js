@@ -9,6 +9,7 @@ const RUNTIMES = {
 // A trial of WebGPU costs a second download; below this time for a batch on the CPU nobody would see the gain.
 const WORTH_A_TRIAL_MS = 100;
 const TRIAL_BATCH = 64;
+const ERRORS_ONLY = 3;
 
 let contract, model, table, engine;
 const downloads = new AbortController(); // one that fails ends the others
@@ -33,8 +34,7 @@ async function openEngine(name, binary) {
   const ort = await import(RUNTIMES[name].script);
   ort.env.wasm.wasmBinary = binary;
   if (!self.crossOriginIsolated) ort.env.wasm.numThreads = 1; // threads need shared memory, which other pages don't get
-  ort.env.logLevel = "error";
-  const session = await ort.InferenceSession.create(model, { executionProviders: [name] });
+  const session = await ort.InferenceSession.create(model, { executionProviders: [name], logSeverityLevel: ERRORS_ONLY });
   return { name, ort, session };
 }
 
@@ -146,6 +146,8 @@ async function considerWebgpu() {
       const onGpu = await timed();
       const isSame = onGpu.pixels.every((value, i) => Math.abs(value - onCpu.pixels[i]) <= 1);
       if (!isSame || onGpu.ms >= onCpu.ms) engine = cpu;
+      const beside = `${TRIAL_BATCH} images in ${onGpu.ms.toFixed()} ms, WebAssembly ${onCpu.ms.toFixed()} ms`;
+      console.info(`WebGPU: ${beside}, the same images: ${isSame}; ${engine.name} draws`);
     } catch (error) {
       engine = cpu;
       throw error;
