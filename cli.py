@@ -7,7 +7,9 @@ without typer and rich; all other commands are in commands.py.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from runtime.command import guarded, sample
 
@@ -20,10 +22,16 @@ def main() -> None:
 def _run(arguments: list[str]) -> int:
     command, *rest = arguments
     if command == "sample":
-        return sample(rest, _default_model, "ganport sample")
+        return sample(rest, _default_model, "ganport sample", {"ray": _write_shards_on_ray})
     from commands import run
 
     return run(arguments)
+
+
+def _write_shards_on_ray(*arguments: Any) -> Iterator[int]:
+    from cluster import write_shards_on_ray
+
+    return write_shards_on_ray(*arguments)
 
 
 def _default_model() -> tuple[Path, str]:

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +27,7 @@ MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machin
 _MOST_THREADS = 1_024
 
 Default = Callable[[], tuple[Path, str]]
+Engine = Callable[..., Iterator[int]]  # writes shards as `shards.write_shards`; behind its arguments, the --address
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -51,24 +52,27 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def sample(arguments: Sequence[str], default: Default, command: str) -> int:
+def sample(arguments: Sequence[str], default: Default, command: str, engines: Mapping[str, Engine] | None = None) -> int:
     """Draw images, as the arguments say; return 0.
 
     Args:
         arguments: of the command line, after the command.
         default: gives the model where the arguments name none, and says which that is.
         command: as it was written, for its help.
+        engines: by name, what else than this process may write shards, such as a cluster.
 
     Raises:
         UsageError: the arguments are malformed.
         GanportError: as `Sampler` and the writers.
         SystemExit: help was asked for.
     """
-    asked = make_parser(command).parse_args(arguments)
+    asked = make_parser(command, tuple(engines or ())).parse_args(arguments)
     out: Path = asked.out
     sharded = out.suffix.lower() == SHARDS
     if not sharded and (asked.resume or asked.shard_size):
         raise UsageError(f"--resume and --shard-size are for shards: --out NAME.tar, not {out}.")
+    if not sharded and getattr(asked, "engine", None):
+        raise UsageError(f"--engine is for shards: --out NAME.tar, not {out}.")
     seeds = parse_seeds(asked.seeds, at_most=MOST_IMAGES)
     check_output(out, len(seeds), LARGEST_GRID)
     model = find_model(asked.model, default)
@@ -85,7 +89,7 @@ def sample(arguments: Sequence[str], default: Default, command: str) -> int:
         sampler.check_request(seeds, asked.truncation, asked.label)
         started = time.perf_counter()
         if sharded:
-            drawn = _write_shards(sampler, seeds, asked)
+            drawn = _write_shards(sampler, seeds, asked, engines or {})
         else:
             batches = shown(sampler.stream(seeds, asked.truncation, asked.label), len(seeds))
             if out == STDOUT:
@@ -125,12 +129,16 @@ def say_provider(sampler: Sampler, asked: str) -> None:
         print(f"provider: {sampler.provider} (the fastest that works{reasons})", file=sys.stderr)
 
 
-def _write_shards(sampler: Sampler, seeds: npt.NDArray[np.int64], asked: argparse.Namespace) -> int:
+def _write_shards(
+    sampler: Sampler, seeds: npt.NDArray[np.int64], asked: argparse.Namespace, engines: Mapping[str, Engine]
+) -> int:
     """Write the shards that are missing; return how many images they hold."""
     from .shards import SHARD_SIZE, write_shards
 
     size = asked.shard_size or SHARD_SIZE
-    counts = write_shards(sampler, seeds, asked.out, asked.truncation, size, asked.resume, asked.label)
+    options = seeds, asked.out, asked.truncation, size, asked.resume, asked.label
+    engine = getattr(asked, "engine", None)
+    counts = engines[engine](sampler, *options, asked.address) if engine else write_shards(sampler, *options)
     found = next(counts)
     if found:
         print(f"{found:,} images are there; {len(seeds) - found:,} to draw", file=sys.stderr)
@@ -142,7 +150,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
 
 
-def make_parser(command: str) -> argparse.ArgumentParser:
+def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return what reads the arguments of a command, as it was written."""
     parser = _Parser(prog=command, description="Draw images: one seed, one image.", allow_abbrev=False)
     option = parser.add_argument
@@ -159,6 +167,9 @@ def make_parser(command: str) -> argparse.ArgumentParser:
     option("--repeatable", action="store_true", help="the same bytes each time on CUDA too; shards always")
     option("--shard-size", type=_count, help="images per .tar file; 10,000 if not given", metavar="N")
     option("--resume", action="store_true", help="go on with shards that are there")
+    if engines:
+        option("--engine", choices=engines, help="draw shards on a cluster; every machine is to see the folder of --out")
+        option("--address", help="of the cluster; one on this machine, if not given")
     option("--layout", choices=("NHWC", "NCHW"), help="of a foreign model's images; by their shape, if not given")
     option("--range", dest="value_range", choices=("tanh", "sigmoid"), help=_RANGE)
     return parser

@@ -16,6 +16,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── MissingPackageError (ImportError)        an optional package is not installed
     ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
     ├── DeviceError (RuntimeError)               the training device, or the cluster, can't be used here
+    ├── ClusterError (RuntimeError)              the cluster that is to draw can't
     ├── OutputError (OSError)                    a result can't be written
     ├── EvaluationError (ValueError)             images that can't be measured as asked
     ├── WebError (RuntimeError)                  the browser page can't be put together
@@ -170,6 +171,15 @@ class DeviceError(GanportError, RuntimeError):
     def __init__(self, device: str, problem: str, remedy: str) -> None:
         self.device, self.problem, self.remedy = device, problem, remedy
         super().__init__(f"Can't train on {device}: {problem}; {remedy}.")
+
+
+class ClusterError(GanportError, RuntimeError):
+    """The cluster that is to draw can't be reached, or can't draw."""
+
+    def __init__(self, address: str | None, problem: str) -> None:
+        self.address, self.problem = address, problem
+        which = f"The Ray cluster at {address}" if address else "The Ray cluster"
+        super().__init__(f"{which} can't draw: {problem}; what is done stays, go on with --resume.")
 
 
 class OutputError(GanportError, OSError):

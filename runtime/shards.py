@@ -9,6 +9,7 @@ run that was killed goes on with the shards that are missing, and ends with the 
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import hashlib
 import json
@@ -32,6 +33,24 @@ _BLOCK = 512  # bytes, of a tar file
 _AT_ONCE = 64  # images that a thread encodes before the next looks for work
 
 Seeds = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A file of images: its path, and the seeds in it, int64 (n,)."""
+
+    path: Path
+    seeds: Seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be written: the shards that are missing, what they are drawn with, and how many images are there."""
+
+    missing: Sequence[Shard]
+    truncation: float
+    label: str | None
+    there: int
 
 
 def write_shards(
@@ -60,6 +79,23 @@ def write_shards(
     Raises:
         OutputError: shards are there and resume is not asked for, or they are of something else; or they can't be written.
     """
+    plan = plan_shards(sampler, seeds, path, truncation, shard_size, resume, label)
+    yield plan.there
+    with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
+        for shard in plan.missing:
+            yield from draw_shard(sampler, shard, plan, encoders)
+
+
+def plan_shards(
+    sampler: Sampler,
+    seeds: Seeds,
+    path: Path,
+    truncation: float = 1.0,
+    shard_size: int = SHARD_SIZE,
+    resume: bool = False,
+    label: Label | None = None,
+) -> Plan:
+    """Return what `write_shards` is to write, after its checks; NAME.json, which says what the shards are of, is written."""
     sampler.check_request(seeds, truncation, label)
     known = sampler.model.input.labels or ()
     label = label if label is None or isinstance(label, str) else known[int(label)]
@@ -67,22 +103,29 @@ def write_shards(
     facts = _describe(sampler, seeds, truncation, shard_size, label)
     missing = list(_shards(path, seeds, shard_size))
     if resume:
-        _check_index(index, facts, any(shard.exists() for shard, _ in missing))
-        for stem in (glob.escape(path.stem), f"{glob.escape(path.stem)}-{'[0-9]' * 6}"):
-            remove_leftovers(path.parent, stem)
-        missing = [shard for shard in missing if not shard[0].exists()]
-    elif index.exists() or any(shard.exists() for shard, _ in missing):
+        _check_index(index, facts, any(shard.path.exists() for shard in missing))
+        remove_parts(path)
+        missing = [shard for shard in missing if not shard.path.exists()]
+    elif index.exists() or any(shard.path.exists() for shard in missing):
         raise OutputError(index, "shards are there already", "go on with --resume, or name another place with --out.")
     write_bytes(index, json.dumps(facts, indent=2).encode())
-    yield len(seeds) - sum(len(part) for _, part in missing)
-    with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
-        for shard, part in missing:
-            yield from _write_shard(shard, part, sampler.stream(part, truncation, label), encoders)
+    return Plan(missing, truncation, label, len(seeds) - sum(len(shard.seeds) for shard in missing))
 
 
-def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[tuple[Path, Seeds]]:
+def remove_parts(path: Path) -> None:
+    """Remove what killed writers left of the shards beside a path."""
+    for stem in (glob.escape(path.stem), f"{glob.escape(path.stem)}-{'[0-9]' * 6}"):
+        remove_leftovers(path.parent, stem)
+
+
+def draw_shard(sampler: Sampler, shard: Shard, plan: Plan, encoders: ThreadPoolExecutor) -> Iterator[int]:
+    """Write one shard of a plan, whole or not at all, and yield how many images came to it each time."""
+    yield from _write_shard(shard.path, shard.seeds, sampler.stream(shard.seeds, plan.truncation, plan.label), encoders)
+
+
+def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[Shard]:
     for number, start in enumerate(range(0, len(seeds), size)):
-        yield path.with_name(f"{path.stem}-{number:06d}.tar"), seeds[start : start + size]
+        yield Shard(path.with_name(f"{path.stem}-{number:06d}.tar"), seeds[start : start + size])
 
 
 def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int, label: Label | None) -> dict[str, object]:

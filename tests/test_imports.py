@@ -105,6 +105,7 @@ def imports(file: Path) -> set[str]:
         ("trainer", {"trainer", "export", "cli", "commands", "onnx", "onnxruntime", "tf2onnx"}),
         ("export", {"export", "cli", "commands"}),
         ("web", {"web", "trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
+        ("cluster", {"cluster", "trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
         ("server", {"server", "trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
     ],
 )

@@ -18,6 +18,7 @@ EXAMPLES = [
     errors.UnknownProviderError("tpu", ("cpu", "cuda")),
     errors.LabelError("blue", ("red", "green")),
     errors.EvaluationError("too few images"),
+    errors.ClusterError("10.0.0.1:6379", "nobody is there"),
     errors.WebError("npm is not installed", "install Node.js"),
     errors.LatentShapeError((3, 4), 100),
     errors.InputKindError("seed"),
