@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *s
 COMMANDS = {
     name: {option for parameter in command.params for option in parameter.opts}
     for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
-} | {"sample": {option for action in make_parser("sample")._actions for option in action.option_strings}}
+} | {"sample": {option for action in make_parser("sample", ("ray",))._actions for option in action.option_strings}}
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
