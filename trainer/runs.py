@@ -218,7 +218,8 @@ def load_run_data(run: Run) -> Dataset:
         raise CheckpointError(run.path, f"{run.data_file.name} is damaged ({error})") from error
     data = dataclasses.replace(load_dataset(record["source"], preparation=preparation), name=record["name"])
     check_same_images(run, data)
-    return data
+    # A named set is read by its path, where neither it nor its classes have their names.
+    return dataclasses.replace(data, classes=record.get("classes", data.classes))
 
 
 def check_images(recipe: Recipe, data: Dataset) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
 from trainer.datasets import load_dataset
 from trainer.recipes import load_recipe_module
-from trainer.runs import check_images
+from trainer.runs import Run, check_images, load_run_data, start_run
 
 
 @pytest.fixture
@@ -316,3 +316,19 @@ def test_fingerprint_tells_images_apart(tmp_path, pixels):
     assert same.fingerprint() == first.fingerprint()
     np.savez(path, images=pixels[::-1])
     assert load_dataset(str(path)).fingerprint() != first.fingerprint()
+
+
+def test_named_set_with_classes_is_found_again_by_a_run(tmp_path, pixels):
+    """--resume reads its file by path, where the classes have no names."""
+    folder = tmp_path / "fashion-mnist"
+    folder.mkdir()
+    many = np.repeat(pixels, 5, axis=0)[:20]
+    (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(many))
+    (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 20) + bytes(range(10)) * 2)
+    data = load_dataset("fashion-mnist", tmp_path)
+    assert list(data.classes)[0] == "t-shirt"
+    recipe = load_recipe_module("fashion-conditional").RECIPE
+    start_run(Run(tmp_path / "run"), recipe, data)
+    again = load_run_data(Run(tmp_path / "run"))
+    np.testing.assert_array_equal(again.labels, data.labels)
+    assert again.classes == data.classes
