@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from trainer.runs import Run
 
 ModelArgument = Annotated[
-    Path | None, typer.Argument(help="The .onnx file, or mnist, which is in the box.", show_default="the newest export")
+    Path | None,
+    typer.Argument(help="The .onnx file, or a name in the box: see `ganport models`.", show_default="the newest export"),
 ]
 ProviderOption = Annotated[
     str, typer.Option("--provider", help="cpu, cuda, tensorrt, openvino, directml, coreml; or auto. There is no fallback.")

@@ -154,7 +154,7 @@ def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentP
     """Return what reads the arguments of a command, as it was written."""
     parser = _Parser(prog=command, description="Draw images: one seed, one image.", allow_abbrev=False)
     option = parser.add_argument
-    option("model", nargs="?", type=Path, help="an .onnx or .ort file, or mnist, which is in the box; else the newest export")
+    option("model", nargs="?", type=Path, help="an .onnx or .ort file, or a name in the box, as mnist; else the newest export")
     option("--seeds", default="0-63", help="such as 0-63 (if not given) or 0,5,9-12")
     option("--provider", default="cpu", help=f"{', '.join(PROVIDERS)}; or {AUTO}; cpu if not given, and there is no fallback")
     option("--out", type=Path, default=Path("grid.png"), help=_OUT)

@@ -326,7 +326,7 @@ def test_named_set_with_classes_is_found_again_by_a_run(tmp_path, pixels):
     (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(many))
     (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 20) + bytes(range(10)) * 2)
     data = load_dataset("fashion-mnist", tmp_path)
-    assert list(data.classes)[0] == "t-shirt"
+    assert next(iter(data.classes)) == "t-shirt"
     recipe = load_recipe_module("fashion-conditional").RECIPE
     start_run(Run(tmp_path / "run"), recipe, data)
     again = load_run_data(Run(tmp_path / "run"))
