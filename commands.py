@@ -573,12 +573,12 @@ def serve(
 
 def _make_site(model: Path, folder: Path) -> Path | None:
     """Return the folder of the browser page; None, and the reason said, where it can't be put together."""
-    from runtime.errors import WebError
+    from runtime.errors import OutputError, WebError
     from web import write_site
 
     try:
         return write_site(model, folder).folder
-    except (UsageError, WebError) as error:
+    except (UsageError, WebError, OutputError) as error:
         messages.print(f"there is no page at /: {error}", markup=False)
         return None
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from runtime import Sampler
-from runtime.errors import ClusterError, GanportError, MissingPackageError, first_line, system_reason
+from runtime.errors import ClusterError, GanportError, MissingPackageError, OutputError, first_line, system_reason
 from runtime.sampler import Label
 from runtime.shards import SHARD_SIZE, Plan, Seeds, Shard, draw_shard, plan_shards, remove_parts
 
 # Each task has a core of its own: many small sessions fill a machine better than one large one, whose threads wait for each
 # other.
 _CPUS = 1
+_ON_GPUS = ("cuda", "tensorrt")
+_SHARED = "name a folder with --out that all machines share."
+_OPENED: dict[bytes, Sampler] = {}  # in a process of Ray's: what the run before this shard opened
 _TASKS_PER_CORE = 2  # that wait beside those that run, so that no core does
 _CONNECT_S = 5.0
 _RETRIES = 20  # of one shard, when its machine is lost
@@ -64,7 +67,8 @@ def write_shards_on_ray(
     was_connected = ray.is_initialized()
     try:
         if not was_connected:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            # Without an address Ray would join whatever cluster it finds on this machine.
+            ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False)
         yield from _run(ray, sampler, plan)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if isinstance(error, GanportError):
@@ -90,20 +94,25 @@ def _check_address(address: str | None) -> None:
 
 def _run(ray: Any, sampler: Sampler, plan: Plan) -> Iterator[int]:
     """Keep every core of the cluster busy; yield the images of each shard when it is there."""
-    gpus = 0 if sampler.provider == "cpu" else 1
+    gpus = int(sampler.provider in _ON_GPUS)
+    if gpus and not ray.cluster_resources().get("GPU"):
+        raise ClusterError(None, f"{sampler.provider} is asked for, and it has no GPU")
     task = ray.remote(num_cpus=_CPUS, num_gpus=gpus, max_retries=_RETRIES)(_draw)
-    content = sampler.source if isinstance(sampler.source, bytes) else sampler.source.read_bytes()
-    model, provider = ray.put(content), sampler.provider
+    opener, key = ray.put(sampler.opener(threads=1)), os.urandom(8)
     options = dataclasses.replace(plan, missing=())
     waiting = list(reversed(plan.missing))
-    running: list[Any] = []
+    running: dict[Any, Shard] = {}
     try:
         while waiting or running:
             most = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CORE
             while waiting and len(running) < most:
-                running.append(task.remote(model, provider, waiting.pop(), options))
-            done, running = ray.wait(running, num_returns=1)
-            yield from ray.get(done)
+                shard = waiting.pop()
+                running[task.remote(opener, key, shard, options)] = shard
+            (done, *_), _ = ray.wait(list(running), num_returns=1)
+            count, shard = ray.get(done), running.pop(done)
+            if not shard.path.is_file():
+                raise OutputError(shard.path, "a machine wrote it, and it is not here", _SHARED)
+            yield count
     except ray.exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, GanportError) else ClusterError(None, first_line(error.cause))) from error
     except ray.exceptions.RayError as error:
@@ -113,12 +122,12 @@ def _run(ray: Any, sampler: Sampler, plan: Plan) -> Iterator[int]:
             ray.cancel(each)
 
 
-def _draw(model: bytes, provider: str, shard: Shard, plan: Plan) -> int:
+def _draw(opener: Callable[[], Sampler], key: bytes, shard: Shard, plan: Plan) -> int:
     """Write one shard, on some machine; return how many images it has."""
+    if not shard.path.parent.is_dir():
+        raise OutputError(shard.path, "this machine of the cluster does not see its folder", _SHARED)
+    if key not in _OPENED:  # Ray's processes draw one shard after the other
+        _OPENED.clear()
+        _OPENED[key] = opener()
     with ThreadPoolExecutor(1) as encoder:
-        return sum(draw_shard(_open(model, provider), shard, plan, encoder))
-
-
-@functools.lru_cache(maxsize=1)  # Ray's processes draw one shard after the other
-def _open(model: bytes, provider: str) -> Sampler:
-    return Sampler(model, provider, threads=1, repeatable=True)
+        return sum(draw_shard(_OPENED[key], shard, plan, encoder))

@@ -141,6 +141,16 @@ class Sampler:
     def __reduce__(self) -> tuple[Any, ...]:
         return self._remake, ()
 
+    def opener(self, threads: int) -> Callable[[], Sampler]:
+        """Return what opens the same generator elsewhere: it holds the model's bytes and all options, and can be pickled.
+
+        Args:
+            threads: that onnxruntime works with there.
+        """
+        content = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        _, _, _, batch_size = self._remake.args
+        return functools.partial(Sampler, content, self.provider, threads, batch_size, **self._remake.keywords)
+
     def close(self) -> None:
         """Let go of the model; what is being drawn by other threads ends first."""
         self._run_batch = None

@@ -10,7 +10,6 @@ import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -23,6 +22,7 @@ from runtime.seeds import SEED_LIMIT
 from runtime.writers import image_name
 
 from .batching import Batcher, Draw
+from .refusals import OtherModelError
 
 Pixels = npt.NDArray[np.uint8]
 Seeds = npt.NDArray[np.int64]
@@ -31,14 +31,24 @@ FOR_EVER = "max-age=31536000, immutable"
 _PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "description": "The image"},
     304: {"description": "It is the one that the client has"},
+    404: {"description": "Another model is served"},
 }
 _FILES = ("image/png", "application/x-npz", "application/x-tar")
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _FILES}, "description": "The images"}
 }
+MOST_IMAGES = 1_024  # of one request
+_LONGEST_LIST, _LONGEST_LABEL = 10_000, 200  # characters
+Many = Field(max_length=MOST_IMAGES, fail_fast=True)
 Seed = Annotated[int, Field(strict=True, ge=0, lt=SEED_LIMIT)]  # true is no seed
 SeedPath = Annotated[int, Path(ge=0, lt=SEED_LIMIT, description="The image's number")]
-LabelQuery = Annotated[str | None, Query(description="Class to draw, of a model that has some", max_length=200)]
+SeedText = Annotated[str, Field(max_length=_LONGEST_LIST)]
+LabelName = Annotated[str, Field(max_length=_LONGEST_LABEL)]
+LabelQuery = Annotated[str | None, Query(description="Class to draw, of a model that has some", max_length=_LONGEST_LABEL)]
+ModelQuery = Annotated[
+    str | None,
+    Query(description="Fingerprint of the model, from /v1/model: the answer may then be kept for ever", max_length=64),
+]
 TruncationQuery = Annotated[float, Query(ge=0, le=1, description="Below 1: nearer to the average image")]
 
 
@@ -47,8 +57,10 @@ class SampleRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seeds: str | list[Seed] = Field(description='Numbers, or a text such as "0-63" or "0,5,9-12"')
-    labels: str | Seed | list[str | Seed] | None = Field(None, description="A class for all, or one for each")
+    seeds: SeedText | Annotated[list[Seed], Many] = Field(description='Numbers, or a text such as "0-63" or "0,5,9-12"')
+    labels: LabelName | Seed | Annotated[list[LabelName | Seed], Many] | None = Field(
+        None, description="A class for all, or one for each"
+    )
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)
     format: Literal["png", "npz", "tar"] = Field("png", description="One grid; arrays; or a PNG for each")
 
@@ -78,29 +90,47 @@ class Images:
 
     def __init__(self, sampler: Sampler, batcher: Batcher, fingerprint: str, is_private: bool) -> None:
         self.sampler, self._batcher, self._fingerprint = sampler, batcher, fingerprint
-        self._cached = f"{'private' if is_private else 'public'}, {FOR_EVER}"
+        self._whose = "private" if is_private else "public"
 
-    async def one(self, seed: int, label: str | None, truncation: float, known: str | None) -> Png:
-        """Return the image of a seed; `known` is the request's If-None-Match. Raises as `make_draw` and `Batcher.draw`."""
+    async def one(self, seed: int, label: str | None, truncation: float, model: str | None, known: str | None) -> Png:
+        """Return the image of a seed.
+
+        Args:
+            seed: its number.
+            label: its class.
+            truncation: factor of the latents.
+            model: the fingerprint of the model that the address means, if it names one.
+            known: the request's If-None-Match.
+
+        Raises:
+            OtherModelError: another model is served.
+            GanportError: as `make_draw` and `Batcher.draw`.
+        """
         draw = make_draw(self.sampler, [seed], label, truncation)
-        return await self._answer(draw, lambda images: encode_png(images[0]), f"{seed} {label!r} {truncation!r}", known)
+        options = f"{seed} {label!r} {truncation!r}"
+        return await self._answer(draw, lambda images: encode_png(images[0]), options, model, known)
 
-    async def grid(self, seeds: Seeds, label: str | None, truncation: float, known: str | None) -> Png:
-        """Return one image of many."""
+    async def grid(self, seeds: Seeds, label: str | None, truncation: float, model: str | None, known: str | None) -> Png:
+        """Return one image of many; as `one`."""
         draw = make_draw(self.sampler, seeds, label, truncation)
-        return await self._answer(draw, pack_grid, f"{seeds.tolist()} {label!r} {truncation!r}", known)
+        return await self._answer(draw, pack_grid, f"{seeds.tolist()} {label!r} {truncation!r}", model, known)
 
-    async def _answer(self, draw: Draw, pack: Callable[[Pixels], bytes], options: str, known: str | None) -> Png:
+    async def _answer(
+        self, draw: Draw, pack: Callable[[Pixels], bytes], options: str, model: str | None, known: str | None
+    ) -> Png:
+        if model not in (None, self._fingerprint):
+            raise OtherModelError(self._fingerprint)
         tag = f'"{hashlib.sha256(f"{self._fingerprint} {options}".encode()).hexdigest()[:32]}"'
-        headers = {"etag": tag, "cache-control": self._cached}
+        # An address that names the model shows the same for ever; another's image may be that of the next model.
+        headers = {"etag": tag, "cache-control": f"{self._whose}, {FOR_EVER if model else 'no-cache'}"}
         if known is not None and _matches(known, tag):
             return Png(304, headers, b"")
         headers["content-type"] = "image/png"
         # What fits into a batch is packed where it is drawn; more is put together first.
         if len(draw) <= self.sampler.batch_size:
             return Png(200, headers, (await self._batcher.draw(draw, pack))[0])
-        images = np.concatenate(await self._batcher.draw(draw, lambda drawn: drawn))
-        return Png(200, headers, await anyio.to_thread.run_sync(pack, images))
+        drawn = await self._batcher.draw(draw, lambda images: images)
+        return Png(200, headers, await self._batcher.pack(lambda: pack(np.concatenate(drawn))))
 
 
 def make_api(images: Images, batcher: Batcher, most_images: int, fingerprint: str) -> APIRouter:
@@ -115,29 +145,36 @@ def make_api(images: Images, batcher: Batcher, most_images: int, fingerprint: st
     router, sampler = APIRouter(prefix="/v1", tags=["images"]), images.sampler
 
     @router.get("/images/{seed}.png", summary="The image of a seed", responses=_PNG, response_class=Response)
-    async def image(request: Request, seed: SeedPath, label: LabelQuery = None, truncation: TruncationQuery = 1.0) -> Response:
-        return (await images.one(seed, label, truncation, request.headers.get("if-none-match"))).response()
+    async def image(
+        request: Request,
+        seed: SeedPath,
+        label: LabelQuery = None,
+        truncation: TruncationQuery = 1.0,
+        model: ModelQuery = None,
+    ) -> Response:
+        return (await images.one(seed, label, truncation, model, request.headers.get("if-none-match"))).response()
 
     @router.get("/grid.png", summary="Many images in one", responses=_PNG, response_class=Response)
     async def grid(
         request: Request,
-        seeds: Annotated[str, Query(description="Such as 0-63 or 0,5,9-12", max_length=10_000)] = "0-63",
+        seeds: Annotated[str, Query(description="Such as 0-63 or 0,5,9-12", max_length=_LONGEST_LIST)] = "0-63",
         label: LabelQuery = None,
         truncation: TruncationQuery = 1.0,
+        model: ModelQuery = None,
     ) -> Response:
         wanted = parse_seeds(seeds, most_images)
-        return (await images.grid(wanted, label, truncation, request.headers.get("if-none-match"))).response()
+        return (await images.grid(wanted, label, truncation, model, request.headers.get("if-none-match"))).response()
 
     @router.post("/sample", summary="Images of many seeds, in a file", responses=_FILE, response_class=Response)
     async def sample(wanted: SampleRequest) -> Response:
         seeds = wanted.seeds if isinstance(wanted.seeds, str) else ",".join(map(str, wanted.seeds))
         draw = make_draw(sampler, parse_seeds(seeds, most_images), wanted.labels, wanted.truncation)
-        drawn = np.concatenate(await batcher.draw(draw, lambda part: part))
+        drawn = await batcher.draw(draw, lambda part: part)
         kind, pack = _PACKERS[wanted.format]
-        return Response(await anyio.to_thread.run_sync(pack, drawn, draw.seeds), media_type=kind)
+        return Response(await batcher.pack(lambda: pack(np.concatenate(drawn), draw.seeds)), media_type=kind)
 
     @router.get("/model", summary="What the model is")
-    def model() -> dict[str, Any]:
+    def about() -> dict[str, Any]:
         document: dict[str, Any] = json.loads(sampler.model.to_json())
         del document["golden"]  # its picture is for verifying the file
         return {
@@ -154,7 +191,9 @@ def make_api(images: Images, batcher: Batcher, most_images: int, fingerprint: st
 def make_draw(sampler: Sampler, seeds: Sequence[int] | Seeds, labels: Labels, truncation: float) -> Draw:
     """Return what is to be drawn, after all that a client can get wrong. Raises UsageError and its kind."""
     checked = sampler.check_request(seeds if isinstance(seeds, np.ndarray) else check_seeds(seeds), truncation)
-    return Draw(checked, sampler.resolve_labels(labels, checked), truncation)
+    # What is baked into a file is baked in with its classes.
+    is_baked = sampler.model.input.kind == "fixed" and labels is None
+    return Draw(checked, None if is_baked else sampler.resolve_labels(labels, checked), truncation)
 
 
 def _matches(asked: str, tag: str) -> bool:

@@ -26,6 +26,7 @@ Pixels = npt.NDArray[np.uint8]
 Finish = Callable[[Pixels], Any]  # what is made of the images, in a thread beside the next batch
 
 _ENCODERS = 2
+_MOST_PACKED = 2 * _ENCODERS  # batches; while so many are packed nothing is drawn, and the queue fills
 _FIRST_RATE = 100.0  # images/s, until a batch was timed
 
 
@@ -94,6 +95,7 @@ class Batcher:
         self._drawing: asyncio.Task[None] | None = None
         # One thread draws: the model's own threads are all busy with a batch. Others pack what was drawn.
         self._artist = ThreadPoolExecutor(1, "ganport-draw")
+        self._room = asyncio.Semaphore(_MOST_PACKED)
         self._encoders = ThreadPoolExecutor(_ENCODERS, "ganport-encode")
 
     @property
@@ -128,12 +130,20 @@ class Batcher:
         except TimeoutError:
             raise TimedOutError(self._patience) from None
 
+    async def pack(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function makes of images that were drawn, in a thread beside the next batch. Raises TimedOutError."""
+        packed = asyncio.get_running_loop().run_in_executor(self._encoders, function, *arguments)
+        try:
+            return await asyncio.wait_for(packed, self._patience)
+        except TimeoutError:
+            raise TimedOutError(self._patience) from None
+
     async def close(self) -> None:
         """End what was begun, and let the threads go."""
         if self._drawing is not None:
             await self._drawing
-        self._artist.shutdown()
-        self._encoders.shutdown()
+        await asyncio.to_thread(self._artist.shutdown)
+        await asyncio.to_thread(self._encoders.shutdown)
 
     async def _work(self) -> None:
         """Draw until nothing waits."""
@@ -150,7 +160,8 @@ class Batcher:
             seconds, count = time.perf_counter() - started, len(images)
             self._rate = 0.8 * self._rate + 0.2 * count / seconds
             self._metrics.drew(count, seconds)
-            self._encoders.submit(_finish, loop, batch, images)
+            await self._room.acquire()
+            self._encoders.submit(_finish, loop, batch, images, self._room.release)
         self._drawing = None
 
     def _gather(self) -> list[_Waiting]:
@@ -187,17 +198,21 @@ class Batcher:
         return latents
 
 
-def _finish(loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], images: Pixels) -> None:
+def _finish(loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], images: Pixels, release: Callable[[], None]) -> None:
     """Make the answers, and hand them over to the loop at once."""
     answers: list[tuple[_Waiting, Any, Exception | None]] = []
     start = 0
     for each in batch:
+        if each.answer.done():  # it was given up
+            start += len(each.draw)
+            continue
         try:
             answers.append((each, each.finish(images[start : start + len(each.draw)]), None))
         except Exception as error:  # of one; the others get theirs
             answers.append((each, None, error))
         start += len(each.draw)
     loop.call_soon_threadsafe(_hand_over, answers)
+    loop.call_soon_threadsafe(release)
 
 
 def _hand_over(answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:

@@ -18,7 +18,7 @@ from .refusals import refusal
 
 ROUTE = "/v1/images/{seed}.png"
 _PATH = re.compile(r"/v1/images/(\d{1,19})\.png")
-_OPTIONS = {"label", "truncation"}
+_OPTIONS = {"label", "truncation", "model"}
 
 
 class Express:
@@ -46,13 +46,14 @@ class Express:
             await refusal(error)(scope, receive, send)
             return
         headers = [(name.encode(), value.encode()) for name, value in png.headers.items()]
-        headers.append((b"content-length", str(len(png.content)).encode()))
+        if png.status == 200:
+            headers.append((b"content-length", str(len(png.content)).encode()))
         await send({"type": "http.response.start", "status": png.status, "headers": headers})
         await send({"type": "http.response.body", "body": png.content})
 
 
-def _read(scope: Scope) -> tuple[int, str | None, float] | None:
-    """Return seed, label and truncation, or None where the request is another one, or not plainly right."""
+def _read(scope: Scope) -> tuple[int, str | None, float, str | None] | None:
+    """Return seed, label, truncation and model, or None where the request is another one, or not plainly right."""
     found = _PATH.fullmatch(scope["path"]) if scope["method"] == "GET" else None
     if found is None or int(found[1]) >= SEED_LIMIT:
         return None
@@ -64,4 +65,4 @@ def _read(scope: Scope) -> tuple[int, str | None, float] | None:
         truncation = float(options.get("truncation", 1.0))
     except ValueError:
         return None
-    return (int(found[1]), options.get("label"), truncation) if 0 <= truncation <= 1 else None
+    return (int(found[1]), options.get("label"), truncation, options.get("model")) if 0 <= truncation <= 1 else None

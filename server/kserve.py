@@ -7,8 +7,9 @@ image, uint8 (n, height, width, channels).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,41 +25,45 @@ from .refusals import TensorError
 _DTYPES: Mapping[str, Any] = {"FP32": np.float32, "INT64": np.int64}
 _LENGTH = "inference-header-content-length"
 VERSION = "1"
+_MOST_JSON_VALUES = 1_000_000  # which take the service a fifth of a second to write
 Tensors = dict[str, npt.NDArray[Any]]
 
 
 def make_kserve(sampler: Sampler, batcher: Batcher, name: str, most_images: int) -> APIRouter:
     """Return the routes below /v2, of a model by a name that fits into an address."""
     router = APIRouter(prefix="/v2", tags=["KServe v2"])
+    due = {entry["name"]: entry for entry in describe(sampler)["inputs"]}
     model = f"/models/{name}"  # the one that there is: no name of a client's goes anywhere
 
     @router.get("", summary="The server")
-    def server() -> dict[str, Any]:
+    async def server() -> dict[str, Any]:
         return {"name": "ganport", "version": __version__, "extensions": ["binary_tensor_data"]}
 
     @router.get("/health/live", summary="Is the process alive", response_class=Response)
     @router.get("/health/ready", summary="Can it draw", response_class=Response)
     @router.get(f"{model}/ready", summary="Can the model draw", response_class=Response)
     @router.get(f"{model}/versions/{VERSION}/ready", include_in_schema=False)
-    def ready() -> Response:
+    async def ready() -> Response:
         return Response()
 
     @router.get(model, summary="What the model takes and gives")
     @router.get(f"{model}/versions/{VERSION}", include_in_schema=False)
-    def metadata() -> dict[str, Any]:
+    async def metadata() -> dict[str, Any]:
         return {"name": name, **describe(sampler)}
 
     @router.post(f"{model}/infer", summary="Draw", openapi_extra=_BODY, responses=_ANSWERS)
     @router.post(f"{model}/versions/{VERSION}/infer", include_in_schema=False)
     async def infer(request: Request) -> Response:
-        document, tensors = read_request(await request.body(), request.headers.get(_LENGTH))
-        wanted = _wanted(sampler, tensors, most_images)
+        document, tensors = read_request(await request.body(), request.headers.get(_LENGTH), due, most_images)
+        wanted = _wanted(sampler, tensors)
         wants_binary = _wants_binary(document, sampler.model.image.name)
-        images = np.concatenate(await batcher.draw(wanted, lambda drawn: drawn))
+        if not wants_binary and len(wanted) * math.prod(sampler.model.image.shape) > _MOST_JSON_VALUES:
+            raise TensorError(f"More than {_MOST_JSON_VALUES:,} values are not written as JSON; ask for binary_data.")
         head = {"model_name": name, "model_version": VERSION}
         if isinstance(document.get("id"), str):
-            head["id"] = document["id"]
-        return _respond(head, sampler.model.image.name, images, wants_binary)
+            head["id"] = document["id"].encode("utf-8", "replace").decode()
+        drawn = await batcher.draw(wanted, lambda images: images)
+        return cast(Response, await batcher.pack(_respond, head, sampler.model.image.name, drawn, wants_binary))
 
     return router
 
@@ -82,88 +87,108 @@ def describe(sampler: Sampler) -> dict[str, Any]:
     }
 
 
-def read_request(body: bytes, header_length: str | None) -> tuple[dict[str, Any], Tensors]:
+def read_request(
+    body: bytes, header_length: str | None, due: Mapping[str, Mapping[str, Any]], most_images: int
+) -> tuple[dict[str, Any], Tensors]:
     """Return the JSON part and the inputs, whose values are in it, or behind it as little-endian bytes.
 
+    Args:
+        body: of the request.
+        header_length: how many bytes of it are JSON, where tensors follow.
+        due: the inputs, as `describe` has them.
+        most_images: of a batch.
+
     Raises:
-        TensorError: it is malformed.
+        TensorError: it is malformed, or no batch of the model's inputs.
     """
-    if header_length is not None and not (header_length.isdecimal() and int(header_length) <= len(body)):
-        raise TensorError(f"{_LENGTH} is {header_length!r}; the body has {len(body):,} bytes.")
-    length = len(body) if header_length is None else int(header_length)
+    length = _read_length(header_length, len(body))
     try:
         document = json.loads(body[:length])
     except (ValueError, RecursionError) as error:
         raise TensorError(f"The request is not JSON: {error}.") from None
-    if not isinstance(document, dict) or not isinstance(document.get("inputs", []), list):
-        raise TensorError("The request is to be an object with a list `inputs`.")
+    entries = document.get("inputs", []) if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise TensorError("The request is to be an object with a list `inputs` of objects.")
+    names = [entry.get("name") for entry in entries]
+    if (
+        len(names) != len(due)
+        or not all(isinstance(name, str) and name in due for name in names)
+        or len(set(names)) != len(due)
+    ):
+        raise TensorError(
+            f"The model takes the inputs {', '.join(due) or '(none)'}; there are {', '.join(map(str, names)) or '(none)'}."
+        )
     tensors: Tensors = {}
     rest = memoryview(body)[length:]
-    for entry in document.get("inputs", []):
-        name, values, used = _read_tensor(entry, rest)
-        tensors[name] = values
+    for entry in entries:
+        _check_shape(entry, due[entry["name"]], most_images)
+        tensors[entry["name"]], used = _read_values(entry, rest)
         rest = rest[used:]
+    if len({len(values) for values in tensors.values()}) > 1:
+        raise TensorError("The batch is to be the same for all inputs.")
     return document, tensors
 
 
-def _read_tensor(entry: object, rest: memoryview) -> tuple[str, npt.NDArray[Any], int]:
-    """Return name, values, and how many of the bytes they took."""
-    if not isinstance(entry, dict):
-        raise TensorError("Each input is to be an object with name, datatype and shape.")
-    name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
-    if not isinstance(name, str) or not isinstance(datatype, str) or datatype not in _DTYPES:
-        raise TensorError(f"Input {name!r} has the datatype {datatype!r}; the model takes {', '.join(_DTYPES)}.")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
-        raise TensorError(f"Input {name!r} has the shape {str(shape)[:60]}; a list of sizes is due.")
-    dtype = np.dtype(_DTYPES[datatype]).newbyteorder("<")
+def _read_length(header_length: str | None, most: int) -> int:
+    if header_length is None:
+        return most
+    if not header_length.isdecimal() or len(header_length) > len(str(most)) or int(header_length) > most:
+        raise TensorError(f"{_LENGTH} is {header_length[:20]!r}; the body has {most:,} bytes.")
+    return int(header_length)
+
+
+def _check_shape(entry: Mapping[str, Any], due: Mapping[str, Any], most_images: int) -> None:
+    """Raise TensorError unless datatype and shape are the model's: before any memory is taken."""
+    shape, expected = entry.get("shape"), due["shape"]
+    sizes = shape if isinstance(shape, list) and all(type(size) is int for size in shape) else []
+    fits = len(sizes) == len(expected) and sizes[1:] == expected[1:] and 1 <= sizes[0] <= most_images
+    if not fits or entry.get("datatype") != due["datatype"]:
+        raise TensorError(
+            f"Input {due['name']!r} is {str(entry.get('datatype'))[:20]} {str(shape)[:60]}; the model takes {due['datatype']} "
+            f"{expected} with a batch of 1 to {most_images:,}."
+        )
+
+
+def _read_values(entry: Mapping[str, Any], rest: memoryview) -> tuple[npt.NDArray[Any], int]:
+    """Return the values, and how many of the bytes they took."""
+    name, shape, dtype = entry["name"], entry["shape"], np.dtype(_DTYPES[entry["datatype"]])
     parameters = entry.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size is None:
+        return _read_numbers(name, entry.get("data"), shape, dtype), 0
+    if type(size) is not int or size != math.prod(shape) * dtype.itemsize or size > len(rest):
+        raise TensorError(f"Input {name!r} says binary_data_size {str(size)[:20]}; there are {len(rest):,} bytes.")
+    return np.frombuffer(rest[:size], dtype.newbyteorder("<")).reshape(shape), size
+
+
+def _read_numbers(name: str, data: object, shape: list[int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return values from JSON, flat or row by row."""
+    values = data if isinstance(data, list) else []
+    if values and all(isinstance(row, list) for row in values):
+        values = [number for row in values for number in row]
+    # One text among numbers would make NumPy write all of them as texts of its length.
+    kinds = (int,) if dtype == np.int64 else (int, float)
+    if len(values) != math.prod(shape) or not all(type(number) in kinds for number in values):
+        raise TensorError(
+            f"Input {name!r}: its data is to be {math.prod(shape):,} {'whole ' if len(kinds) == 1 else ''}numbers."
+        )
     try:
-        if size is None:
-            values = np.array(entry.get("data"), dtype=dtype if datatype != "INT64" else None).reshape(shape)
-            if datatype == "INT64":
-                values = _whole(name, values)
-            return name, values, 0
-        if type(size) is not int or not 0 <= size <= len(rest):
-            raise TensorError(f"Input {name!r} says binary_data_size {size!r}; there are {len(rest):,} bytes.")
-        return name, np.frombuffer(rest[:size], dtype).reshape(shape), size
-    except (ValueError, TypeError, OverflowError) as error:
-        if isinstance(error, TensorError):
-            raise
-        raise TensorError(f"Input {name!r}: its data does not fit {datatype} {shape}.") from None
+        return np.array(values, dtype).reshape(shape)
+    except OverflowError:
+        raise TensorError(f"Input {name!r} holds numbers beyond {dtype.itemsize * 8} bits.") from None
 
 
-def _whole(name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    if values.size and values.dtype.kind not in "iu":
-        raise TensorError(f"Input {name!r} holds what is no whole number.")
-    if values.size and not -(2**63) <= int(values.min()) <= int(values.max()) < 2**63:
-        raise TensorError(f"Input {name!r} holds numbers beyond 64 bits.")
-    return values.astype(np.int64)
-
-
-def _wanted(sampler: Sampler, tensors: Tensors, most_images: int) -> Draw:
+def _wanted(sampler: Sampler, tensors: Tensors) -> Draw:
     """Return what the tensors ask for.
 
     Raises:
-        TensorError: an input is missing, unknown, or of another shape.
-        SeedError, LabelError, LatentError: its values can't be.
+        TensorError: latents that are not finite.
+        SeedError, LabelError: values that can't be.
     """
-    due = {entry["name"]: entry for entry in describe(sampler)["inputs"]}
-    if set(tensors) != set(due):
-        raise TensorError(
-            f"The model takes the inputs {', '.join(due) or '(none)'}; there are {', '.join(tensors) or '(none)'}."
-        )
     given = sampler.model.input
     if given.kind == "fixed":
         return Draw(np.array(given.seeds, np.int64), None)
-    count = len(tensors[given.name]) if tensors[given.name].ndim else 0
-    for name, values in tensors.items():
-        shape = [count, *due[name]["shape"][1:]]
-        if list(values.shape) != shape or values.dtype != _DTYPES[due[name]["datatype"]] or not 1 <= count <= most_images:
-            raise TensorError(
-                f"Input {name!r} is {values.dtype} {list(values.shape)}; the model takes {due[name]['datatype']} "
-                f"{due[name]['shape']} with a batch of 1 to {most_images:,}, the same for all inputs."
-            )
+    count = len(tensors[given.name])
     labels = sampler.resolve_labels(tensors[LABEL], np.zeros(count, np.int64)) if LABEL in tensors else None
     if given.kind == "seed":
         return Draw(check_seeds(tensors[given.name]), labels)
@@ -188,7 +213,8 @@ def _wants_binary(document: Mapping[str, Any], name: str) -> bool:
     return wants
 
 
-def _respond(head: Mapping[str, str], name: str, images: npt.NDArray[np.uint8], is_binary: bool) -> Response:
+def _respond(head: Mapping[str, str], name: str, drawn: list[npt.NDArray[np.uint8]], is_binary: bool) -> Response:
+    images = np.concatenate(drawn)
     output: dict[str, Any] = {"name": name, "datatype": "UINT8", "shape": list(images.shape)}
     document: dict[str, Any] = {**head, "outputs": [output]}
     if not is_binary:

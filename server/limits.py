@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hmac
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -57,6 +58,8 @@ class Gate:
                 status = message["status"]
             await send(message)
 
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # uvicorn, which has the other scope, leaves the body out
         try:
             headers: dict[bytes, bytes] = dict(scope["headers"])
             self._check_key(scope["path"], headers)
@@ -123,14 +126,17 @@ class ImpatientProtocol(HttpToolsProtocol):
     uvicorn waits for ever for the rest of a head, takes heads of any length, and keeps an answer for ever that is not taken.
     """
 
-    _head_bytes = 0
-    _is_in_head = True
+    _head_bytes = 0  # of the head that is not complete
+    _head_since: float | None = None  # when it was due first; None where none is
+    _begins = False  # whether that head began with the last data
     _unsent = 0
+    _moved = 0.0  # when the client last took some of an answer, or had nothing to take
     _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch."""
         super().connection_made(transport)
+        self._head_since = self._moved = self.loop.time()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,32 +147,43 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless it is a head without end."""
-        self._head_bytes += len(data)
+        self._begins = False
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > MOST_HEADER_BYTES:
-            self.transport.abort()
+        if self._head_since is not None:
+            self._head_bytes += 1 if self._begins else len(data)  # before it began there may have been a body
+            if self._head_bytes > MOST_HEADER_BYTES:
+                self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""
-        self._is_in_head = True
+        self._head_since, self._begins, self._head_bytes = self.loop.time(), True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Note that a head is complete."""
-        self._is_in_head, self._head_bytes = False, 0
+        self._head_since, self._head_bytes = None, 0
         super().on_headers_complete()
 
     def _watch(self) -> None:
-        """Look again after a while: a head is due by then, and a part of the answer that lay there is to be gone."""
-        before = self._head_bytes if self._is_in_head else 0
+        """Look again and again: a head is due in time, the first one too, and some of an answer is to be taken in time."""
+        now, unsent = self.loop.time(), self._unsent_bytes()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._moved = unsent, now
+        is_stalled_in_head = self._head_since is not None and now - self._head_since >= SLOWEST_S
+        if is_stalled_in_head or now - self._moved >= SLOWEST_S:
+            self.transport.abort()
+            return
+        self._look = self.loop.call_later(SLOWEST_S / 4, self._watch)
 
-        def look() -> None:
-            unsent = self.transport.get_write_buffer_size()
-            stalls_in_head = self._is_in_head and before > 0
-            if stalls_in_head or (unsent and unsent == self._unsent):
-                self.transport.abort()
-                return
-            self._unsent = unsent
-            self._watch()
+    def _unsent_bytes(self) -> int:
+        """Return how much of the answers the client has not taken: what waits here, and where the system tells, there."""
+        unsent = self.transport.get_write_buffer_size()
+        connection = self.transport.get_extra_info("socket")
+        if unsent and connection is not None and sys.platform == "linux":
+            import fcntl
+            import termios
 
-        self._look = self.loop.call_later(SLOWEST_S, look)
+            # Of a socket, the bytes that were not acknowledged (tcp(7), SIOCOUTQ).
+            waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+            unsent += int.from_bytes(waiting, sys.byteorder)
+        return unsent

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from fastapi.responses import JSONResponse
 
-from runtime.errors import GanportError, InputKindError, UsageError
+from runtime.errors import FixedSeedError, GanportError, InputKindError, UsageError
+
+_LONGEST = 500  # characters of a message: what was asked may be in it
 
 
 class QueueFullError(GanportError):
@@ -29,6 +31,14 @@ class TensorError(UsageError):
     """Tensors of a request that are not what the model takes."""
 
 
+class OtherModelError(GanportError):
+    """An address names another model than the one that is served."""
+
+    def __init__(self, served: str) -> None:
+        self.served = served
+        super().__init__(f"This service has another model, {served}; leave `model` out, or take it from /v1/model.")
+
+
 def refusal(error: GanportError) -> JSONResponse:
     """Return what a client is told of an error of ours."""
     if isinstance(error, QueueFullError):
@@ -37,9 +47,12 @@ def refusal(error: GanportError) -> JSONResponse:
         return refuse(504, str(error))
     if isinstance(error, TensorError):
         return refuse(400, str(error))
-    return refuse(422 if isinstance(error, (UsageError, InputKindError)) else 500, str(error))
+    if isinstance(error, OtherModelError):
+        return refuse(404, str(error))
+    return refuse(422 if isinstance(error, (UsageError, InputKindError, FixedSeedError)) else 500, str(error))
 
 
 def refuse(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return an answer that says what is wrong."""
-    return JSONResponse({"error": message}, status, headers)
+    short = message if len(message) <= _LONGEST else f"{message[: _LONGEST - 3]}..."
+    return JSONResponse({"error": short.encode("utf-8", "replace").decode()}, status, headers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from .limits import ImpatientProtocol
 from .service import Settings, make_service
 
 _MOST_CONNECTIONS = 4_096
+_OTHER_FILES = 64
 _KEEP_ALIVE_S = 30
 
 
@@ -43,12 +46,24 @@ def serve(
         log_level="warning",
         access_log=False,
         proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=most_connections(),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(settings.patience) + 1,
         server_header=False,
     )
+    # uvicorn raises the signal again when it has finished: what the caller holds is then let go of, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _Server(config, started).run()
+
+
+def most_connections() -> int:
+    """Return how many clients may be connected: fewer than the files that the system lets this process open."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _MOST_CONNECTIONS
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_CONNECTIONS if files < 0 else max(1, min(_MOST_CONNECTIONS, files - _OTHER_FILES))
 
 
 class _Server(uvicorn.Server):

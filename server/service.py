@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from runtime import Sampler, __version__
 from runtime.errors import GanportError
 
-from .api import Images, make_api
+from .api import MOST_IMAGES, Images, make_api
 from .batching import Batcher
 from .express import Express
 from .kserve import make_kserve
@@ -29,8 +29,7 @@ from .limits import App, Gate
 from .metrics import Metrics
 from .refusals import refusal, refuse
 
-_MOST_IMAGES = 1_024  # one request's, where they are small
-_MOST_PIXEL_BYTES = 64_000_000  # and where they are large
+_MOST_PIXEL_BYTES = 64_000_000  # of one request's images, where they are large
 _BYTES_PER_VALUE = 32  # of a number in JSON
 _ISOLATED = {  # the page's WebAssembly then may use threads
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -38,6 +37,7 @@ _ISOLATED = {  # the page's WebAssembly then may use threads
     "Cache-Control": "no-cache",
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "No request of this interface"},
     401: {"description": "No key, or another one"},
     408: {"description": "The request took too long to arrive"},
     413: {"description": "The body is too large"},
@@ -76,7 +76,7 @@ def make_service(sampler: Sampler, settings: Settings, site: Path | None = None)
     metrics = Metrics()
     batcher = Batcher(sampler, metrics, settings.most_waiting, settings.patience, settings.gathers)
     metrics.queue_images.set_function(lambda: batcher.waiting)
-    most_images = max(1, min(_MOST_IMAGES, _MOST_PIXEL_BYTES // int(np.prod(sampler.model.image.shape))))
+    most_images = max(1, min(MOST_IMAGES, _MOST_PIXEL_BYTES // int(np.prod(sampler.model.image.shape))))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -148,8 +148,8 @@ def _add_errors(app: FastAPI) -> None:
         return refusal(error)
 
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        # Of a value that may be one of several, the error that goes deepest is that of the kind which was meant.
-        meant = max(error.errors(), key=lambda each: len(each["loc"]))
+        # A value that may be of several kinds is wrong for each: what is wrong within one says more, the deeper the more.
+        meant = max(error.errors(), key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])))
         place = ".".join(str(part) for part in meant["loc"] if str(part).isalnum() and part not in ("str", "int"))
         return refuse(422, f"{place}: {meant['msg']}.")
 

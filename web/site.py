@@ -16,6 +16,7 @@ from runtime.errors import OutputError, UsageError, WebError, first_line, system
 from runtime.latents import normal_table
 
 _HERE = Path(__file__).parent
+_NPM_S = 300
 _MARK = "model.json"  # a folder with it is a site, which may be written over
 # By the name that worker.js asks for. The second pair is for WebGPU, and is downloaded where that is worth a trial.
 _CPU_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
@@ -59,6 +60,7 @@ def write_site(model: Path, folder: Path, overwrite: bool = False, onnxruntime_w
     with Sampler(model) as sampler:
         contract = sampler.model
     _check(contract)
+    folder = folder.resolve()  # what a link leads to is written, not the link
     _check_free(folder, overwrite)
     scripts = onnxruntime_web or install_onnxruntime_web()
     try:
@@ -67,12 +69,22 @@ def write_site(model: Path, folder: Path, overwrite: bool = False, onnxruntime_w
             made = Path(temporary) / "site"
             _assemble(made, model, contract, scripts)
             site = _measure(made, folder, contract)
-            if folder.exists():
-                folder.replace(Path(temporary) / "old")
-            made.replace(folder)
+            _exchange(made, folder, Path(temporary) / "old")
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
     return site
+
+
+def _exchange(made: Path, folder: Path, old: Path) -> None:
+    """Put the new folder in the place of the old one, which stays where that fails."""
+    if folder.exists():
+        folder.replace(old)
+    try:
+        made.replace(folder)
+    except OSError:
+        if old.exists():
+            old.replace(folder)
+        raise
 
 
 def _check(contract: Contract) -> None:
@@ -165,7 +177,10 @@ def install_onnxruntime_web() -> Path:
 def _run_npm(npm: str, folder: Path) -> None:
     # No script of a package runs: the files are all that is wanted.
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_NPM_S, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise WebError(f"npm has not answered for {_NPM_S} s", "see that npm reaches its registry, and try again") from error
     if result.returncode:
         problem = first_line(RuntimeError(result.stderr or f"it ends with {result.returncode}"))
         raise WebError(f"npm can't get onnxruntime-web: {problem}", "see that npm reaches its registry, and try again")

@@ -18,6 +18,7 @@ from runtime import BUNDLED, Sampler  # noqa: E402
 from runtime.errors import OutputError  # noqa: E402
 from runtime.shards import write_shards  # noqa: E402
 from tests.conftest import failure  # noqa: E402
+from tests.tiny_generator import tiny_model  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:ray", "ignore::FutureWarning", "ignore::ResourceWarning")
 
@@ -78,6 +79,16 @@ def test_goes_on_with_what_is_there(machines, sampler, tmp_path):
     assert_same_files(tmp_path / "ray", tmp_path / "due")
     with pytest.raises(OutputError, match="shards are there already"):
         list(draw(sampler, 3_000, tmp_path / "ray" / "x.tar", address=machines.address))
+
+
+def test_options_of_the_sampler_go_along(machines, tmp_path):
+    """A foreign generator, whose images mean what --range says."""
+    file = tmp_path / "foreign.onnx"
+    file.write_bytes(tiny_model("float32", metadata={}).SerializeToString())
+    with Sampler(file, layout="NHWC", value_range="sigmoid") as foreign:
+        sum(draw(foreign, 1_000, tmp_path / "due" / "x.tar"))
+        sum(draw(foreign, 1_000, tmp_path / "ray" / "x.tar", address=machines.address))
+    assert_same_files(tmp_path / "ray", tmp_path / "due")
 
 
 def test_an_error_of_a_task_is_that_of_the_library(machines, sampler, tmp_path, monkeypatch):

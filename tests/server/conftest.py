@@ -101,8 +101,8 @@ def in_thread(sampler: Sampler) -> Iterator[Callable[..., Client]]:
     """Start a service in a thread."""
     servers = []
 
-    def start(model: Sampler = sampler, **settings) -> Client:
-        app = make_service(model, Settings(**settings))
+    def start(model: Sampler = sampler, site: Path | None = None, **settings) -> Client:
+        app = make_service(model, Settings(**settings), site)
         server = uvicorn.Server(
             uvicorn.Config(app, port=0, http=ImpatientProtocol, ws="none", log_level="error", access_log=False)
         )

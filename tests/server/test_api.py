@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import encode_png, make_grid
+from runtime import Sampler, encode_png, make_grid
 from runtime.images import split_grid
 from tests.server.conftest import started
 
@@ -36,11 +36,12 @@ def test_an_image_that_a_client_has_is_not_drawn_again(service):
     first = service.get("/v1/images/11.png")
     tag = first.headers["ETag"]
     assert tag.startswith('"')  # a strong one
-    assert first.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert first.headers["Cache-Control"] == "public, no-cache"  # the address does not say of which model
     drawn = service.figure("ganport_images_total")
     for asked in (tag, f'"other", {tag}', "*", f"W/{tag}"):
         again = service.get("/v1/images/11.png", If_None_Match=asked)
         assert (again.status, again.content, again.headers["ETag"]) == (304, b"", tag)
+        assert again.headers["Content-Length"] is None
     assert service.figure("ganport_images_total") == drawn
     assert service.get("/v1/images/11.png", If_None_Match='"other"').status == 200
 
@@ -127,7 +128,10 @@ def test_mistakes_in_an_address(service, path, due):
         ({"seeds": [1], "labels": ["1", "2"]}, "2 labels for 1 images"),
         ({"seeds": [1], "labels": "dog"}, "its classes are"),
         ({"seeds": [1], "labels": 10}, "its classes are"),
-        ({"seeds": list(range(1025))}, "at most 1,024 fit"),
+        ({"seeds": list(range(1025))}, "at most 1024 items"),
+        ({"seeds": [-1] * 300_000}, "seeds"),
+        ({"seeds": "0," * 500_000 + "0"}, "at most 10000 characters"),
+        ({"seeds": [1], "labels": [{}] * 200_000}, "labels"),
         ({"seeds": [1], "format": "exe"}, "png"),
         ({"seeds": [1], "path": "/etc/passwd"}, "not permitted"),
         ({"seeds": [1], "truncation": -0.1}, "greater"),
@@ -163,6 +167,7 @@ def test_the_interface_is_described_without_help_from_elsewhere(service):
     assert "/v1/images/{seed}.png" in page
     assert "http" not in page.replace("http-equiv", "")
     assert service.get("/").status == 307
+    assert len(service.get("/docs").content) > 3_000
     assert service.get("/openapi.json").document["info"]["title"] == "ganport"
 
 
@@ -192,3 +197,63 @@ def test_the_express_way_and_the_frameworks_are_one(service):
         assert express.content == framework.content
         for name in ("ETag", "Cache-Control", "Content-Type", "Content-Length"):
             assert express.headers[name] == framework.headers[name]
+
+
+def test_an_address_that_names_the_model_may_be_kept_for_ever(service):
+    fingerprint = service.get("/v1/model").document["fingerprint"]
+    for path in ("images/5.png?model=", "grid.png?seeds=0-3&model="):
+        kept = service.get(f"/v1/{path}{fingerprint}")
+        assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        other = service.get(f"/v1/{path}00")
+        assert other.status == 404
+        assert fingerprint in other.document["error"]
+
+
+def test_head_is_get_without_the_body(service):
+    for path in ("/v1/images/5.png", "/v1/grid.png", "/healthz", "/v1/model"):
+        head, get = service.ask("HEAD", path), service.get(path)
+        assert (head.status, head.content) == (200, b"")
+        assert head.headers["Content-Length"] == get.headers["Content-Length"]
+        assert head.headers["ETag"] == get.headers["ETag"]
+
+
+def test_the_page_is_at_the_root(in_thread, sampler, tmp_path):
+    (tmp_path / "index.html").write_text("the page")
+    client = in_thread(site=tmp_path)
+    page = client.get("/")
+    assert page.content == b"the page"
+    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert page.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert client.get("/v1/images/1.png").content == encode_png(sampler.sample([1])[0])
+    assert client.ask("HEAD", "/healthz").status == 200
+    assert client.get("/../server/run.py").status == 404
+    assert client.post("/v1/model", {}).status == 405
+
+
+def test_a_file_that_draws_certain_seeds(in_thread, tmp_path):
+    from export import Options, Source, export_generator
+    from trainer.devices import load_tensorflow
+
+    load_tensorflow()
+    from trainer.recipes import load_recipe_module
+
+    generator = load_recipe_module("mnist-conditional").build_generator(74, (28, 28, 1))
+    file = tmp_path / "fixed.onnx"
+    source = Source(name="fixed", generator=generator, data={}, labels=tuple("0123456789"))
+    export_generator(source, file, Options(input="fixed", seeds=(4, 9)))
+    with Sampler(file) as fixed:
+        client = in_thread(fixed)
+        assert client.get("/v1/images/9.png").content == encode_png(fixed.sample([9])[0])
+        assert client.get("/v1/images/5.png").status == 422
+        assert client.get("/v1/grid.png").status == 422
+        assert client.get("/v1/images/9.png?label=3").status == 422
+        answer = client.post("/v2/models/fixed/infer", {"inputs": []}).document
+        assert answer["outputs"][0]["data"] == fixed.sample([4, 9]).ravel().tolist()
+
+
+def test_a_stopped_service_leaves_nothing(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    with started("mnist", cwd=tmp_path, TMPDIR=str(tmp_path / "tmp")) as client:
+        assert client.get("/").status in (200, 307)
+    assert client.process.returncode == 0
+    assert not list((tmp_path / "tmp").iterdir())

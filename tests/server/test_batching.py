@@ -123,6 +123,28 @@ def test_an_error_of_one_batch_is_not_that_of_the_next(sampler):
     assert good == [1]
 
 
+def test_what_can_not_be_packed_in_time_holds_the_drawing_up(sampler):
+    """Else batches of pixels would pile up where nobody counts them."""
+
+    async def main():
+        batcher = Batcher(sampler, Metrics(), most_waiting=300, patience=1)
+        packing = threading.Event()
+        asked = [
+            asyncio.create_task(batcher.draw(make_draw(sampler, range(256), None, 1), lambda images: packing.wait(20)))
+            for _ in range(8)
+        ]
+        await asyncio.sleep(0.5)
+        drawn = figures(batcher)["ganport_images_total"]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        packing.set()
+        await batcher.close()
+        return drawn, results
+
+    drawn, results = asyncio.run(main())
+    assert drawn <= 6 * 256
+    assert all(isinstance(result, (TimedOutError, QueueFullError)) for result in results)
+
+
 def test_over_http_many_clients_get_right_answers(service, sampler):
     due = [encode_png(image) for image in sampler.sample(range(200))]
     with ThreadPoolExecutor(16) as pool:

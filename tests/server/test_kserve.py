@@ -74,27 +74,34 @@ LABEL = {"name": "label", "datatype": "INT64", "shape": [1], "data": [3]}
 @pytest.mark.parametrize(
     ("latent", "label", "due"),
     [
-        ({"datatype": "FP64"}, {}, "datatype 'FP64'"),
-        ({"datatype": ["FP32"]}, {}, "datatype"),
-        ({"shape": [1, 63]}, {}, "does not fit"),
-        ({"shape": [-1, 64]}, {}, "a list of sizes is due"),
+        ({"datatype": "FP64"}, {}, "is FP64"),
+        ({"datatype": ["FP32"]}, {}, "the model takes FP32"),
+        ({"shape": [1, 63]}, {}, "the model takes FP32 [-1, 64]"),
+        ({"shape": [-1, 64]}, {}, "with a batch of 1 to 1,024"),
         ({"shape": [64]}, {}, "with a batch of 1 to 1,024"),
         ({"shape": [0, 64], "data": []}, {}, "with a batch of 1"),
-        ({"shape": [2**40, 64]}, {}, "a list of sizes is due"),
-        ({"shape": "1,64"}, {}, "a list of sizes is due"),
-        ({"data": ["a"] * 64}, {}, "does not fit"),
+        ({"shape": [2**40, 64]}, {}, "with a batch of 1"),
+        ({"shape": [True, 64]}, {}, "with a batch of 1"),
+        ({"shape": "1,64"}, {}, "with a batch of 1"),
+        ({"data": ["a"] * 64}, {}, "64 numbers"),
+        ({"data": ["a" * 20_000] + [1] * 63}, {}, "64 numbers"),
+        ({"data": [0.0] * 63}, {}, "64 numbers"),
+        ({"data": [[0.0] * 64, 1]}, {}, "64 numbers"),
+        ({"data": [10**400] * 64}, {}, "beyond 32 bits"),
         ({"data": [float("nan")] * 64}, {}, "not finite"),
-        ({"data": None}, {}, "does not fit"),
-        ({"name": 3}, {}, "datatype"),
+        ({"data": None}, {}, "64 numbers"),
+        ({"name": 3}, {}, "the inputs latent, label"),
+        ({"name": "\ud800"}, {}, "the inputs latent, label"),
         ({"parameters": {"binary_data_size": 256}}, {}, "there are 0 bytes"),
         ({"parameters": {"binary_data_size": -1}}, {}, "binary_data_size -1"),
         ({}, {"data": [10]}, "its classes are"),
         ({}, {"data": [-1]}, "its classes are"),
-        ({}, {"data": [1.5]}, "no whole number"),
-        ({}, {"data": [2**64]}, ""),
-        ({}, {"data": [True]}, "no whole number"),
+        ({}, {"data": [1.5]}, "1 whole numbers"),
+        ({}, {"data": [2**64]}, "beyond 64 bits"),
+        ({}, {"data": [True]}, "1 whole numbers"),
         ({}, {"shape": [2], "data": [1, 2]}, "the same for all inputs"),
         ({}, {"name": "other"}, "the inputs latent, label"),
+        ({}, {"name": "latent"}, "the inputs latent, label"),
     ],
 )
 def test_mistakes_in_tensors(service, latent, label, due):
@@ -115,6 +122,7 @@ def test_mistakes_in_tensors(service, latent, label, due):
         (b"{}", {"Inference_Header_Content_Length": "3"}),
         (b"{}", {"Inference_Header_Content_Length": "-1"}),
         (b"{}", {"Inference_Header_Content_Length": "x"}),
+        (b"{}", {"Inference_Header_Content_Length": "9" * 5_000}),
         (json.dumps({"inputs": [LATENT, LABEL], "outputs": [{"name": "x"}]}).encode(), {}),
         (json.dumps({"inputs": [LATENT, LABEL], "outputs": 3}).encode(), {}),
     ],
@@ -134,3 +142,13 @@ def test_a_model_without_classes(in_thread, tiny_file):
         tensor = {"name": "latent", "datatype": "FP32", "shape": [2, DIM], "data": latents.ravel().tolist()}
         answer = client.post("/v2/models/tiny/infer", {"inputs": [tensor]}).document
         assert answer["outputs"][0]["data"] == tiny.sample([0, 1]).ravel().tolist()
+
+
+def test_a_name_of_no_text_and_a_long_answer(service):
+    odd = service.post(f"/v2/models/{MODEL}/infer", json.dumps({"inputs": [LATENT, LABEL], "id": "\ud800"}))
+    assert odd.status == 200
+    many = {"inputs": [LATENT | {"shape": [1024, 64], "data": [0.0] * 65_536, "name": "latent"}]}
+    many["inputs"].append(LABEL | {"shape": [1024], "data": [1] * 1024})
+    answer = service.post(f"/v2/models/{MODEL}/infer", many)
+    assert answer.status == 200  # 802,816 values
+    assert len(answer.document["outputs"][0]["data"]) == 1024 * 784

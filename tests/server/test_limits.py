@@ -43,6 +43,39 @@ def test_a_head_that_does_not_come(hasty):
         assert time.monotonic() - before < 5
 
 
+def test_a_connection_on_which_nothing_comes(hasty):
+    with connected(hasty) as connection:
+        before = time.monotonic()
+        assert answer(connection) == b""
+        assert time.monotonic() - before < 5
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(hasty):
+    """Slower than the system's buffers empty in the time that a client has to move."""
+    with connected(hasty) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        body = b'{"seeds": "0-1023", "format": "tar"}'
+        head = b"POST /v1/sample HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        for _ in range(6):
+            connection.sendall(head % len(body) + body)
+        received, limit = 0, time.monotonic() + 60
+        while received < 6_000_000 and time.monotonic() < limit:
+            received += len(connection.recv(32_768))
+            time.sleep(0.01)
+        assert received >= 6_000_000
+
+
+def test_a_large_body_does_not_count_for_the_next_head(in_thread):
+    with connected(in_thread()) as connection:
+        body = b"x" * 150_000
+        connection.sendall(b"POST /v1/sample HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert b" 422 " in connection.recv(65_536)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHos")
+        time.sleep(0.2)
+        connection.sendall(b"t: x\r\n\r\n")
+        assert b" 200 " in connection.recv(65_536)
+
+
 def test_a_head_that_trickles(hasty):
     with connected(hasty) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
@@ -58,7 +91,7 @@ def test_a_head_without_end(in_thread):
     with connected(in_thread()) as connection:
         before = time.monotonic()
         with contextlib.suppress(OSError):
-            connection.sendall(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000)
+            connection.sendall(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200_000)
         assert answer(connection) == b""
         assert time.monotonic() - before < limits.SLOWEST_S / 2
 

@@ -272,3 +272,41 @@ def test_webgpu_is_tried_where_it_is_there(playwright_browser, serve, tmp_path):
     )
     assert page.evaluate("document.body.dataset.provider") in said.value.text
     browser.close()
+
+
+def test_save_gives_what_is_seen_under_its_own_name(look, site, sampler):
+    page = look(site)
+    open_seed(page, 5)
+    with page.expect_download() as download:
+        page.evaluate("document.querySelector('#save').click(), document.querySelector('#next').click()")
+    assert download.value.suggested_filename == "seed0000005.png"
+    saved = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())).convert("L"))[np.newaxis, :, :, np.newaxis]
+    assert_same(saved, sampler.sample([5]))
+
+
+def test_the_keyboard_gets_in_wherever_the_wall_is(look, site):
+    page = look(site)
+    page.mouse.move(600, 400)
+    for _ in range(5):
+        page.mouse.wheel(0, 4000)
+    until(page, "scrollY > 10_000 && document.querySelectorAll('.tile[tabindex=\"0\"]').length === 1")
+
+
+def test_another_window_shows_the_same_place(look, site):
+    page = look(site, viewport={"width": 1280, "height": 500})
+    page.mouse.move(600, 300)
+    page.mouse.wheel(0, 20_000)
+    until(page, "scrollY > 10_000")
+    seen = "[...document.querySelectorAll('.tile')].find((tile) => tile.getBoundingClientRect().top >= 0).dataset.seed"
+    before = int(page.evaluate(seen))
+    page.set_viewport_size({"width": 700, "height": 1400})
+    page.wait_for_timeout(500)
+    assert abs(int(page.evaluate(seen)) - before) < 40
+    bottom = "Math.max(...[...document.querySelectorAll('.tile')].map((tile) => tile.getBoundingClientRect().bottom))"
+    assert page.evaluate(bottom) >= 1400
+
+
+def test_a_walk_has_an_end(look, site):
+    page = look(f"{site}#walk={','.join(map(str, range(500)))}")
+    page.wait_for_selector("#large[data-drawn]")
+    assert page.locator("#caption").text_content().endswith(" 31")

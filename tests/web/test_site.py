@@ -9,7 +9,7 @@ import pytest
 
 from runtime import BUNDLED, InputSpec
 from runtime.contract import METADATA_KEY
-from runtime.errors import UsageError, WebError
+from runtime.errors import OutputError, UsageError, WebError
 from runtime.latents import normal_table
 from tests.conftest import failure
 from tests.tiny_generator import DIM, tiny_contract, tiny_model
@@ -55,6 +55,30 @@ def test_a_site_is_written_over_only_when_that_was_asked_for(tiny_file, scripts,
     assert (folder / "old").exists()
     write_site(tiny_file, folder, overwrite=True, onnxruntime_web=scripts)
     assert not (folder / "old").exists()
+
+
+def test_a_link_to_a_folder_stays_one(tiny_file, scripts, tmp_path):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "served")
+    write_site(tiny_file, tmp_path / "link", onnxruntime_web=scripts)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "served" / "index.html").exists()
+
+
+def test_a_site_stays_where_the_new_one_can_not_take_its_place(tiny_file, scripts, tmp_path, monkeypatch):
+    folder = write_site(tiny_file, tmp_path / "site", onnxruntime_web=scripts).folder
+    (folder / "old").touch()
+    replace = type(tmp_path).replace
+
+    def fail(path, target):
+        if path.name == "site" and target == folder:
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", fail)
+    with pytest.raises(OutputError, match="input/output error"):
+        write_site(tiny_file, folder, overwrite=True, onnxruntime_web=scripts)
+    assert (folder / "old").exists()
 
 
 def test_what_is_no_site_is_never_written_over(tiny_file, scripts, tmp_path):

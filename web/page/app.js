@@ -2,7 +2,7 @@
 
 import { Engine } from "./engine.js";
 import { labelOf } from "./latents.js";
-import { formatLink, parseLink, parseSeed } from "./link.js";
+import { MOST_STOPS, formatLink, parseLink, parseSeed } from "./link.js";
 import { Viewer } from "./viewer.js";
 import { Wall } from "./wall.js";
 
@@ -96,8 +96,8 @@ const chosen = []; // seeds of the next walk
 function choose(seed) {
   if (!viewer.canWalk) return;
   const place = chosen.indexOf(seed);
-  if (place < 0) chosen.push(seed);
-  else chosen.splice(place, 1);
+  if (place < 0 && chosen.length < MOST_STOPS) chosen.push(seed);
+  else if (place >= 0) chosen.splice(place, 1);
   showChosen();
 }
 
@@ -109,14 +109,13 @@ function showChosen() {
 }
 
 async function copyLink(button) {
-  const text = button.textContent;
   try {
     await navigator.clipboard.writeText(location.href);
     button.textContent = "Copied";
   } catch {
     prompt("The link:", location.href); // where the page may not write to the clipboard
   }
-  setTimeout(() => (button.textContent = text), 1500);
+  setTimeout(() => (button.textContent = "Copy link"), 1500);
 }
 
 let entering;

@@ -2,6 +2,8 @@
 
 import { SEED_LIMIT } from "./latents.js";
 
+export const MOST_STOPS = 32; // of a walk, all frames of which are held in memory
+
 /** A seed of what was written, or null. */
 export function parseSeed(text) {
   return /^\d{1,19}$/.test(text ?? "") && BigInt(text) < SEED_LIMIT ? BigInt(text) : null;
@@ -21,7 +23,7 @@ export function parseLink(hash, labels) {
     label: place < 0 ? null : place,
     truncation: truncation >= 0 && truncation <= 1 ? truncation : 1,
     image: parseSeed(said.get("image")),
-    walk: walk.length < 2 ? [] : walk,
+    walk: walk.length < 2 ? [] : walk.slice(0, MOST_STOPS),
   };
 }
 

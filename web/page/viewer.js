@@ -29,14 +29,14 @@ export class Viewer {
     this.#begin({ seed, walk: [] }, settings);
     this.part("caption").textContent = this.page.nameOf(seed);
     this.#mark();
-    await this.#ask(() => this.engine.draw([seed], settings), (rgba) => this.#paint(rgba, 0));
+    await this.#ask((signal) => this.engine.draw([seed], settings, signal), (rgba) => this.#paint(rgba, 0));
   }
 
   /** Walk through seeds, and back to the first. */
   async walk(seeds, settings) {
     this.#begin({ seed: null, walk: seeds }, settings);
     this.part("caption").textContent = `Walk through ${seeds.join(", ")}`;
-    await this.#ask(() => this.engine.walk(seeds, FRAMES, settings), (rgba) => this.#play(rgba, seeds.length * FRAMES));
+    await this.#ask((signal) => this.engine.walk(seeds, FRAMES, settings, signal), (rgba) => this.#play(rgba, seeds.length * FRAMES));
   }
 
   #begin(shown, settings) {
@@ -57,10 +57,12 @@ export class Viewer {
 
   async #ask(request, use) {
     const { turn } = this;
+    const isStale = () => turn !== this.turn; // something else is shown by now
     try {
-      const rgba = await request();
-      if (turn === this.turn) use(rgba); // else something else is shown by now
+      const rgba = await request({ get aborted() { return isStale(); } });
+      if (!isStale()) use(rgba);
     } catch (error) {
+      if (isStale()) return;
       this.dialog.close();
       this.page.fail(error.message);
     }
@@ -118,11 +120,13 @@ export class Viewer {
   }
 
   #save() {
+    if (!this.part("large").dataset.drawn) return; // there is nothing to be seen yet
+    const { seed, walk } = this.shown;
+    const name = walk.length ? `walk${String(this.place).padStart(4, "0")}` : `seed${String(seed).padStart(7, "0")}`;
     this.part("large").toBlob((blob) => {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
-      const { seed, walk } = this.shown;
-      link.download = walk.length ? `walk${String(this.place).padStart(4, "0")}.png` : `seed${String(seed).padStart(7, "0")}.png`;
+      link.download = `${name}.png`;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     }, "image/png");

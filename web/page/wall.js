@@ -20,6 +20,7 @@ export class Wall {
     Object.assign(this, { element, contract, engine, page });
     this.rows = new Map();
     addEventListener("scroll", () => this.#fill(), { passive: true });
+    addEventListener("resize", () => this.#fill());
     new ResizeObserver(() => this.#layOut()).observe(element);
     element.addEventListener("click", (event) => this.#clicked(event));
     element.addEventListener("keydown", (event) => this.#pressed(event));
@@ -47,12 +48,16 @@ export class Wall {
     const room = this.element.clientWidth;
     const tile = Math.min(width * scale, room);
     const columns = Math.max(1, Math.floor((room + GAP) / (tile + GAP)));
-    if (columns !== this.columns || tile !== this.tile) this.#clear();
+    const top = Math.max(0, -this.element.getBoundingClientRect().top); // what is seen stays seen
+    const seen = this.rowHeight ? Math.floor(top / this.rowHeight) * this.columns : 0;
+    const isOther = columns !== this.columns || tile !== this.tile;
+    if (isOther) this.#clear();
     Object.assign(this, { tile, columns, rowHeight: (tile * height) / width + GAP });
     const left = (SEED_LIMIT - this.first + BigInt(columns - 1)) / BigInt(columns);
     const most = Math.floor(LONGEST / this.rowHeight);
     this.count = left < BigInt(most) ? Number(left) : most;
     this.element.style.height = `${this.count * this.rowHeight}px`;
+    if (isOther && seen > 0) scrollBy(0, Math.floor(seen / columns) * this.rowHeight - top);
     this.#fill();
   }
 
@@ -79,6 +84,14 @@ export class Wall {
       if (!this.rows.has(index)) tiles.push(...this.#addRow(index));
     }
     for (let at = 0; at < tiles.length; at += BATCH) this.#draw(tiles.slice(at, at + BATCH));
+    this.#letTabIn(Math.max(from, Math.ceil(top)));
+  }
+
+  /** The keyboard enters at one tile: the one that it left, or the first that is seen. */
+  #letTabIn(row) {
+    if (this.element.querySelector('.tile[tabindex="0"]')) return;
+    const first = this.rows.get(row)?.element.querySelector(".tile");
+    if (first) first.tabIndex = 0;
   }
 
   #addRow(index) {
@@ -96,7 +109,7 @@ export class Wall {
       button.classList.toggle("chosen", this.page.isChosen(seed));
       button.dataset.seed = seed;
       button.setAttribute("aria-label", `Seed ${seed}`);
-      button.tabIndex = index === 0 && column === 0 ? 0 : -1; // the arrows go on from there
+      button.tabIndex = -1;
       button.style.width = `${this.tile}px`;
       button.style.height = `${this.rowHeight - GAP}px`;
       const canvas = document.createElement("canvas");

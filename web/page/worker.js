@@ -10,6 +10,7 @@ const RUNTIMES = {
 const WORTH_A_TRIAL_MS = 100;
 const TRIAL_BATCH = 64;
 const ERRORS_ONLY = 3;
+const MOST_AT_ONCE = 64; // images: more take memory, and are no faster
 
 let contract, model, table, engine;
 const downloads = new AbortController(); // one that fails ends the others
@@ -78,10 +79,11 @@ async function run(chosen, tensors) {
 /** Draw in the batches that the model takes. */
 async function draw(seeds, latents, labels) {
   const { image, input } = contract;
-  const size = contract.batch === "dynamic" ? labels.length : contract.batch, each = image.height * image.width * image.channels;
+  const size = contract.batch === "dynamic" ? Math.min(MOST_AT_ONCE, labels.length) : contract.batch;
+  const each = image.height * image.width * image.channels;
   const pixels = new Uint8Array(labels.length * each);
   for (let at = 0; at < labels.length; at += size) {
-    const count = Math.min(size, labels.length - at);
+    const count = Math.min(size, labels.length - at); // the last batch is filled up
     const filled = (values) => Array.from({ length: size }, (_, i) => values[at + Math.min(i, count - 1)]);
     const some = new Float32Array(size * input.dim);
     if (latents) some.set(latents.subarray(at * input.dim, (at + count) * input.dim));
