@@ -52,16 +52,18 @@ def draw(sampler, count, path, size=500, address=None, **options):
     return write_shards_on_ray(sampler, seeds, path, shard_size=size, address=address, **options)
 
 
-def test_a_lost_machine_changes_nothing(machines, sampler, tmp_path):
-    """The second machine is killed when the first shards are there."""
+@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
+def test_a_lost_machine_changes_nothing(machines, sampler, tmp_path, count):
+    """It is killed when the first shards are there."""
     due = tmp_path / "due" / "x.tar"
-    assert sum(draw(sampler, 20_000, due)) == 20_000
+    size = count // 40
+    assert sum(draw(sampler, count, due, size)) == count
     lost = machines.add_node(num_cpus=1)
     machines.wait_for_nodes()
-    drawn = draw(sampler, 20_000, tmp_path / "ray" / "x.tar", address=machines.address)
+    drawn = draw(sampler, count, tmp_path / "ray" / "x.tar", size, machines.address)
     before = sum(itertools.islice(drawn, 4))
     machines.remove_node(lost, allow_graceful=False)
-    assert before + sum(drawn) == 20_000
+    assert before + sum(drawn) == count
     assert_same_files(tmp_path / "ray", tmp_path / "due")
 
 
