@@ -12,6 +12,7 @@ All of them and the client, wrk (Debian's package), share the machine. Weights a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import re
@@ -25,7 +26,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.sampling import SYSTEMS, export
@@ -48,7 +48,7 @@ request = function() n = n + 1
 """
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(kind: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
     """Start a service as a process; yield its port."""
     with socket.socket() as probe:
@@ -73,10 +73,10 @@ def running(kind: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
         yield port, process
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # LitServe's workers outlive it, and keep a core busy
 
 
 def ours(model: str, port: int, gathers: bool) -> None:
