@@ -35,7 +35,7 @@ def missing(program: str) -> None:
     pytest.skip(message)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop is not to run on beside the tests of other modules
 def playwright_browser() -> Iterator[Callable[..., Browser]]:
     """Start a Chromium with options of its own."""
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -50,7 +50,7 @@ def playwright_browser() -> Iterator[Callable[..., Browser]]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright_browser: Callable[..., Browser]) -> Iterator[Browser]:
     browser = playwright_browser("--disable-gpu")
     yield browser

@@ -134,6 +134,9 @@ def test_scrolling_has_no_end_and_keeps_few_tiles(look, site, sampler):
     for _ in range(30):
         page.mouse.wheel(0, 4000)
     until(page, "scrollY > 100_000")
+    before = -1
+    while before != (before := page.evaluate("scrollY")):  # it has come to rest
+        page.wait_for_timeout(500)
     first = int(page.locator(".tile").first.get_attribute("data-seed"))
     page.wait_for_selector(f'.tile[data-seed="{first + 40}"] canvas[data-drawn]')
     assert first > 10_000
