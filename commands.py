@@ -21,7 +21,8 @@ from runtime.errors import DrawingError, MissingPackageError, UsageError
 
 if TYPE_CHECKING:
     from export import Cost, Proven
-    from runtime import Contract
+    from runtime import Contract, Sampler
+    from server import Settings
     from trainer.datasets import Dataset
     from trainer.devices import Devices
     from trainer.recipe import Recipe
@@ -552,8 +553,15 @@ def serve(
     queue: Annotated[int, typer.Option(min=1, help="Images that may wait; beyond, clients are told to come again.")] = 2048,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until a request is given up.")] = 30.0,
     page: Annotated[bool, typer.Option("--page/--no-page", help="The browser page at /.")] = True,
+    engine: Annotated[Literal["ray"] | None, typer.Option(help="Serve from a cluster, by Ray Serve; without the page.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of the cluster.", show_default="one on this machine")] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, help="On the cluster.", show_default="one for each core")] = None,
 ) -> None:
     """Serve the model's images over HTTP; with GANPORT_API_KEY set, to those who know it."""
+    if engine is None and (address or replicas):
+        raise UsageError("--address and --replicas are of a cluster: name it with --engine ray.")
+    if engine == "ray" and threads:
+        raise UsageError("--threads is of one process: on a cluster each replica has one; choose --replicas.")
     with _needs("serve", "server"):
         import server
     import os
@@ -566,9 +574,23 @@ def serve(
     settings = server.Settings(most_waiting=queue, patience=timeout, api_key=api_key)
     with Sampler(path, provider, threads, repeatable=True) as sampler, tempfile.TemporaryDirectory() as folder:
         say_provider(sampler, provider)
+        said = f"{sampler.model.name} on {sampler.provider}{'' if api_key is None else ', with a key'}"
+        if engine == "ray":
+            _serve_on_ray(sampler, settings, host, port, replicas, address, said)
+            return
         site = _make_site(path, Path(folder) / "site") if page and api_key is None else None
-        said = f"{sampler.model.name} on {sampler.provider}{'' if api_key is None else ', with a key'}; Ctrl-C stops it"
-        server.serve(sampler, settings, host, port, site, lambda address: messages.print(f"{address} serves {said}"))
+        server.serve(sampler, settings, host, port, site, lambda at: messages.print(f"{at} serves {said}; Ctrl-C stops it"))
+
+
+def _serve_on_ray(
+    sampler: Sampler, settings: Settings, host: str, port: int, replicas: int | None, address: str | None, said: str
+) -> None:
+    from cluster.replicas import serve_on_ray
+
+    def started(where: str, count: int) -> None:
+        messages.print(f"{where} serves {said}; Ray runs {count} of it; Ctrl-C stops them")
+
+    serve_on_ray(sampler, settings, host, port, replicas, address, started)
 
 
 def _make_site(model: Path, folder: Path) -> Path | None:

@@ -176,10 +176,10 @@ class DeviceError(GanportError, RuntimeError):
 class ClusterError(GanportError, RuntimeError):
     """The cluster that is to draw can't be reached, or can't draw."""
 
-    def __init__(self, address: str | None, problem: str) -> None:
-        self.address, self.problem = address, problem
+    def __init__(self, address: str | None, problem: str, remedy: str = "`ray status` says more") -> None:
+        self.address, self.problem, self.remedy = address, problem, remedy
         which = f"The Ray cluster at {address}" if address else "The Ray cluster"
-        super().__init__(f"{which} can't draw: {problem}; what is done stays, go on with --resume.")
+        super().__init__(f"{which} can't draw: {problem}; {remedy}.")
 
 
 class OutputError(GanportError, OSError):
@@ -252,6 +252,14 @@ class WebError(GanportError, RuntimeError):
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem, self.remedy = problem, remedy
         super().__init__(f"Can't make the page: {problem}; {remedy}.")
+
+
+class ListenError(GanportError, OSError):
+    """The service can't listen where it is told to."""
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        self.host, self.port, self.problem = host, port, problem
+        super().__init__(f"Can't listen on {host}, port {port}: {problem}; name others with --host and --port.")
 
 
 class EvaluationError(GanportError, ValueError):

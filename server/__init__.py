@@ -12,7 +12,7 @@ run.py          the process: uvicorn, signals, the page
 """
 
 from .batching import Batcher
-from .run import serve
-from .service import Settings, make_service
+from .run import address_of, listen, serve
+from .service import Settings, make_service, service_name
 
-__all__ = ["Batcher", "Settings", "make_service", "serve"]
+__all__ = ["Batcher", "Settings", "address_of", "listen", "make_service", "serve", "service_name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import uvicorn
 
 from runtime import Sampler
+from runtime.errors import ListenError, system_reason
 
 from .limits import ImpatientProtocol
 from .service import Settings, make_service
 
 _MOST_CONNECTIONS = 4_096
 _OTHER_FILES = 64
+_BACKLOG = 2_048  # clients that the system lets wait until they are let in
 _KEEP_ALIVE_S = 30
 
 
@@ -36,11 +39,12 @@ def serve(
         port: 0 for one that is free.
         site: see `make_service`.
         started: is called with the address, once clients may come.
+
+    Raises:
+        ListenError: nobody can be heard there.
     """
     config = uvicorn.Config(
         make_service(sampler, settings, site),
-        host=host,
-        port=port,
         http=ImpatientProtocol,
         ws="none",
         log_level="warning",
@@ -53,7 +57,22 @@ def serve(
     )
     # uvicorn raises the signal again when it has finished: what the caller holds is then let go of, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    _Server(config, started).run()
+    with listen(host, port) as listening:
+        _Server(config, started).run([listening])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that clients can come to; port 0 is one that is free. Raises ListenError."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise ListenError(host, port, system_reason(error) if isinstance(error, OSError) else "no such port") from error
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return where clients find it."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def most_connections() -> int:
@@ -71,9 +90,8 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._tell = started
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where, once the port is open."""
-        await super().startup(sockets)  # type: ignore[arg-type]
+        await super().startup(sockets)
         if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._tell(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+            self._tell(address_of(self.servers[0].sockets[0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 ray = pytest.importorskip("ray")
 
 import numpy as np  # noqa: E402
-from ray.cluster_utils import Cluster  # noqa: E402
 
 from cluster import write_shards_on_ray  # noqa: E402
 from runtime import BUNDLED, Sampler  # noqa: E402
@@ -21,16 +19,6 @@ from tests.conftest import failure  # noqa: E402
 from tests.tiny_generator import tiny_model  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:ray", "ignore::FutureWarning", "ignore::ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def machines():
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
