@@ -116,6 +116,9 @@ def train(
     if dry_run and data is None and not preparation:
         results.print_json(data=resolved.to_dict())
         return
+    if image_size is None and data in (None, resolved.dataset):  # the recipe's own set comes in the recipe's size
+        height, width, _ = resolved.image_shape
+        preparation |= {"image_size": height} if height == width else {}
     with messages.status("reading images"):
         images = load_dataset(resolved.dataset if data is None else data, data_dir, Preparation(**preparation))
     labels = tuple(images.classes) if resolved.labels else ()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RECIPES = (
     *("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"),
-    *("mnist-dcgan", "mnist-conditional", "fashion-dcgan", "fashion-conditional"),
+    *("mnist-dcgan", "mnist-conditional", "fashion-dcgan", "fashion-conditional", "rps-conditional"),
 )
 DEFAULT_RECIPE = "digits"
 
