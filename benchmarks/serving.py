@@ -2,8 +2,9 @@
 
     python -m benchmarks.serving [--seconds 5] [--repeats 3] [--only throughput|overload] [--minutes 10]
 
-    throughput  images/s and latency at 1, 16, 64 and 256 connections: with micro-batches and without, a plain FastAPI handler,
-                and LitServe where it is installed; each image of another seed, so that nothing comes from a cache
+    throughput  images/s and latency at 1, 16, 64 and 256 connections: with micro-batches and without, on Ray (one replica), a
+                plain FastAPI handler, and LitServe where it is installed; each image of another seed, so that nothing comes
+                from a cache
     overload    twice as many images as can be drawn, for some minutes: what is answered, memory, and how fast /healthz is
 
 All of them and the client, wrk (Debian's package), share the machine. Weights are random.
@@ -40,6 +41,11 @@ local n = 0
 wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
 request = function() n = n + 1; return wrk.format(nil, "/predict", nil, string.format('{"seed": %d}', n)) end
 """
+PERCENTILES = """
+done = function(summary, latency)
+  for _, p in ipairs({50, 95, 99}) do io.write(string.format("p%d %.3f\\n", p, latency:percentile(p) / 1000)) end
+end
+"""
 POST_MANY = """
 local n = 0
 wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
@@ -54,12 +60,11 @@ def running(kind: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = {
-        "batches": "import benchmarks.serving as s; s.ours({model!r}, {port}, True)",
-        "one by one": "import benchmarks.serving as s; s.ours({model!r}, {port}, False)",
-    }.get(kind)
-    command = [sys.executable, "-c", code.format(model=str(model), port=port)] if code else None
-    command = command or [sys.executable, "-m", "benchmarks.serving_peers", kind, str(model), str(port)]
+    call = OURS.get(kind)
+    if call:
+        command = [sys.executable, "-c", f"import benchmarks.serving as s; {call.format(model=str(model), port=port)}"]
+    else:
+        command = [sys.executable, "-m", "benchmarks.serving_peers", kind, str(model), str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         path = "/health" if kind == "litserve" else "/v1/images/0.png"
@@ -87,46 +92,55 @@ def ours(model: str, port: int, gathers: bool) -> None:
         serve(sampler, Settings(gathers=gathers), port=port)
 
 
+def ours_on_ray(model: str, port: int) -> None:
+    from cluster.replicas import serve_on_ray
+    from runtime import Sampler
+    from server import Settings
+
+    with Sampler(model, repeatable=True) as sampler:
+        serve_on_ray(sampler, Settings(), port=port, replicas=1)
+
+
+OURS = {
+    "batches": "s.ours({model!r}, {port}, True)",
+    "one by one": "s.ours({model!r}, {port}, False)",
+    "on Ray": "s.ours_on_ray({model!r}, {port})",
+}
+
+
 def load(port: int, connections: int, seconds: float, script: str) -> dict[str, float]:
     """Let wrk ask for some seconds; return requests/s, percentiles in ms, and how many answers were no success."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(script)
+        file.write(script + PERCENTILES)
         file.flush()
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{seconds:g}s",
-            "--latency",
-            "-s",
-            file.name,
-            f"http://127.0.0.1:{port}",
-        ]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", file.name, f"http://127.0.0.1:{port}"]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])}
-    for percent in ("50", "75", "90", "99"):
-        value, unit = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)", text).groups()
-        found[percent] = float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+    found |= {name: float(value) for name, value in re.findall(r"^(p\d+) ([\d.]+)$", text, re.MULTILINE)}
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     found["refused"] = float(refused[1]) if refused else 0.0
     return found
 
 
 def throughput(files: dict[str, Path], seconds: float, repeats: int) -> None:
-    kinds = ["batches", "one by one", "plain"] + (["litserve"] if importlib.util.find_spec("litserve") else [])
+    kinds = [*OURS, "plain"] + (["litserve"] if importlib.util.find_spec("litserve") else [])
     for name, model in files.items():
-        print(f"\n{name}: images/s, latency in ms at 50, 90 and 99 %; how many times the plain handler's")
+        print(f"\n{name}: images/s, latency in ms at 50, 95 and 99 %; how many times the plain handler's")
+        rates: dict[int, dict[str, list[dict[str, float]]]] = {each: {kind: [] for kind in kinds} for each in CONNECTIONS}
+        for _ in range(repeats):
+            for kind in kinds:
+                with running(kind, model) as (port, _):
+                    script = POST_SEED if kind == "litserve" else GET
+                    load(port, 16, 1, script)
+                    for connections in CONNECTIONS:
+                        rates[connections][kind].append(load(port, connections, seconds, script))
         for connections in CONNECTIONS:
-            rates: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
-            for _ in range(repeats):
-                for kind in kinds:
-                    with running(kind, model) as (port, _):
-                        script = POST_SEED if kind == "litserve" else GET
-                        load(port, connections, 1, script)
-                        rates[kind].append(load(port, connections, seconds, script))
-            for kind, found in rates.items():
-                ratios = [each["rate"] / plain["rate"] for each, plain in zip(found, rates["plain"], strict=True)]
-                rate, half, most, nearly = (statistics.median(each[of] for each in found) for of in ("rate", "50", "90", "99"))
+            for kind, found in rates[connections].items():
+                plain = rates[connections]["plain"]
+                ratios = [each["rate"] / other["rate"] for each, other in zip(found, plain, strict=True)]
+                rate, half, most, nearly = (
+                    statistics.median(each[of] for each in found) for of in ("rate", "p50", "p95", "p99")
+                )
                 print(
                     f"  {connections:4} connections  {kind:11} {rate:8,.0f}/s  {half:8.1f} {most:8.1f} {nearly:8.1f}  "
                     f"{statistics.median(ratios):5.2f} times ({min(ratios):.2f} to {max(ratios):.2f})",
@@ -144,17 +158,8 @@ def overload(model: Path, minutes: float) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
             file.write(POST_MANY)
             file.flush()
-            command = [
-                "wrk",
-                "-t1",
-                "-c64",
-                f"-d{minutes * 60:g}s",
-                "--timeout",
-                "60s",
-                "-s",
-                file.name,
-                f"http://127.0.0.1:{port}",
-            ]
+            address = f"http://127.0.0.1:{port}"
+            command = ["wrk", "-t1", "-c64", f"-d{minutes * 60:g}s", "--timeout", "60s", "-s", file.name, address]
             wrk = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             while wrk.poll() is None:
                 time.sleep(1)
