@@ -15,6 +15,7 @@ from tests.conftest import failure
 from tests.server.conftest import sampler, started
 
 __all__ = ["sampler"]
+on_three_machines = pytest.mark.slow  # half a minute until all of them can draw
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,7 @@ def get(client, seed, **headers):
     return client.get(f"/v1/images/{seed}.png?label=3", X_API_Key="open sesame", **headers)
 
 
+@on_three_machines
 def test_the_bytes_of_one_process(replicated, sampler):
     client, _ = replicated
     for seed in (0, 7, 2**63 - 1):
@@ -44,6 +46,7 @@ def test_the_bytes_of_one_process(replicated, sampler):
         assert (same.status, same.content) == (304, b"")
 
 
+@on_three_machines
 def test_the_key_and_the_errors_are_those_of_the_service(replicated):
     client, _ = replicated
     assert client.get("/v1/images/7.png").status == 401
@@ -52,6 +55,7 @@ def test_the_key_and_the_errors_are_those_of_the_service(replicated):
     assert client.get("/healthz").content == b"alive"
 
 
+@on_three_machines
 def test_a_lost_machine_is_done_without(machines, replicated, sampler):
     """What it was about to answer is lost; what comes later is not."""
     client, lost = replicated

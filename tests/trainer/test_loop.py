@@ -51,6 +51,13 @@ def test_run_leaves_what_its_folder_promises(run_small, small_recipe, small_data
 
 
 SAME_STEPS = {"digits", "mnist-dcgan", "fashion-dcgan", "fashion-conditional"}  # as those of mnist-dense and mnist-conditional
+SLOW = {  # the same kinds of steps are in the others
+    ("rps-dcgan", "RECIPE"),
+    ("rps-conditional", "RECIPE"),
+    ("fashion-dense", "RECIPE"),
+    ("mnist-minimal", "RECIPE"),
+    ("mnist-minimal", "AS_PUBLISHED"),
+}
 EVERY_RECIPE = [
     (name, settings)
     for name in RECIPES
@@ -75,7 +82,7 @@ def assert_same_checkpoint(one, other, step):
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [pytest.param(*each, marks=pytest.mark.slow) if each == ("rps-dcgan", "RECIPE") else each for each in EVERY_RECIPE],
+    [pytest.param(*each, marks=pytest.mark.slow) if each in SLOW else each for each in EVERY_RECIPE],
 )
 def test_resumed_run_ends_bit_identical(run_small, name, settings):
     recipe = shortened(name, settings)
