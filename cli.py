@@ -9,9 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from runtime.command import guarded, sample
+
+if TYPE_CHECKING:
+    from runtime import Sampler
+    from runtime.shards import Plan
 
 
 def main() -> None:
@@ -28,10 +32,10 @@ def _run(arguments: list[str]) -> int:
     return run(arguments)
 
 
-def _write_shards_on_ray(*arguments: Any) -> Iterator[int]:
+def _write_shards_on_ray(sampler: Sampler, plan: Plan, address: str | None) -> Iterator[int]:
     from cluster import write_shards_on_ray
 
-    return write_shards_on_ray(*arguments)
+    return write_shards_on_ray(sampler, plan, address)
 
 
 def _default_model() -> tuple[Path, str]:

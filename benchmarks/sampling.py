@@ -33,7 +33,7 @@ from PIL import Image
 from runtime import Sampler, sample_latents, to_uint8
 from runtime.images import encode_pngs
 from runtime.providers import usable_cores
-from runtime.shards import write_shards
+from runtime.shards import plan_shards, write_shards
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = {"mnist-dense": (28, 28, 1), "rps-dcgan": (100, 100, 3)}
@@ -270,7 +270,7 @@ def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
     before = in_turns(alone, BATCH, 5, 0.5)
     sampler = Sampler(path, batch_size=BATCH, repeatable=True)
     done, early, started = 0, 0.0, time.perf_counter()
-    for drawn in write_shards(sampler, np.arange(count), folder / "bulk" / "x.tar"):
+    for drawn in write_shards(sampler, plan_shards(sampler, np.arange(count), folder / "bulk" / "x.tar")):
         done += drawn
         if not early and done >= count / 10:
             early = _resident()

@@ -35,7 +35,7 @@ def joined(address: str | None, remedy: str = "`ray status` says more") -> Itera
         ClusterError: there is none at the address; or whatever Ray says while it is used.
     """
     ray = import_ray()
-    check_address(address)
+    _check_address(address)
     was_joined = ray.is_initialized()
     try:
         if not was_joined:
@@ -52,7 +52,7 @@ def joined(address: str | None, remedy: str = "`ray status` says more") -> Itera
             ray.shutdown()
 
 
-def check_address(address: str | None) -> None:
+def _check_address(address: str | None) -> None:
     """Raise ClusterError where nobody is at HOST:PORT, which Ray takes minutes to say."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdecimal() or "://" in host:

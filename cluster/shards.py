@@ -6,15 +6,13 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from runtime import Sampler
 from runtime.errors import ClusterError, GanportError, OutputError, first_line
-from runtime.sampler import Label
-from runtime.shards import SHARD_SIZE, Plan, Seeds, Shard, draw_shard, plan_shards, remove_parts
+from runtime.shards import Plan, Shard, begin, draw_shard, remove_parts
 
-from .connection import check_address, gpus_for, import_ray, joined
+from .connection import gpus_for, import_ray, joined
 
 # Each task has a core of its own: many small sessions fill a machine better than one large one, whose threads wait for each
 # other.
@@ -26,45 +24,28 @@ _TASKS_PER_CORE = 2  # that wait beside those that run, so that no core does
 _RETRIES = 20  # of one shard, when its machine is lost
 
 
-def write_shards_on_ray(
-    sampler: Sampler,
-    seeds: Seeds,
-    path: Path,
-    truncation: float = 1.0,
-    shard_size: int = SHARD_SIZE,
-    resume: bool = False,
-    label: Label | None = None,
-    address: str | None = None,
-) -> Iterator[int]:
-    """Draw images into shards beside a path, as `runtime.shards.write_shards`, on all cores of a cluster.
+def write_shards_on_ray(sampler: Sampler, plan: Plan, address: str | None = None) -> Iterator[int]:
+    """Draw what a plan misses, as `runtime.shards.write_shards`, on all cores of a cluster.
 
     Args:
-        sampler: whose model is drawn; a copy goes to every machine.
-        seeds: as for `write_shards`.
-        path: as for `write_shards`; its folder is shared by all machines.
-        truncation: as for `write_shards`.
-        shard_size: as for `write_shards`.
-        resume: as for `write_shards`.
-        label: as for `write_shards`.
+        sampler: that the plan was made for; a copy goes to every machine.
+        plan: of `plan_shards`; its folder is shared by all machines.
         address: of the cluster, as `ray.init` takes it; None for one on this machine alone.
 
     Yields:
-        How many images are there already; then how many more, after each shard.
+        How many images came to what is there, after each shard.
 
     Raises:
         MissingPackageError: Ray is not installed.
         ClusterError: there is no cluster at the address, or a shard was lost too often.
         OutputError: as `write_shards`.
     """
-    ray = import_ray()
-    check_address(address)  # before anything is planned
-    plan = plan_shards(sampler, seeds, path.absolute(), truncation, shard_size, resume, label)
-    yield plan.there
-    try:
-        with joined(address, _GO_ON):
-            yield from _run(ray, sampler, plan)
-    finally:
-        remove_parts(path)  # of writers on machines that were lost
+    with joined(address, _GO_ON):
+        begin(plan)
+        try:
+            yield from _run(import_ray(), sampler, plan)
+        finally:
+            remove_parts(plan)  # of writers on machines that were lost
 
 
 def _run(ray: Any, sampler: Sampler, plan: Plan) -> Iterator[int]:
@@ -72,7 +53,7 @@ def _run(ray: Any, sampler: Sampler, plan: Plan) -> Iterator[int]:
     task = ray.remote(num_cpus=_CPUS, num_gpus=gpus_for(sampler.provider), max_retries=_RETRIES)(_draw)
     opener, key = ray.put(sampler.opener(threads=1)), os.urandom(8)
     options = dataclasses.replace(plan, missing=())
-    waiting = list(reversed(plan.missing))
+    waiting = [Shard(shard.path.absolute(), shard.seeds) for shard in reversed(plan.missing)]
     running: dict[Any, Shard] = {}
     try:
         while waiting or running:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,15 @@ from .sampler import Sampler
 from .seeds import parse_seeds
 from .writers import SHARDS, STDOUT, check_output, write_frames, write_images
 
+if TYPE_CHECKING:
+    from .shards import Plan
+
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
 MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
 _MOST_THREADS = 1_024
 
 Default = Callable[[], tuple[Path, str]]
-Engine = Callable[..., Iterator[int]]  # writes shards as `shards.write_shards`; behind its arguments, the --address
+Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]  # as `shards.write_shards`, and the --address
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -133,16 +136,15 @@ def _write_shards(
     sampler: Sampler, seeds: npt.NDArray[np.int64], asked: argparse.Namespace, engines: Mapping[str, Engine]
 ) -> int:
     """Write the shards that are missing; return how many images they hold."""
-    from .shards import SHARD_SIZE, write_shards
+    from .shards import SHARD_SIZE, plan_shards, write_shards
 
     size = asked.shard_size or SHARD_SIZE
-    options = seeds, asked.out, asked.truncation, size, asked.resume, asked.label
+    plan = plan_shards(sampler, seeds, asked.out, asked.truncation, size, asked.resume, asked.label)
+    if plan.there:
+        print(f"{plan.there:,} images are there; {len(seeds) - plan.there:,} to draw", file=sys.stderr)
     engine = getattr(asked, "engine", None)
-    counts = engines[engine](sampler, *options, asked.address) if engine else write_shards(sampler, *options)
-    found = next(counts)
-    if found:
-        print(f"{found:,} images are there; {len(seeds) - found:,} to draw", file=sys.stderr)
-    return sum(shown(counts, len(seeds), found))
+    counts = engines[engine](sampler, plan, asked.address) if engine else write_shards(sampler, plan)
+    return sum(shown(counts, len(seeds), plan.there))
 
 
 class _Parser(argparse.ArgumentParser):

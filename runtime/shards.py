@@ -13,7 +13,7 @@ import dataclasses
 import glob
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,42 +45,44 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be written: the shards that are missing, what they are drawn with, and how many images are there."""
+    """What is to be written.
 
+    Attributes:
+        path: beside which the shards are.
+        facts: what their bytes depend on, for the index.
+        missing: the shards that are not there yet.
+        there: images of those that are.
+        truncation: as for `Sampler.stream`.
+        label: as for `Sampler.stream`.
+    """
+
+    path: Path
+    facts: Mapping[str, object]
     missing: Sequence[Shard]
+    there: int
     truncation: float
     label: str | None
-    there: int
+
+    @property
+    def index(self) -> Path:
+        """The file that says what the shards are of."""
+        return self.path.with_suffix(".json")
 
 
-def write_shards(
-    sampler: Sampler,
-    seeds: Seeds,
-    path: Path,
-    truncation: float = 1.0,
-    shard_size: int = SHARD_SIZE,
-    resume: bool = False,
-    label: Label | None = None,
-) -> Iterator[int]:
-    """Draw images into shards beside a path.
+def write_shards(sampler: Sampler, plan: Plan) -> Iterator[int]:
+    """Draw what a plan misses.
 
     Args:
-        sampler: to draw with.
-        seeds: of the images, in the order of the shards.
-        path: ends in .tar; NAME.tar gives NAME-000000.tar and so on, and NAME.json.
-        truncation: as for `Sampler.sample`.
-        shard_size: images per shard, at least 1; the last takes what is left.
-        resume: go on with shards that are there, of the same model, seeds and options.
-        label: as for `Sampler.stream`.
+        sampler: that the plan was made for.
+        plan: of `plan_shards`.
 
     Yields:
-        How many images are there already; then how many more, after each batch.
+        How many images came to what is there, after each batch.
 
     Raises:
-        OutputError: shards are there and resume is not asked for, or they are of something else; or they can't be written.
+        OutputError: shards can't be written.
     """
-    plan = plan_shards(sampler, seeds, path, truncation, shard_size, resume, label)
-    yield plan.there
+    begin(plan)
     with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
         for shard in plan.missing:
             yield from draw_shard(sampler, shard, plan, encoders)
@@ -95,25 +97,45 @@ def plan_shards(
     resume: bool = False,
     label: Label | None = None,
 ) -> Plan:
-    """Return what `write_shards` is to write, after its checks; NAME.json, which says what the shards are of, is written."""
+    """Return what is to be written, after all checks; nothing is written yet.
+
+    Args:
+        sampler: to draw with.
+        seeds: of the images, in the order of the shards.
+        path: ends in .tar; NAME.tar gives NAME-000000.tar and so on, and NAME.json.
+        truncation: as for `Sampler.sample`.
+        shard_size: images per shard, at least 1; the last takes what is left.
+        resume: go on with shards that are there, of the same model, seeds and options.
+        label: as for `Sampler.stream`.
+
+    Raises:
+        OutputError: shards are there and resume is not asked for, or they are of something else.
+        GanportError: as `Sampler.check_request`.
+    """
     sampler.check_request(seeds, truncation, label)
     known = sampler.model.input.labels or ()
     label = label if label is None or isinstance(label, str) else known[int(label)]
-    index = path.with_suffix(".json")
     facts = _describe(sampler, seeds, truncation, shard_size, label)
-    missing = list(_shards(path, seeds, shard_size))
+    shards = list(_shards(path, seeds, shard_size))
+    missing = [shard for shard in shards if not shard.path.exists()]
+    begun = len(missing) < len(shards)
+    plan = Plan(path, facts, missing, len(seeds) - sum(len(shard.seeds) for shard in missing), truncation, label)
     if resume:
-        _check_index(index, facts, any(shard.path.exists() for shard in missing))
-        remove_parts(path)
-        missing = [shard for shard in missing if not shard.path.exists()]
-    elif index.exists() or any(shard.path.exists() for shard in missing):
-        raise OutputError(index, "shards are there already", "go on with --resume, or name another place with --out.")
-    write_bytes(index, json.dumps(facts, indent=2).encode())
-    return Plan(missing, truncation, label, len(seeds) - sum(len(shard.seeds) for shard in missing))
+        _check_index(plan.index, facts, begun)
+    elif begun or plan.index.exists():
+        raise OutputError(plan.index, "shards are there already", "go on with --resume, or name another place with --out.")
+    return plan
 
 
-def remove_parts(path: Path) -> None:
-    """Remove what killed writers left of the shards beside a path."""
+def begin(plan: Plan) -> None:
+    """Write the index, which says what the shards are of, and remove what killed writers left. Raises OutputError."""
+    remove_parts(plan)
+    write_bytes(plan.index, json.dumps(plan.facts, indent=2).encode())
+
+
+def remove_parts(plan: Plan) -> None:
+    """Remove what killed writers left of a plan's shards."""
+    path = plan.path
     for stem in (glob.escape(path.stem), f"{glob.escape(path.stem)}-{'[0-9]' * 6}"):
         remove_leftovers(path.parent, stem)
 

@@ -20,7 +20,7 @@ MODELS = Path("runtime/models")
 MADE_BY = {
     "mnist": (["mnist-conditional", "--evaluate-every", "2000"], "float16"),
     "fashion-mnist": (["fashion-conditional", "--evaluate-every", "2000"], "float16"),
-    "rock-paper-scissors": (["rps-dcgan", "--image-size", "100", "--evaluate-every", "500"], "float16"),
+    "rock-paper-scissors": (["rps-conditional", "--mixed-precision", "--evaluate-every", "500"], "float16"),
 }
 
 

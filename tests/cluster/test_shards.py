@@ -14,7 +14,7 @@ import numpy as np  # noqa: E402
 from cluster import write_shards_on_ray  # noqa: E402
 from runtime import BUNDLED, Sampler  # noqa: E402
 from runtime.errors import OutputError  # noqa: E402
-from runtime.shards import write_shards  # noqa: E402
+from runtime.shards import plan_shards, write_shards  # noqa: E402
 from tests.conftest import failure  # noqa: E402
 from tests.tiny_generator import tiny_model  # noqa: E402
 
@@ -34,10 +34,9 @@ def assert_same_files(found, due):
 
 
 def draw(sampler, count, path, size=500, address=None, **options):
-    seeds = np.arange(count)
-    if address is None:
-        return write_shards(sampler, seeds, path, shard_size=size, **options)
-    return write_shards_on_ray(sampler, seeds, path, shard_size=size, address=address, **options)
+    plan = plan_shards(sampler, np.arange(count), path, shard_size=size, **options)
+    yield plan.there
+    yield from write_shards(sampler, plan) if address is None else write_shards_on_ray(sampler, plan, address)
 
 
 @pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
@@ -84,7 +83,7 @@ def test_options_of_the_sampler_go_along(machines, tmp_path):
 def test_an_error_of_a_task_is_that_of_the_library(machines, sampler, tmp_path, monkeypatch):
     drawn = draw(sampler, 3_000, tmp_path / "out" / "x.tar", address=machines.address)
     assert next(drawn) == 0
-    (tmp_path / "out" / "x-000003.tar").mkdir()  # where a file is to be
+    (tmp_path / "out" / "x-000003.tar").mkdir(parents=True)  # where a file is to be
     with pytest.raises(OutputError, match="it is a folder"):
         list(drawn)
 
@@ -102,6 +101,7 @@ def test_nobody_at_the_address(tmp_path, ganport):
     started = time.monotonic()
     result = ganport("sample", "mnist", "--out", "x.tar", "--engine", "ray", "--address", "127.0.0.1:1")
     assert "The Ray cluster at 127.0.0.1:1 can't draw" in failure(result)
+    assert not list(tmp_path.iterdir())
     assert time.monotonic() - started < 120
 
 

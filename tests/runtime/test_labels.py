@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from runtime import Contract, InputSpec, Sampler, sample_latents, to_uint8
 from runtime.contract import METADATA_KEY
 from runtime.errors import ContractError, ContractVersionError, LabelError, UsageError
-from runtime.shards import write_shards
+from runtime.shards import plan_shards, write_shards
 from tests.conftest import failure
 from tests.tiny_generator import DIM, tiny_contract, tiny_model, tiny_weights
 
@@ -121,11 +121,11 @@ SPEC = InputSpec(kind="latent", name="latent", dim=DIM, distribution="normal", l
 
 def test_shards_are_of_one_class(tmp_path):
     sampler = Sampler(labelled_model())
-    assert sum(write_shards(sampler, np.arange(5), tmp_path / "x.tar", label="7")) == 5
+    assert sum(write_shards(sampler, plan_shards(sampler, np.arange(5), tmp_path / "x.tar", label="7"))) == 5
     assert json.loads((tmp_path / "x.json").read_text())["label"] == "7"
-    assert sum(write_shards(sampler, np.arange(5), tmp_path / "x.tar", resume=True, label=np.int64(2))) == 5
+    assert plan_shards(sampler, np.arange(5), tmp_path / "x.tar", resume=True, label=np.int64(2)).there == 5
     with pytest.raises(OSError, match="differ in label"):
-        next(write_shards(sampler, np.arange(5), tmp_path / "x.tar", resume=True, label="red"))
+        plan_shards(sampler, np.arange(5), tmp_path / "x.tar", resume=True, label="red")
 
 
 def test_label_on_the_command_line(ganport, tmp_path):

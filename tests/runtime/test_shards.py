@@ -16,10 +16,16 @@ from PIL import Image
 
 from runtime import Sampler
 from runtime.errors import OutputError, UsageError
-from runtime.shards import write_shards
+from runtime.shards import plan_shards, write_shards
 from tests.conftest import ROOT
 
 SEEDS = np.array([3, 1, 4, 1, 5, 9, 2, 6, 2**62, 35, 8])
+
+
+def write(sampler, *seeds_and_path, **options):
+    """How many images are there, then how many come to it each time."""
+    plan = plan_shards(sampler, *seeds_and_path, **options)
+    return [plan.there, *write_shards(sampler, plan)]
 
 
 def contents(folder):
@@ -32,7 +38,7 @@ def sampler(tiny_file):
 
 
 def test_shards_hold_the_images_of_their_seeds(sampler, tmp_path):
-    drawn = list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4))
+    drawn = write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4)
     assert drawn[0] == 0
     assert sum(drawn) == len(SEEDS)
     assert sorted(contents(tmp_path)) == ["x-000000.tar", "x-000001.tar", "x-000002.tar", "x.json"]
@@ -49,7 +55,7 @@ def test_shards_hold_the_images_of_their_seeds(sampler, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="tar of the system")
 def test_tar_of_the_system_reads_them(sampler, tmp_path):
-    list(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+    write(sampler, SEEDS, tmp_path / "x.tar")
     listed = subprocess.run(["tar", "tf", "x-000000.tar"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert listed.stdout.split() == [f"seed{seed:07d}.png" for seed in SEEDS]
     assert listed.stderr == ""
@@ -57,31 +63,31 @@ def test_tar_of_the_system_reads_them(sampler, tmp_path):
 
 def test_batches_and_threads_do_not_show_in_the_bytes(tiny_file, tmp_path):
     for name, sampler in (("a", Sampler(tiny_file, batch_size=1, threads=1)), ("b", Sampler(tiny_file, batch_size=300))):
-        list(write_shards(sampler, np.arange(500), tmp_path / name / "x.tar", shard_size=123))
+        write(sampler, np.arange(500), tmp_path / name / "x.tar", shard_size=123)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_resume_draws_what_is_missing(sampler, tmp_path):
-    list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4))
+    write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4)
     whole = contents(tmp_path)
     (tmp_path / "x-000001.tar").unlink()
     (tmp_path / ".x-000001.0123abcd.part.tar").write_bytes(b"of a run that was killed")
-    assert list(write_shards(sampler, SEEDS, tmp_path / "x.tar", shard_size=4, resume=True)) == [7, 2, 2]
+    assert write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4, resume=True) == [7, 2, 2]
     assert contents(tmp_path) == whole
 
 
 def test_shards_that_are_there_are_not_drawn_over(sampler, tmp_path):
-    list(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+    write(sampler, SEEDS, tmp_path / "x.tar")
     with pytest.raises(OutputError, match="go on with --resume"):
-        next(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+        write(sampler, SEEDS, tmp_path / "x.tar")
     (tmp_path / "x.json").unlink()
     with pytest.raises(OutputError, match="go on with --resume"):
-        next(write_shards(sampler, SEEDS, tmp_path / "x.tar"))
+        write(sampler, SEEDS, tmp_path / "x.tar")
 
 
 def test_resume_of_something_else_is_refused(sampler, tmp_path):
     path = tmp_path / "x.tar"
-    list(write_shards(sampler, SEEDS, path, shard_size=4))
+    write(sampler, SEEDS, path, shard_size=4)
     for changes, words in (
         ({"seeds": SEEDS[::-1]}, "differ in first_seed, seeds_sha256"),
         ({"truncation": 0.5}, "differ in truncation"),
@@ -89,30 +95,30 @@ def test_resume_of_something_else_is_refused(sampler, tmp_path):
     ):
         asked = {"seeds": SEEDS, "path": path, "shard_size": 4, "resume": True} | changes
         with pytest.raises(OutputError, match=words):
-            next(write_shards(sampler, **asked))
+            write(sampler, **asked)
     facts = json.loads((tmp_path / "x.json").read_text())
     (tmp_path / "x.json").write_text(json.dumps(facts | {"model_sha256": "0"}))
     with pytest.raises(OutputError, match="differ in model_sha256"):
-        next(write_shards(sampler, SEEDS, path, shard_size=4, resume=True))
+        write(sampler, SEEDS, path, shard_size=4, resume=True)
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(OutputError, match="it is damaged"):
-        next(write_shards(sampler, SEEDS, path, shard_size=4, resume=True))
+        write(sampler, SEEDS, path, shard_size=4, resume=True)
 
 
 def test_resume_leaves_what_is_not_its_own(sampler, tmp_path):
     others = [tmp_path / ".holiday.part.mkv", tmp_path / ".y-000000.0123abcd.part.tar"]
     for other in others:
         other.touch()
-    list(write_shards(sampler, SEEDS, tmp_path / "x.tar", resume=True))
+    write(sampler, SEEDS, tmp_path / "x.tar", resume=True)
     assert all(other.exists() for other in others)
     (tmp_path / "x.json").unlink()
     with pytest.raises(OutputError, match="nothing says of what"):
-        next(write_shards(sampler, SEEDS, tmp_path / "x.tar", resume=True))
+        write(sampler, SEEDS, tmp_path / "x.tar", resume=True)
 
 
 def test_mistake_leaves_nothing(sampler, tmp_path):
     with pytest.raises(UsageError):
-        next(write_shards(sampler, SEEDS, tmp_path / "x.tar", truncation=float("nan")))
+        write(sampler, SEEDS, tmp_path / "x.tar", truncation=float("nan"))
     assert not contents(tmp_path)
 
 

@@ -58,7 +58,7 @@ RECIPE = Recipe(
     image_shape=(104, 104, 3),
     latent_dim=64,
     labels=LABELS["rock-paper-scissors"],
-    steps=12_000,
+    steps=6_000,
     batch_size=32,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
@@ -69,5 +69,5 @@ RECIPE = Recipe(
     ema_decay=0.999,
     jit=False,
     log_interval=10,
-    preview_interval=1_000,
+    preview_interval=500,
 )
