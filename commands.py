@@ -591,7 +591,7 @@ def _serve_on_ray(
     from cluster.replicas import serve_on_ray
 
     def started(where: str, count: int) -> None:
-        messages.print(f"{where} serves {said}; Ray runs {count} of it; Ctrl-C stops them")
+        messages.print(f"{where} serves {said}, {count} replicas on Ray; Ctrl-C stops them")
 
     serve_on_ray(sampler, settings, host, port, replicas, address, started)
 

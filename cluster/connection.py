@@ -35,15 +35,15 @@ def joined(address: str | None, remedy: str = "`ray status` says more") -> Itera
         ClusterError: there is none at the address; or whatever Ray says while it is used.
     """
     ray = import_ray()
-    _check_address(address)
     was_joined = ray.is_initialized()
     try:
+        _check_address(address)
         if not was_joined:
             # Without an address Ray would join whatever cluster it finds on this machine.
             own = {"include_dashboard": False} if address is None else {}
             ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **own)
         yield
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if isinstance(error, GanportError):
             raise
         raise ClusterError(address, first_line(error), remedy) from error
@@ -64,10 +64,17 @@ def _check_address(address: str | None) -> None:
         raise ClusterError(address, reason) from error
 
 
-def gpus_for(provider: str) -> int:
-    """Return how many GPUs a process of that provider takes. Raises ClusterError where the joined cluster has none."""
+def room_for(provider: str, address: str | None) -> tuple[int, int]:
+    """Return how many processes of a core each the joined cluster has room for, and how many GPUs each of them takes.
+
+    Raises:
+        ClusterError: the provider takes a GPU, and there is none.
+    """
+    resources = import_ray().cluster_resources()
+    cores = max(1, int(resources.get("CPU", 1)))
     if provider not in _ON_GPUS:
-        return 0
-    if not import_ray().cluster_resources().get("GPU"):
-        raise ClusterError(None, f"{provider} is asked for, and it has no GPU", "take --provider cpu")
-    return 1
+        return cores, 0
+    cards = int(resources.get("GPU", 0))
+    if not cards:
+        raise ClusterError(address, f"{provider} is asked for, and it has no GPU", "take --provider cpu")
+    return min(cores, cards), 1

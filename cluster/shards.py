@@ -12,7 +12,7 @@ from runtime import Sampler
 from runtime.errors import ClusterError, GanportError, OutputError, first_line
 from runtime.shards import Plan, Shard, begin, draw_shard, remove_parts
 
-from .connection import gpus_for, import_ray, joined
+from .connection import import_ray, joined, room_for
 
 # Each task has a core of its own: many small sessions fill a machine better than one large one, whose threads wait for each
 # other.
@@ -43,21 +43,22 @@ def write_shards_on_ray(sampler: Sampler, plan: Plan, address: str | None = None
     with joined(address, _GO_ON):
         begin(plan)
         try:
-            yield from _run(import_ray(), sampler, plan)
+            yield from _run(import_ray(), sampler, plan, address)
         finally:
             remove_parts(plan)  # of writers on machines that were lost
 
 
-def _run(ray: Any, sampler: Sampler, plan: Plan) -> Iterator[int]:
+def _run(ray: Any, sampler: Sampler, plan: Plan, address: str | None) -> Iterator[int]:
     """Keep every core of the cluster busy; yield the images of each shard when it is there."""
-    task = ray.remote(num_cpus=_CPUS, num_gpus=gpus_for(sampler.provider), max_retries=_RETRIES)(_draw)
+    _, gpus = room_for(sampler.provider, address)
+    task = ray.remote(num_cpus=_CPUS, num_gpus=gpus, max_retries=_RETRIES)(_draw)
     opener, key = ray.put(sampler.opener(threads=1)), os.urandom(8)
     options = dataclasses.replace(plan, missing=())
     waiting = [Shard(shard.path.absolute(), shard.seeds) for shard in reversed(plan.missing)]
     running: dict[Any, Shard] = {}
     try:
         while waiting or running:
-            most = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CORE
+            most = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CORE  # machines come and go
             while waiting and len(running) < most:
                 shard = waiting.pop()
                 running[task.remote(opener, key, shard, options)] = shard
@@ -68,10 +69,10 @@ def _run(ray: Any, sampler: Sampler, plan: Plan) -> Iterator[int]:
             yield count
     except ray.exceptions.RayTaskError as error:
         raise (
-            error.cause if isinstance(error.cause, GanportError) else ClusterError(None, first_line(error.cause), _GO_ON)
+            error.cause if isinstance(error.cause, GanportError) else ClusterError(address, first_line(error.cause), _GO_ON)
         ) from error
     except ray.exceptions.RayError as error:
-        raise ClusterError(None, first_line(error), _GO_ON) from error
+        raise ClusterError(address, first_line(error), _GO_ON) from error
     finally:
         for each in running:
             ray.cancel(each)

@@ -16,8 +16,9 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── MissingPackageError (ImportError)        an optional package is not installed
     ├── ProviderError (RuntimeError)             the provider exists, but can't be used here
     ├── DeviceError (RuntimeError)               the training device, or the cluster, can't be used here
-    ├── ClusterError (RuntimeError)              the cluster that is to draw can't
+    ├── ClusterError (RuntimeError)              the cluster can't do what it is to do
     ├── OutputError (OSError)                    a result can't be written
+    ├── ListenError (OSError)                    the service can't be heard there
     ├── EvaluationError (ValueError)             images that can't be measured as asked
     ├── WebError (RuntimeError)                  the browser page can't be put together
     ├── ModelError
@@ -174,12 +175,12 @@ class DeviceError(GanportError, RuntimeError):
 
 
 class ClusterError(GanportError, RuntimeError):
-    """The cluster that is to draw can't be reached, or can't draw."""
+    """The cluster can't be reached, or can't do what it is to do."""
 
     def __init__(self, address: str | None, problem: str, remedy: str = "`ray status` says more") -> None:
         self.address, self.problem, self.remedy = address, problem, remedy
         which = f"The Ray cluster at {address}" if address else "The Ray cluster"
-        super().__init__(f"{which} can't draw: {problem}; {remedy}.")
+        super().__init__(f"{which} can't be used: {problem}; {remedy}.")
 
 
 class OutputError(GanportError, OSError):

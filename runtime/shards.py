@@ -30,6 +30,7 @@ from .writers import image_name
 SHARD_SIZE = 10_000  # images: few files, each written in a minute or less
 
 _BLOCK = 512  # bytes, of a tar file
+_THERE_ALREADY = "shards are there already", "go on with --resume, or name another place with --out."
 _AT_ONCE = 64  # images that a thread encodes before the next looks for work
 
 Seeds = npt.NDArray[np.int64]
@@ -52,6 +53,7 @@ class Plan:
         facts: what their bytes depend on, for the index.
         missing: the shards that are not there yet.
         there: images of those that are.
+        is_resumed: whether shards may be there.
         truncation: as for `Sampler.stream`.
         label: as for `Sampler.stream`.
     """
@@ -60,6 +62,7 @@ class Plan:
     facts: Mapping[str, object]
     missing: Sequence[Shard]
     there: int
+    is_resumed: bool
     truncation: float
     label: str | None
 
@@ -119,17 +122,21 @@ def plan_shards(
     shards = list(_shards(path, seeds, shard_size))
     missing = [shard for shard in shards if not shard.path.exists()]
     begun = len(missing) < len(shards)
-    plan = Plan(path, facts, missing, len(seeds) - sum(len(shard.seeds) for shard in missing), truncation, label)
+    there = len(seeds) - sum(len(shard.seeds) for shard in missing)
+    plan = Plan(path, facts, missing, there, resume, truncation, label)
     if resume:
         _check_index(plan.index, facts, begun)
     elif begun or plan.index.exists():
-        raise OutputError(plan.index, "shards are there already", "go on with --resume, or name another place with --out.")
+        raise OutputError(plan.index, *_THERE_ALREADY)
     return plan
 
 
 def begin(plan: Plan) -> None:
-    """Write the index, which says what the shards are of, and remove what killed writers left. Raises OutputError."""
-    remove_parts(plan)
+    """Write the index, which says what the shards are of; where a run goes on, remove what it left. Raises OutputError."""
+    if plan.is_resumed:
+        remove_parts(plan)
+    elif plan.index.exists():  # somebody else has begun since
+        raise OutputError(plan.index, *_THERE_ALREADY)
     write_bytes(plan.index, json.dumps(plan.facts, indent=2).encode())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from runtime import Sampler
-from runtime.errors import ListenError, system_reason
+from runtime.errors import ListenError, first_line, system_reason
 
 from .limits import ImpatientProtocol
 from .service import Settings, make_service
@@ -62,11 +62,17 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that clients can come to; port 0 is one that is free. Raises ListenError."""
+    """Return a socket that clients can come to, on the first address that a name has; port 0 is one that is free.
+
+    Raises:
+        ListenError: the address is taken, or it is none of this machine.
+    """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise ListenError(host, port, system_reason(error) if isinstance(error, OSError) else "no such port") from error
+        (family, _, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = system_reason(error) if isinstance(error, OSError) else first_line(error)
+        raise ListenError(host, port, reason.partition(" (while")[0]) from error
 
 
 def address_of(listening: socket.socket) -> str:

@@ -100,7 +100,7 @@ def test_on_the_command_line(machines, sampler, tmp_path, ganport):
 def test_nobody_at_the_address(tmp_path, ganport):
     started = time.monotonic()
     result = ganport("sample", "mnist", "--out", "x.tar", "--engine", "ray", "--address", "127.0.0.1:1")
-    assert "The Ray cluster at 127.0.0.1:1 can't draw" in failure(result)
+    assert "The Ray cluster at 127.0.0.1:1 can't be used" in failure(result)
     assert not list(tmp_path.iterdir())
     assert time.monotonic() - started < 120
 

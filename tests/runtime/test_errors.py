@@ -19,6 +19,7 @@ EXAMPLES = [
     errors.LabelError("blue", ("red", "green")),
     errors.EvaluationError("too few images"),
     errors.ClusterError("10.0.0.1:6379", "nobody is there"),
+    errors.ListenError("127.0.0.1", 8000, "address already in use"),
     errors.WebError("npm is not installed", "install Node.js"),
     errors.LatentShapeError((3, 4), 100),
     errors.InputKindError("seed"),

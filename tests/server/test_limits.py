@@ -11,6 +11,7 @@ import pytest
 
 from runtime import encode_png
 from server import limits
+from tests.conftest import failure
 
 
 @pytest.fixture
@@ -166,3 +167,11 @@ def test_a_connection_that_is_kept_and_quiet_stays(hasty):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
             time.sleep(1.2)  # longer than a head may take
+
+
+def test_a_port_that_is_taken(ganport):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = failure(ganport("serve", "mnist", "--no-page", "--port", str(port)))
+    assert line == f"error: Can't listen on 127.0.0.1, port {port}: address already in use; name others with --host and --port."
+    assert "Can't listen on 1.2.3.4, port 8000: " in failure(ganport("serve", "mnist", "--no-page", "--host", "1.2.3.4"))
