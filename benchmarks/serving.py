@@ -1,6 +1,7 @@
 """The service under load from a second process, beside what a user would write instead.
 
-    python -m benchmarks.serving [--seconds 5] [--repeats 3] [--only throughput|overload] [--minutes 10]
+    python -m benchmarks.serving [--seconds 5] [--repeats 3] [--connections 1 16 64 256]
+                                  [--only throughput|overload] [--minutes 10]
 
     throughput  images/s and latency at 1, 16, 64 and 256 connections: with micro-batches and without, on Ray (one replica), a
                 plain FastAPI handler, and LitServe where it is installed; each image of another seed, so that nothing comes
@@ -26,7 +27,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.sampling import SYSTEMS, export
@@ -77,9 +78,9 @@ def running(kind: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
                 continue
         yield port, process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(30)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # LitServe's workers outlive it, and keep a core busy
 
@@ -122,11 +123,11 @@ def load(port: int, connections: int, seconds: float, script: str) -> dict[str, 
     return found
 
 
-def throughput(files: dict[str, Path], seconds: float, repeats: int) -> None:
+def throughput(files: dict[str, Path], seconds: float, repeats: int, numbers: Sequence[int]) -> None:
     kinds = [*OURS, "plain"] + (["litserve"] if importlib.util.find_spec("litserve") else [])
     for name, model in files.items():
         print(f"\n{name}: images/s, latency in ms at 50, 95 and 99 %; how many times the plain handler's")
-        rates: dict[int, dict[str, list[dict[str, float]]]] = {each: {kind: [] for kind in kinds} for each in CONNECTIONS}
+        rates: dict[int, dict[str, list[dict[str, float]]]] = {each: {kind: [] for kind in kinds} for each in numbers}
         for _ in range(repeats):
             for kind in kinds:
                 with running(kind, model) as (port, _):
@@ -181,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The service under load.")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--minutes", type=float, default=10, help="of the overload")
     parser.add_argument("--only", choices=("throughput", "overload"))
     arguments = parser.parse_args()
@@ -189,7 +191,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = {name: export(name, Path(folder))[1] for name in SYSTEMS}
         if arguments.only != "overload":
-            throughput(files, arguments.seconds, arguments.repeats)
+            throughput(files, arguments.seconds, arguments.repeats, arguments.connections)
         if arguments.only != "throughput":
             overload(files["rps-dcgan"], arguments.minutes)
 
