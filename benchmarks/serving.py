@@ -133,9 +133,9 @@ def throughput(files: dict[str, Path], seconds: float, repeats: int, numbers: Se
                 with running(kind, model) as (port, _):
                     script = POST_SEED if kind == "litserve" else GET
                     load(port, 16, 1, script)
-                    for connections in CONNECTIONS:
+                    for connections in numbers:
                         rates[connections][kind].append(load(port, connections, seconds, script))
-        for connections in CONNECTIONS:
+        for connections in numbers:
             for kind, found in rates[connections].items():
                 plain = rates[connections]["plain"]
                 ratios = [each["rate"] / other["rate"] for each, other in zip(found, plain, strict=True)]
