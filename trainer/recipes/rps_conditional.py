@@ -2,8 +2,8 @@
 
 python cli.py train rps-conditional --mixed-precision
 
-6,000 steps took 32 minutes on two cores with AMX, beside other work, and without bfloat16 take about half as long again. The hands
-of the class that is asked for are recognised in 93 % (docs/quality.md).
+6,000 steps took 32 minutes on two cores with AMX, beside other work; without bfloat16 they take about half as long again. The
+hands of the class that is asked for are recognised in 93 % (docs/quality.md).
 """
 
 from __future__ import annotations
