@@ -406,7 +406,7 @@ def bench(
 
 @app.command()
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
-    """List the generators in the box."""
+    """List the generators in the box; each has the name of the data set that it was trained on."""
     from runtime import BUNDLED, Sampler
 
     found = {name: Sampler(name).model for name in BUNDLED}
@@ -414,13 +414,13 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print them as J
         print(json.dumps({name: json.loads(model.to_json()) for name, model in found.items()}, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "images", "classes", "precision", "MB", "trained on", "licence of the data"):
+    for heading in ("model", "images", "classes", "precision", "MB", "licence of the data"):
         table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=True)
     for name, model in found.items():
         shape = "x".join(map(str, model.image.shape))
         classes = str(len(model.input.labels)) if model.input.labels else ""
         size = f"{BUNDLED[name].stat().st_size / 1e6:.2f}"
-        table.add_row(name, shape, classes, model.precision, size, model.data["name"], model.data["licence"])
+        table.add_row(name, shape, classes, model.precision, size, model.data["licence"])
     results.print(table)
 
 
