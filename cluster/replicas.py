@@ -1,4 +1,4 @@
-"""The service of `server` on Ray Serve: many of it behind one address, each with a generator and a queue of its own.
+"""The service of `server` on Ray Serve: many of it, each with a generator and a queue of its own.
 
 A replica is the whole application: it gathers what it is sent into batches, and says 429 where its queue is full. Ray hands
 each request to a replica that is less busy than another, starts a new one where one is lost, and lets those that stop finish

@@ -85,6 +85,15 @@ def test_shards_that_are_there_are_not_drawn_over(sampler, tmp_path):
         write(sampler, SEEDS, tmp_path / "x.tar")
 
 
+def test_two_who_planned_the_same_do_not_write_the_same(sampler, tmp_path):
+    first, second = (plan_shards(sampler, SEEDS, tmp_path / "x.tar", truncation=each) for each in (1.0, 0.5))
+    list(write_shards(sampler, first))
+    whole = contents(tmp_path)
+    with pytest.raises(OutputError, match="shards are there already"):
+        list(write_shards(sampler, second))
+    assert contents(tmp_path) == whole
+
+
 def test_resume_of_something_else_is_refused(sampler, tmp_path):
     path = tmp_path / "x.tar"
     write(sampler, SEEDS, path, shard_size=4)
