@@ -6,7 +6,8 @@
     throughput  images/s and latency at 1, 16, 64 and 256 connections: with micro-batches and without, on Ray (one replica), a
                 plain FastAPI handler, and LitServe where it is installed; each image of another seed, so that nothing comes
                 from a cache
-    overload    twice as many images as can be drawn, for some minutes: what is answered, memory, and how fast /healthz is
+    overload    about twice as many images as can be drawn, for some minutes, then a minute of clients that never pause,
+                whatever they are told: what is answered, memory, and how fast /healthz is
 
 All of them and the client, wrk (Debian's package), share the machine. Weights are random.
 """
@@ -30,7 +31,10 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.sampling import SYSTEMS, export
+from server import Settings
 
 CONNECTIONS = (1, 16, 64, 256)
 GET = """
@@ -53,6 +57,8 @@ wrk.method = "POST"; wrk.headers["Content-Type"] = "application/json"
 request = function() n = n + 1
   return wrk.format(nil, "/v1/sample", nil, string.format('{"format": "npz", "seeds": "%d-%d"}', n * 64, n * 64 + 63)) end
 """
+PAUSE = "delay = function() return math.random(0, %d) end"  # ms before each request of a connection
+CLIENTS, EACH = 64, 64  # connections under overload, images that a request asks for
 
 
 @contextlib.contextmanager
@@ -87,7 +93,7 @@ def running(kind: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
 
 def ours(model: str, port: int, gathers: bool) -> None:
     from runtime import Sampler
-    from server import Settings, serve
+    from server import serve
 
     with Sampler(model) as sampler:
         serve(sampler, Settings(gathers=gathers), port=port)
@@ -96,7 +102,6 @@ def ours(model: str, port: int, gathers: bool) -> None:
 def ours_on_ray(model: str, port: int) -> None:
     from cluster.replicas import serve_on_ray
     from runtime import Sampler
-    from server import Settings
 
     with Sampler(model, repeatable=True) as sampler:
         serve_on_ray(sampler, Settings(), port=port, replicas=1)
@@ -150,32 +155,57 @@ def throughput(files: dict[str, Path], seconds: float, repeats: int, numbers: Se
 
 
 def overload(model: Path, minutes: float) -> None:
-    """Ask for twice as much as can be drawn."""
-    print(f"\noverload: rps-dcgan, requests of 64 images from 64 connections, {minutes:g} min")
+    """Ask for more than can be drawn."""
+    print(f"\noverload: rps-dcgan, requests of {EACH} images from {CLIENTS} connections")
     with running("batches", model) as (port, process):
-        alone = load(port, 4, 10, POST_MANY)
-        print(f"  what it can: {alone['rate'] * 64:,.0f} images/s, at 4 connections")
-        slowest, sizes, answers = 0.0, [], 0
-        with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-            file.write(POST_MANY)
-            file.flush()
-            address = f"http://127.0.0.1:{port}"
-            command = ["wrk", "-t1", "-c64", f"-d{minutes * 60:g}s", "--timeout", "60s", "-s", file.name, address]
-            wrk = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            while wrk.poll() is None:
-                time.sleep(1)
-                began = time.perf_counter()
-                answers += urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10).status == 200
-                slowest = max(slowest, time.perf_counter() - began)
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                sizes.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024)
-            text = wrk.stdout.read()
-        figures = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
-        print("  " + "\n  ".join(line for line in figures.splitlines() if line.startswith("ganport_requests_total")))
-        tenth = max(1, len(sizes) // 10)
-        print(f"  resident: {statistics.median(sizes[:tenth])} MB at first, {statistics.median(sizes[-tenth:])} MB at the end")
-        print(f"  /healthz: {answers} answers, the slowest after {1000 * slowest:.0f} ms; alive: {process.poll() is None}")
-        print("  " + " ".join(line.strip() for line in text.splitlines() if "Non-2xx" in line or "Requests/sec" in line))
+        rate = load(port, 4, 10, POST_MANY)["rate"] * EACH
+        print(f"  what it can: {rate:,.0f} images/s, at 4 connections")
+        # Half of the requests are let in and wait for a full queue; with this pause after each, twice the rate is asked for.
+        pause = max(0.0, CLIENTS * EACH / (2 * rate) - Settings().most_waiting / (2 * rate))
+        press(port, process, "about twice that", minutes, POST_MANY + PAUSE % (2000 * pause))
+        press(port, process, "without a pause", 1, POST_MANY)
+
+
+def press(port: int, process: subprocess.Popen, name: str, minutes: float, script: str) -> None:
+    """Let the clients ask for some minutes, look at the service ten times a second, and print what was seen."""
+    before, began = answers_of(port), time.perf_counter()
+    delays: list[float] = []
+    sizes: list[int] = []
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        address = f"http://127.0.0.1:{port}"
+        command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{minutes * 60:g}s", "--timeout", "60s", "-s", file.name, address]
+        wrk = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while wrk.poll() is None:
+            time.sleep(0.1)
+            asked = time.perf_counter()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10).read()
+            delays.append(1000 * (time.perf_counter() - asked))
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            sizes.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024)
+    seconds = time.perf_counter() - began
+    found = {status: count - before.get(status, 0) for status, count in answers_of(port).items()}
+    asked_for, drawn = sum(found.values()), found.get("200", 0)
+    counts = ", ".join(f"{status}: {count:,.0f}" for status, count in found.items() if count)
+    tenth = max(1, len(sizes) // 10)
+    half, most, nearly = np.percentile(delays, (50, 95, 99))
+    rate = drawn * EACH / seconds
+    print(f"  {name}, {minutes:g} min: {asked_for / max(drawn, 1):.1f} times what was drawn ({rate:,.0f} images/s)")
+    print(f"    answers by status: {counts}")
+    print(f"    resident: {statistics.median(sizes[:tenth])} MB at first, {statistics.median(sizes[-tenth:])} MB at the end")
+    print(
+        f"    /healthz: {len(delays):,} answers, {half:.0f}, {most:.0f}, {nearly:.0f} and {max(delays):.0f} ms at 50, 95, 99 "
+        f"and 100 %; alive: {process.poll() is None}",
+        flush=True,
+    )
+
+
+def answers_of(port: int) -> dict[str, float]:
+    """Return how often /v1/sample was answered so far, by status."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    lines = (line for line in text.splitlines() if line.startswith("ganport_requests_total{") and "/v1/sample" in line)
+    return {re.search(r'status="(\d+)"', line)[1]: float(line.rsplit(maxsplit=1)[1]) for line in lines}
 
 
 def main() -> None:
