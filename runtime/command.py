@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
 MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
-_MOST_THREADS = 1_024
 
 Default = Callable[[], tuple[Path, str]]
 Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]  # as `shards.write_shards`, and the --address
@@ -162,7 +161,7 @@ def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentP
     option("--out", type=Path, default=Path("grid.png"), help=_OUT)
     option("--label", help="class to draw, of a model that has some, such as 7 or sneaker; by the seeds, if not given")
     option("--truncation", type=_factor, default=1.0, help="below 1: nearer to the average image", metavar="0..1")
-    option("--threads", type=_threads, help="to compute with; all that there are, if not given", metavar="N")
+    option("--threads", type=_count, help="to compute with; all that there are, if not given", metavar="N")
     option(
         "--batch-size", type=_count, help="images drawn together; 256, and large ones on the CPU 64, if not given", metavar="N"
     )
@@ -183,10 +182,6 @@ _RANGE = "of a foreign model's images: -1..1 or 0..1; by its last activation, if
 
 def _count(text: str) -> int:
     return int(_within(text, "a whole number of at least 1", text.isdecimal() and int(text) >= 1))
-
-
-def _threads(text: str) -> int:
-    return int(_within(text, f"a whole number from 1 to {_MOST_THREADS}", text.isdecimal() and 1 <= int(text) <= _MOST_THREADS))
 
 
 def _factor(text: str) -> float:

@@ -48,6 +48,8 @@ from .seeds import check_seeds
 BATCH_SIZE = 256
 LARGE_BATCH_SIZE = 64  # on the CPU, of large images
 _LARGE = 64 * 64 * 3  # values
+_MOST_THREADS = 1_024  # onnxruntime starts them all, and ends the process where it can't
+_MOST_IMAGES = 2**24  # of a batch: memory ends before
 
 Latents = npt.NDArray[np.float32]
 Seeds = npt.NDArray[np.int64]
@@ -79,7 +81,8 @@ class Sampler:
             open.
 
     Raises:
-        UsageError: threads or batch_size below 1; a batch_size, layout or value_range where the model says it itself.
+        UsageError: threads not in 1 to 1,024, batch_size not in 1 to 16,777,216; or a batch_size, layout or value_range where
+            the model says it itself.
         ModelError: the file is missing, damaged, harmful, or no generator (see runtime.errors for the leaves).
         ProviderError: the provider can't be used on this machine, or not for all of the model.
 
@@ -103,7 +106,7 @@ class Sampler:
         layout: Layout | None = None,
         value_range: ValueRange | None = None,
     ) -> None:
-        _check_numbers(threads=threads, batch_size=batch_size)
+        _check_numbers(threads, batch_size)
         _check_choices(layout=(layout, ("NHWC", "NCHW")), value_range=(value_range, tuple(RANGES)))
         model = DEFAULT if model is None else model
         self.source = model if isinstance(model, bytes) else BUNDLED[model] if model in BUNDLED else Path(model)  # type: ignore[index]
@@ -448,10 +451,10 @@ def _check_file(path: Path) -> tuple[int, int, int]:
     return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
-def _check_numbers(**asked: int | None) -> None:
-    for name, value in asked.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}; it takes 1 or more.")
+def _check_numbers(threads: int | None, batch_size: int | None) -> None:
+    for name, value, most in (("threads", threads, _MOST_THREADS), ("batch_size", batch_size, _MOST_IMAGES)):
+        if value is not None and not 1 <= value <= most:
+            raise UsageError(f"{name} is {value:,}; it takes 1 to {most:,}.")
 
 
 def _check_choices(**asked: tuple[str | None, tuple[str, ...]]) -> None:

@@ -236,8 +236,8 @@ def test_bytes_draw_what_the_file_draws(tiny):
         Sampler(b"hello")
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"batch_size": 0}, {"batch_size": -1}])
-def test_numbers_below_one_are_refused(tiny, options):
+@pytest.mark.parametrize("options", [{"threads": 0}, {"threads": 2**40}, {"batch_size": 0}, {"batch_size": -1}])
+def test_numbers_that_can_not_be_are_refused(tiny, options):
     with pytest.raises(UsageError, match=next(iter(options))):
         Sampler(tiny, **options)
 
