@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from .recipe import LossName
 
+RealCost = Callable[[tf.Tensor, float], tf.Tensor]
 Cost = Callable[[tf.Tensor], tf.Tensor]
 Critic = Callable[[tf.Tensor], tf.Tensor]
 
@@ -22,12 +23,31 @@ class Loss:
         fake: logits -> cost of fakes for the discriminator.
         generator: logits of fakes -> cost of the generator.
         boundary: logits above it mean "real".
+        is_relativistic: it takes how much more real than its partner in the batch an image looks, not how real: `real` the
+            logits of real images less those of fakes, `generator` the other way round; and there is no cost of fakes alone.
     """
 
-    real: Callable[[tf.Tensor, float], tf.Tensor]
+    real: RealCost
     fake: Cost
     generator: Cost
     boundary: float = 0.0
+    is_relativistic: bool = False
+
+    def of_discriminator(self, real: tf.Tensor, fake: tf.Tensor, smoothing: float) -> tf.Tensor:
+        """Return the discriminator's cost of a batch of real images and one of fakes, from the logits of both."""
+        if self.is_relativistic:
+            return self.real(real - fake, smoothing)
+        return self.real(real, smoothing) + self.fake(fake)
+
+    def of_generator(self, fake: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+        """Return the generator's cost of fakes, from their logits; those of their real partners count for some losses only."""
+        return self.generator(fake - tf.stop_gradient(real) if self.is_relativistic else fake)
+
+    def told_apart(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        """Return the share of images that the discriminator is right about; or of pairs."""
+        if self.is_relativistic:
+            return tf.reduce_mean(tf.cast(real > fake, tf.float32))
+        return tf.reduce_mean(tf.cast(tf.concat([real > self.boundary, fake < self.boundary], axis=0), tf.float32))
 
 
 def _cross_entropy_real(logits: tf.Tensor, smoothing: float) -> tf.Tensor:
@@ -61,6 +81,15 @@ LOSSES: Mapping[LossName, Loss] = {
         real=lambda logits, _: tf.reduce_mean(tf.nn.relu(1.0 - logits)),
         fake=lambda logits: tf.reduce_mean(tf.nn.relu(1.0 + logits)),
         generator=lambda logits: -tf.reduce_mean(logits),
+    ),
+    # Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, equations 7 and 8 with the logistic function. With R1 it
+    # is what Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, build on: each fake has a real image to come
+    # up to, so that none of these can be left out.
+    "relativistic": Loss(
+        real=_cross_entropy_real,
+        fake=lambda logits: tf.zeros(()),
+        generator=lambda logits: _cross_entropy_real(logits, 0.0),
+        is_relativistic=True,
     ),
     # Arjovsky et al., "Wasserstein GAN", ICML 2017, equation 3; meant to go with `gradient_penalty`. One critic update a step:
     # give the discriminator a higher learning rate than the generator (Heusel et al., NIPS 2017) instead of more updates.

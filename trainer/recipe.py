@@ -12,7 +12,7 @@ from runtime.errors import RecipeError
 OptimizerName = Literal["sgd", "adam"]
 Decay = Literal["none", "cosine"]
 Schedule = Literal["joint", "simultaneous", "stacked", "separate", "alternating"]
-LossName = Literal["non-saturating", "minimax", "least-squares", "hinge", "wasserstein"]
+LossName = Literal["non-saturating", "minimax", "least-squares", "hinge", "relativistic", "wasserstein"]
 DiffAugment = Literal["color", "translation", "cutout"]
 Sampling = Literal["replacement", "epochs"]
 
@@ -131,6 +131,8 @@ class Recipe:
             self._check(field, getattr(self, field) in get_args(choices), f"one of {', '.join(get_args(choices))}")
         self._check("diff_augment", set(self.diff_augment) <= set(get_args(DiffAugment)), f"of {get_args(DiffAugment)}")
         self._check("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
+        if self.loss == "relativistic":
+            self._check("schedule", self.schedule != "separate", "another for the loss 'relativistic', which compares pairs")
         if self.loss not in _SMOOTHABLE:
             self._check("label_smoothing", self.label_smoothing == 0, f"0 for the loss {self.loss!r}, which has no labels")
 

@@ -62,8 +62,9 @@ def train_step(
 ) -> tf.Tensor:
     """Make one step of the recipe's schedule, update the average; return METRICS, float32 (3,).
 
-    d_loss is the mean of the costs of real and of fake images, without the penalty; d_accuracy is the share of both that the
-    discriminator told apart. Both are those before the update.
+    d_loss is the mean of the costs of real and of fake images, without the penalty, and half the cost of pairs for a loss that
+    compares; d_accuracy is the share of images, or of pairs, that the discriminator told apart. Both are those before the
+    update.
 
     Args:
         recipe: its settings.
@@ -86,9 +87,8 @@ def train_step(
         real_logits, fake_logits, g_loss = _SCHEDULES[recipe.schedule](game, real)
     if recipe.ema_decay:
         update_average(networks.average, networks.generator, recipe.ema_decay, draws.step)
-    d_loss = (game.loss.real(real_logits, recipe.label_smoothing) + game.loss.fake(fake_logits)) / 2
-    hits = tf.concat([real_logits > game.loss.boundary, fake_logits < game.loss.boundary], axis=0)
-    return tf.stack([d_loss, g_loss, tf.reduce_mean(tf.cast(hits, tf.float32))])
+    d_loss = game.loss.of_discriminator(real_logits, fake_logits, recipe.label_smoothing) / 2
+    return tf.stack([d_loss, g_loss, game.loss.told_apart(real_logits, fake_logits)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,9 +120,9 @@ class Game:
             return logits
         return tf.reduce_sum(logits * tf.tile(self.asked, [copies, 1]), axis=1, keepdims=True)
 
-    def generator_cost(self, fake: tf.Tensor) -> tf.Tensor:
-        """Return what the generator is to make small."""
-        return self.loss.generator(self.judge(fake))
+    def generator_cost(self, fake: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
+        """Return what the generator is to make small; it may look at the logits that real images had in this step."""
+        return self.loss.of_generator(self.judge(fake), real_logits)
 
     def update_generator(self, tape: tf.GradientTape, cost: tf.Tensor) -> None:
         """Go down the gradient of a cost that the tape has seen."""
@@ -139,7 +139,7 @@ class Game:
         """Return the discriminator's gradients for real images and fakes together, and the logits of each."""
         with tf.GradientTape() as tape:
             real_logits, fake_logits = tf.split(self.judge(tf.concat([real, fake], axis=0), copies=2), 2)
-            cost = self.loss.real(real_logits, self.recipe.label_smoothing) + self.loss.fake(fake_logits)
+            cost = self.loss.of_discriminator(real_logits, fake_logits, self.recipe.label_smoothing)
         return self.discriminator_gradients(tape, cost, real, fake), real_logits, fake_logits
 
     def real_gradients(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
@@ -200,7 +200,7 @@ def _joint(game: Game, real: tf.Tensor) -> Played:
             gradients, real_logits, fake_logits = game.both_gradients(real, fake)
             game.update_discriminator(gradients)
         # The generator answers the discriminator that has just learned; its images are still the ones drawn above.
-        g_loss = game.generator_cost(fake)
+        g_loss = game.generator_cost(fake, real_logits)
     game.update_generator(tape, g_loss)
     return real_logits, fake_logits, g_loss
 
@@ -211,8 +211,8 @@ def _simultaneous(game: Game, real: tf.Tensor) -> Played:
         with tf.GradientTape() as tape:
             # One look at the fakes serves both; apart from the real images, so that no gradient goes back through those.
             real_logits, fake_logits = game.judge(real), game.judge(fake)
-            cost = game.loss.real(real_logits, game.recipe.label_smoothing) + game.loss.fake(fake_logits)
-        g_loss = game.loss.generator(fake_logits)
+            cost = game.loss.of_discriminator(real_logits, fake_logits, game.recipe.label_smoothing)
+        g_loss = game.loss.of_generator(fake_logits, real_logits)
     gradients = game.discriminator_gradients(tape, cost, real, fake)
     game.update_generator(generator_tape, g_loss)
     game.update_discriminator(gradients)
@@ -224,7 +224,7 @@ def _stacked(game: Game, real: tf.Tensor) -> Played:
     gradients, real_logits, fake_logits = game.both_gradients(real, fake)
     # The cost is the mean over one batch of both, so half the sum of the two means.
     game.update_discriminator([gradient / 2 for gradient in gradients])
-    return real_logits, fake_logits, _generator_turn(game)
+    return real_logits, fake_logits, _generator_turn(game, real_logits)
 
 
 def _separate(game: Game, real: tf.Tensor) -> Played:
@@ -233,12 +233,12 @@ def _separate(game: Game, real: tf.Tensor) -> Played:
     game.update_discriminator(gradients)
     gradients, fake_logits = game.fake_gradients(fake)
     game.update_discriminator(gradients)
-    return real_logits, fake_logits, _generator_turn(game)
+    return real_logits, fake_logits, _generator_turn(game, real_logits)
 
 
-def _generator_turn(game: Game) -> tf.Tensor:
+def _generator_turn(game: Game, real_logits: tf.Tensor) -> tf.Tensor:
     with tf.GradientTape() as tape:
-        g_loss = game.generator_cost(game.draw_fakes(Purpose.GENERATOR_LATENTS, training=True))
+        g_loss = game.generator_cost(game.draw_fakes(Purpose.GENERATOR_LATENTS, training=True), real_logits)
     game.update_generator(tape, g_loss)
     return g_loss
 
@@ -249,14 +249,16 @@ def _alternating(game: Game, real: tf.Tensor, epoch: int) -> Played:
     def generator() -> Played:
         with tf.GradientTape() as tape:
             fake_logits = game.judge(game.draw_fakes(Purpose.LATENTS, training=True))
-            g_loss = game.loss.generator(fake_logits)
+            with tape.stop_recording():
+                real_logits = game.judge(real)
+            g_loss = game.loss.of_generator(fake_logits, real_logits)
         game.update_generator(tape, g_loss)
-        return game.judge(real), fake_logits, g_loss  # the real images are looked at for the record only
+        return real_logits, fake_logits, g_loss
 
     def discriminator() -> Played:
         gradients, real_logits, fake_logits = game.both_gradients(real, game.draw_fakes(Purpose.LATENTS, training=True))
         game.update_discriminator(gradients)
-        return real_logits, fake_logits, game.loss.generator(fake_logits)
+        return real_logits, fake_logits, game.loss.of_generator(fake_logits, real_logits)
 
     return cast(Played, tf.cond(game.draws.step % (2 * epoch - 1) < epoch, generator, discriminator))
 

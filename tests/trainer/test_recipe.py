@@ -89,6 +89,7 @@ def test_unknown_recipe_names_the_known_ones():
         {"diff_augment": ("colour",)},
         {"label_smoothing": 1.0},
         {"label_smoothing": 0.1, "loss": "hinge"},
+        {"loss": "relativistic", "schedule": "separate"},
     ],
     ids=str,
 )

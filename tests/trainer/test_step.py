@@ -109,10 +109,10 @@ def test_penalty_acts_on_the_steps_that_are_due(setting, penalty):
         assert same is not due
 
 
-def by_hand(setting, schedule, play):
-    """Make one step of a schedule, and the same with `play`; return both."""
+def by_hand(setting, schedule, play, loss="non-saturating"):
+    """Make one step of a schedule, and the same with `play`; both must end with the same weights."""
     recipe, module, images = setting
-    recipe = dataclasses.replace(recipe, schedule=schedule, ema_decay=0.0)
+    recipe = dataclasses.replace(recipe, schedule=schedule, loss=loss, ema_decay=0.0)
     ours, hand = build_networks(recipe, module), build_networks(recipe, module)
     make_step(recipe, ours, images, 3)
     real, draws = step_of(recipe, images, 3)
@@ -147,6 +147,48 @@ def test_stacked_step_takes_the_mean_over_one_batch_of_both(setting):
         descend(tape, cost, generator.trainable_variables)
 
     by_hand(setting, "stacked", play)
+
+
+def relativistic_joint(generator, discriminator, real, latents):
+    with tf.GradientTape() as outer:
+        fake = generator(latents(Purpose.LATENTS), training=True)
+        with outer.stop_recording():
+            with tf.GradientTape() as tape:
+                real_logits = discriminator(real)
+                cost = bce(1, real_logits - discriminator(fake))
+            descend(tape, cost, discriminator.trainable_variables)
+        cost = bce(1, discriminator(fake) - real_logits)
+    descend(outer, cost, generator.trainable_variables)
+
+
+def relativistic_simultaneous(generator, discriminator, real, latents):
+    with tf.GradientTape(persistent=True) as tape:
+        fake = generator(latents(Purpose.LATENTS), training=True)
+        real_logits, fake_logits = discriminator(real), discriminator(fake)
+        d_cost, g_cost = bce(1, real_logits - fake_logits), bce(1, fake_logits - real_logits)
+    d_gradients = tape.gradient(d_cost, discriminator.trainable_variables)
+    descend(tape, g_cost, generator.trainable_variables)
+    for variable, gradient in zip(discriminator.trainable_variables, d_gradients, strict=True):
+        variable.assign_sub(0.1 * gradient)
+
+
+def relativistic_stacked(generator, discriminator, real, latents):
+    fake = generator(latents(Purpose.LATENTS), training=False)
+    with tf.GradientTape() as tape:
+        real_logits = discriminator(real)
+        cost = bce(1, real_logits - discriminator(fake)) / 2  # this schedule halves it
+    descend(tape, cost, discriminator.trainable_variables)
+    with tf.GradientTape() as tape:
+        cost = bce(1, discriminator(generator(latents(Purpose.GENERATOR_LATENTS), training=True)) - real_logits)
+    descend(tape, cost, generator.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "play"),
+    [("joint", relativistic_joint), ("simultaneous", relativistic_simultaneous), ("stacked", relativistic_stacked)],
+)
+def test_relativistic_step_holds_each_fake_against_a_real_image(setting, schedule, play):
+    by_hand(setting, schedule, play, loss="relativistic")
 
 
 def test_alternating_epochs_update_one_network_at_a_time(setting):
