@@ -8,6 +8,7 @@ import pytest
 from export import Options, Source, export_generator
 from export.convert import convert_generator
 from export.heads import add_seed_head
+from export.verify import MAX_PIXEL_MISMATCH, most_mismatch
 from runtime import Sampler, check_golden, sample_latents
 from runtime.contract import METADATA_KEY
 from runtime.errors import ContractError, VerificationError
@@ -216,3 +217,9 @@ def test_shipped_file_whose_weights_change_does_not_verify(source, tmp_path, pre
     largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
     onnx.save(model, tmp_path / "x.onnx")
     assert not all(check.passed for check in check_golden(Sampler(tmp_path / "x.onnx")))
+
+
+def test_one_pixel_on_the_border_is_allowed_in_one_image_too():
+    """Keras and onnxruntime round their sums otherwise; of 784 pixels one is more than the share that is allowed of many."""
+    assert most_mismatch(28 * 28) >= 1 / (28 * 28)
+    assert most_mismatch(256 * 28 * 28) == MAX_PIXEL_MISMATCH
