@@ -46,20 +46,20 @@ def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> 
 
 
 _TWICE = {"strides": 2, "padding": "same"}
-_ADAM = Optimizer(name="adam", learning_rate=1e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
+_ADAM = Optimizer(name="adam", learning_rate=3e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
 
 RECIPE = Recipe(
     name="mnist-dcgan",
     dataset="mnist",
     image_shape=(28, 28, 1),
     latent_dim=64,
-    steps=20_000,
+    steps=30_000,
     batch_size=128,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
-    r1_weight=0.1,
+    r1_weight=1.0,
     penalty_interval=4,
     ema_decay=0.999,
     jit=False,
-    preview_interval=2_000,
+    preview_interval=3_000,
 )
