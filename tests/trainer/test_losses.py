@@ -73,13 +73,14 @@ def test_boundary_lies_where_real_and_fake_are_equally_likely(name, boundary):
 
 
 def test_relativistic_loss_by_hand():
-    """D tells real images with logits 0 and log 3 from partners with log 3 and 0: differences of -log 3 and log 3."""
-    loss, other = LOSSES["relativistic"], tf.reverse(LOGITS, [0])
-    cost = (math.log(4) + math.log(4 / 3)) / 2
-    assert float(loss.of_discriminator(LOGITS, other, 0.0)) == pytest.approx(cost, rel=1e-6)
-    assert float(loss.of_generator(LOGITS, other)) == pytest.approx(cost, rel=1e-6)
-    assert float(loss.of_generator(LOGITS + 100.0, other + 100.0)) == pytest.approx(cost, rel=1e-5)
-    assert float(loss.told_apart(LOGITS, other)) == 0.5
+    """Logits 0 and log 3 against partners with log 3 and log 3: differences of -log 3 and 0."""
+    loss, partners = LOSSES["relativistic"], tf.fill((2, 1), math.log(3.0))
+    less_real, more_real = (math.log(4) + math.log(2)) / 2, (math.log(4 / 3) + math.log(2)) / 2
+    assert float(loss.of_discriminator(LOGITS, partners, 0.0)) == pytest.approx(less_real, rel=1e-6)
+    assert float(loss.of_discriminator(partners, LOGITS, 0.0)) == pytest.approx(more_real, rel=1e-6)
+    assert float(loss.of_generator(LOGITS, partners)) == pytest.approx(less_real, rel=1e-6)
+    assert float(loss.of_generator(LOGITS + 100.0, partners + 100.0)) == pytest.approx(less_real, rel=1e-5)
+    assert float(loss.told_apart(partners, LOGITS)) == 0.5
 
 
 def as_images(rows):
