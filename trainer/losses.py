@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from .recipe import LossName
 
-RealCost = Callable[[tf.Tensor, float], tf.Tensor]
 Cost = Callable[[tf.Tensor], tf.Tensor]
 Critic = Callable[[tf.Tensor], tf.Tensor]
 
@@ -27,7 +26,7 @@ class Loss:
             logits of real images less those of fakes, `generator` the other way round; and there is no cost of fakes alone.
     """
 
-    real: RealCost
+    real: Callable[[tf.Tensor, float], tf.Tensor]
     fake: Cost
     generator: Cost
     boundary: float = 0.0
@@ -83,8 +82,7 @@ LOSSES: Mapping[LossName, Loss] = {
         generator=lambda logits: -tf.reduce_mean(logits),
     ),
     # Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, equations 7 and 8 with the logistic function. With R1 it
-    # is what Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, build on: each fake has a real image to come
-    # up to, so that none of these can be left out.
+    # is what Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, build on.
     "relativistic": Loss(
         real=_cross_entropy_real,
         fake=lambda logits: tf.zeros(()),

@@ -1,4 +1,4 @@
-"""Two transposed convolutions against two convolutions: the best digits that half an hour on two cores gives.
+"""Two transposed convolutions against two convolutions: digits after half an hour on two cores or less.
 
 python cli.py train mnist-dcgan
 """
