@@ -446,7 +446,6 @@ def evaluate(
     from evaluation import evaluate as evaluate_images
     from runtime import Sampler, parse_seeds
     from runtime.command import LARGEST_GRID, say_provider
-    from runtime.latents import labels_of
     from trainer.datasets import find_training_images
 
     wanted = parse_seeds(seeds, at_most=LARGEST_GRID)
@@ -457,8 +456,11 @@ def evaluate(
         name = data or {"digits": "mnist"}.get(trained_on, trained_on)  # those digits are a part of MNIST
         reference = load_reference(name)
         with messages.status("drawing and measuring"):
-            images = sampler.sample(wanted, truncation)
-            asked = labels_of(wanted, len(reference.labels)) if sampler.model.input.labels == reference.labels else None
+            source = sampler.model.input
+            asked = None
+            if source.labels == reference.labels and source.kind != "fixed":
+                asked = reference.draw_labels(len(wanted))
+            images = sampler.sample(wanted, truncation, asked)
             training = find_training_images(name, data_dir) if reference.is_unseen else None
             report = evaluate_images(FeatureNetwork(name), reference, images, training, asked)
     if as_json:

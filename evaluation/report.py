@@ -86,9 +86,10 @@ class Report:
         """Return what was compared with what."""
         reference, others = self.protocol
         few = "" if self.images >= self.floor["images"] else "; so few images score worse than as many as those would"
+        asked = "" if self.agreement is None else "; classes as often as in the training split"
         return (
-            f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of its classifier; "
-            f"real images: {self.floor['images']:,} {others}{few}"
+            f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of its classifier"
+            f"{asked}; real images: {self.floor['images']:,} {others}{few}"
         )
 
 

@@ -59,21 +59,26 @@ def labels_of(seeds: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int6
     return seeds % classes
 
 
-def with_classes(latents: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
+def with_classes(latents: npt.NDArray[np.float32], labels: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.float32]:
     """Return latents (n, dim) and behind them one number per class, 1 for the image's own: shape (n, dim + classes)."""
     return np.concatenate([latents, np.eye(classes, dtype=np.float32)[labels]], axis=1)
 
 
-def generator_inputs(seeds: npt.NDArray[np.int64], dim: int, classes: int) -> npt.NDArray[np.float32]:
+def generator_inputs(
+    seeds: npt.NDArray[np.int64], dim: int, classes: int, labels: npt.NDArray[np.integer] | None = None
+) -> npt.NDArray[np.float32]:
     """Return what a trained network draws the seeds from, shape (n, dim + classes).
 
     Args:
         seeds: as for `sample_latents`.
         dim: latents per seed.
-        classes: that the generator draws on demand, each seed its own of `labels_of`; 0 for none.
+        classes: that the generator draws on demand; 0 for none.
+        labels: the class of each seed, shape (n,); by default its own of `labels_of`.
     """
     latents = sample_latents(seeds, dim)
-    return with_classes(latents, labels_of(seeds, classes), classes) if classes else latents
+    if not classes:
+        return latents
+    return with_classes(latents, labels_of(seeds, classes) if labels is None else labels, classes)
 
 
 def _numbers_of_many(seeds: npt.NDArray[np.int64], blocks: int) -> npt.NDArray[np.uint16]:

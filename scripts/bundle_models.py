@@ -18,8 +18,11 @@ from runtime import Sampler
 MODELS = Path("runtime/models")
 # By name: how it is trained and exported; in the smallest precision that keeps the quality (docs/quality.md).
 MADE_BY = {
-    "mnist": (["mnist-conditional", "--evaluate-every", "2000"], ["--best", "--precision", "float16"]),
-    "fashion-mnist": (["fashion-conditional", "--evaluate-every", "2000"], ["--best", "--precision", "float16"]),
+    "mnist": (["mnist-conditional", "--mixed-precision", "--evaluate-every", "3000"], ["--best", "--precision", "float16"]),
+    "fashion-mnist": (
+        ["fashion-conditional", "--mixed-precision", "--evaluate-every", "3000"],
+        ["--best", "--precision", "float16"],
+    ),
     # Its last checkpoint: by the figures the hands of step 1,000 are the best, and anybody can see that they are not.
     "rock-paper-scissors": (["rps-conditional", "--mixed-precision", "--evaluate-every", "500"], ["--precision", "float16"]),
 }

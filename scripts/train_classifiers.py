@@ -1,6 +1,7 @@
 """Train the small classifiers whose features `evaluate` measures in, and write them with the figures of the real images.
 
     python -m scripts.train_classifiers mnist --data-dir DATA
+    python -m scripts.train_classifiers mnist --data-dir DATA --keep    # the classifier that is there: the figures alone
 
 DATA holds the public sets: mnist/ and fashion-mnist/ with the four IDX files each, rock-paper-scissors/ with train/ and test/,
 a folder per class. Each learns from the training split alone; its accuracy on the test split goes into its metadata.
@@ -118,18 +119,26 @@ def export(model: keras.Model, path: Path, scale: float, facts: Mapping[str, obj
 
 
 def main() -> None:
-    """Train, write and measure one classifier."""
+    """Train, write and measure one classifier, or measure the real images with the one that is there."""
     parser = argparse.ArgumentParser(description="Train a classifier that `evaluate` measures with.")
     parser.add_argument("name", choices=sorted(LABELS))
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--keep", action="store_true", help="the classifier that is there")
     arguments = parser.parse_args()
     name = arguments.name
-    epochs = arguments.epochs or EPOCHS[name]
     splits = {}
     for split in ("train", "test"):
         images, labels = load(name, arguments.data_dir, split)
         splits[split] = prepare(name, images), labels
+    if not arguments.keep:
+        train(name, splits, arguments.epochs or EPOCHS[name])
+    reference = write_reference(FeatureNetwork(name), *splits["train"], splits["test"][0])
+    print(f"{reference}: {reference.stat().st_size:,} bytes")
+
+
+def train(name: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray]], epochs: int) -> None:
+    """Train a classifier and write it, with its accuracy."""
     model = fit(name, *splits["train"], epochs)
     images, labels = splits["test"]
     _, logits = model.predict(images.astype(np.float32) / 127.5 - 1, verbose=0, batch_size=256)
@@ -140,11 +149,8 @@ def main() -> None:
     # All features by one factor, so that their mean variance over the training split is 1: figures of a readable size.
     features, _ = model.predict(splits["train"][0].astype(np.float32) / 127.5 - 1, verbose=0, batch_size=256)
     export(model, path, float(1 / np.sqrt(features.var(axis=0).mean())), facts)
-    network = FeatureNetwork(name)
-    agree = float((network.judge(images)[1].argmax(1) == labels).mean())
+    agree = float((FeatureNetwork(name).judge(images)[1].argmax(1) == labels).mean())
     print(f"{path}: {path.stat().st_size:,} bytes, test accuracy {accuracy:.4f}, as ONNX {agree:.4f}")
-    reference = write_reference(network, splits["train"][0], images)
-    print(f"{reference}: {reference.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

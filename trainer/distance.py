@@ -29,18 +29,26 @@ class Reference:
         self._factor = max(1, round(min(height, width) / _SIDE))
         rng = np.random.default_rng(0)
         places = np.sort(rng.permutation(data.count)[: self._count]).astype(np.int32)
+        self._labels = None if data.labels is None else data.labels[places]
         real = self._small(data.take(places).astype(np.float32) / 127.5 - 1.0)
         self._directions = rng.normal(size=(real.shape[1], _PROJECTIONS)).astype(np.float32)
         self._directions /= np.linalg.norm(self._directions, axis=0)
         self._projected = np.sort(real @ self._directions, axis=0)  # (count, projections)
 
     def distance(self, generator: keras.Model, classes: int = 0) -> float:
-        """Return how far the generator is from the real images, in units of the pixel range [-1, 1] per direction."""
+        """Return how far the generator is from the real images, in units of the pixel range [-1, 1] per direction.
+
+        Args:
+            generator: float32 latents -> images.
+            classes: that it draws on demand: here those of the real images.
+        """
         fakes = []
         # Seeds from the upper half, which no preview shows.
         for first in range(0, self._count, 256):
-            seeds = SEED_LIMIT // 2 + np.arange(first, min(first + 256, self._count))
-            inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes)
+            last = min(first + 256, self._count)
+            labels = None if self._labels is None else self._labels[first:last]
+            seeds = SEED_LIMIT // 2 + np.arange(first, last)
+            inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes, labels)
             fakes.append(self._small(generator(inputs, training=False).numpy()))
         projected = np.sort(np.concatenate(fakes) @ self._directions, axis=0)
         return float(np.abs(projected - self._projected).mean())

@@ -39,12 +39,20 @@ class Quality:
         places = np.sort(np.random.default_rng(0).permutation(data.count)[: self._count]).astype(np.int32)
         parts = (places[start : start + _BATCH] for start in range(0, self._count, _BATCH))
         self._real = np.concatenate([self._network.judge(data.take(part))[0] for part in parts])
+        self._labels = None if data.labels is None else data.labels[places]
 
     def frechet(self, generator: keras.Model, classes: int = 0) -> float:
-        """Return the distance of as many images of the generator; see `evaluation.measures.frechet_distance`."""
+        """Return the distance of as many images of the generator; see `evaluation.measures.frechet_distance`.
+
+        Args:
+            generator: float32 latents -> images.
+            classes: that it draws on demand: here those of the real images, or the mix of classes would count as a distance.
+        """
         features = []
         for start in range(0, self._count, _BATCH):
-            seeds = _FIRST_SEED + np.arange(start, min(start + _BATCH, self._count))
-            inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes)
+            part = slice(start, min(start + _BATCH, self._count))
+            labels = None if self._labels is None else self._labels[part]
+            seeds = _FIRST_SEED + np.arange(part.start, part.stop)
+            inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes, labels)
             features.append(self._network.judge(to_uint8(generator(inputs, training=False).numpy()))[0])
         return frechet_distance(self._real, np.concatenate(features))

@@ -41,12 +41,21 @@ def test_what_comes_along_is_small_and_says_what_it_is(name):
     assert (REFERENCES / f"{name}.npz").stat().st_size <= 1_200_000
     assert reference.features.shape[1] == 64
     assert np.isfinite(reference.features).all()
-    assert len(reference.floor["shares"]) == len(reference.labels) == len(LABELS[name])
+    assert len(reference.floor["shares"]) == len(reference.labels) == len(reference.shares) == len(LABELS[name])
     assert 0 < reference.floor["frechet"] < 3
     side = 64 if name == "rock-paper-scissors" else 28
     features, probabilities = FeatureNetwork(name).judge(np.zeros((3, side, side, 3 if side == 64 else 1), np.uint8))
     assert features.shape == (3, 64)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_the_classes_of_what_is_measured_come_as_often_as_in_the_training_split(reference):
+    asked = np.bincount(reference.draw_labels(10_000), minlength=10)
+    np.testing.assert_allclose(asked / 10_000, reference.shares, atol=1e-4)
+    assert asked[[5, 1]].tolist() == [904, 1124]  # of MNIST's 60,000 images 5,421 are a five, 6,742 a one
+    rare = dataclasses.replace(reference, shares=(0.0, 0.9996, 0.0004))
+    assert np.bincount(rare.draw_labels(1_000), minlength=3).tolist() == [0, 1000, 0]
+    assert np.bincount(rare.draw_labels(10_000), minlength=3).tolist() == [0, 9996, 4]
 
 
 def test_digits_are_recognised(network, digits):
@@ -98,9 +107,13 @@ def test_pictures_of_any_size_become_64x64_in_colour():
 
 def test_quality_in_training_uses_the_classifier_of_the_set(digits):
     class Fixed:
-        input_shape = (None, 3)
+        def __init__(self, classes=0):
+            self.input_shape = (None, 3 + classes)
+            self.inputs = []
 
         def __call__(self, inputs, training):
+            self.inputs.append(inputs)
+
             class Images:
                 def numpy(self):
                     return digits.images[:: len(digits.images) // len(inputs)].astype(np.float32) / 127.5 - 1
@@ -112,6 +125,13 @@ def test_quality_in_training_uses_the_classifier_of_the_set(digits):
     quality = Quality(digits)
     assert quality._network.name == "mnist"
     assert 0 < quality.frechet(Fixed()) < 20
+    fives = np.flatnonzero(digits.labels == 5)  # a set of one class is compared with that class alone
+    few = dataclasses.replace(
+        digits, images=digits.images.take(np.resize(fives, 600), axis=0), labels=np.full(600, 5, np.int32)
+    )
+    generator = Fixed(classes=10)
+    Quality(few).frechet(generator, classes=10)
+    assert np.concatenate(generator.inputs)[:, -10:].argmax(axis=1).tolist() == [5] * 600
     assert Quality(dataclasses.replace(digits, name="mine"))._network.name == "rock-paper-scissors"
 
 
@@ -121,8 +141,10 @@ def test_evaluate_on_the_command_line(ganport, tmp_path):
     assert "Fréchet distance" in result.stdout
     assert "600 images against 10,000, the test split of mnist" in result.stdout
     report = json.loads(ganport("evaluate", "mnist", "--seeds", "0-599", "--json").stdout)
-    expected = evaluate(FeatureNetwork("mnist"), load_reference("mnist"), Sampler("mnist").sample(range(600)))
+    reference, labels = load_reference("mnist"), load_reference("mnist").draw_labels(600)
+    expected = evaluate(FeatureNetwork("mnist"), reference, Sampler("mnist").sample(range(600), labels=labels), asked=labels)
     assert report["frechet"] == pytest.approx(expected.frechet, rel=1e-4)
+    assert report["agreement"] == expected.agreement > 0.9
     assert "too few" in failure(ganport("evaluate", "mnist", "--seeds", "0-99"))
     assert "there are no figures of 'cats'" in failure(ganport("evaluate", "mnist", "--data", "cats"))
     (tmp_path / "tiny.onnx").write_bytes(tiny_model("uint8").SerializeToString())

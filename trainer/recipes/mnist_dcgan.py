@@ -5,6 +5,7 @@ python cli.py train mnist-dcgan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..recipe import Optimizer, Recipe
@@ -13,32 +14,35 @@ if TYPE_CHECKING:
     import keras
 
 
-def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return latents -> 7x7x64 -> 14x14x32 -> 28x28 for 28x28 images."""
+def build_generator(latent_dim: int, image_shape: tuple[int, int, int], widths: Sequence[int] = (128, 64)) -> keras.Model:
+    """Return latents -> 7x7x128 -> 14x14x64 -> 28x28 for 28x28 images; the side doubles after each of the widths."""
     from keras import Input, Sequential, layers
 
     height, width, channels = image_shape
-    rows, columns = -(-height // 4), -(-width // 4)
+    scale = 2 ** len(widths)
+    rows, columns = -(-height // scale), -(-width // scale)
     model = Sequential([Input((latent_dim,), name="latent")], name="generator")
-    for hidden in (layers.Dense(rows * columns * 64, use_bias=False), layers.Conv2DTranspose(32, 4, **_TWICE, use_bias=False)):
-        model.add(hidden)
+    model.add(layers.Dense(rows * columns * widths[0], use_bias=False))
+    model.add(layers.Reshape((rows, columns, widths[0])))
+    for filters in widths[1:]:
         model.add(layers.BatchNormalization(momentum=0.8))
         model.add(layers.LeakyReLU(0.2))
-        if isinstance(hidden, layers.Dense):
-            model.add(layers.Reshape((rows, columns, 64)))
+        model.add(layers.Conv2DTranspose(filters, 4, **_TWICE, use_bias=False))
+    model.add(layers.BatchNormalization(momentum=0.8))
+    model.add(layers.LeakyReLU(0.2))
     model.add(layers.Conv2DTranspose(channels, 4, **_TWICE, activation="tanh"))
-    if (4 * rows, 4 * columns) != (height, width):
+    if (scale * rows, scale * columns) != (height, width):
         model.add(layers.CenterCrop(height, width))
     return model
 
 
-def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> keras.Model:
-    """Return 28x28 -> 14x14x32 -> 7x7x64 -> a logit, or one for each class."""
+def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1, widths: Sequence[int] = (64, 128)) -> keras.Model:
+    """Return 28x28 -> 14x14x64 -> 7x7x128 -> a logit, or one for each class."""
     from keras import Input, Sequential, layers
 
     model = Sequential([Input(image_shape, name="image")], name="discriminator")
-    for width in (32, 64):
-        model.add(layers.Conv2D(width, 4, **_TWICE))
+    for filters in widths:
+        model.add(layers.Conv2D(filters, 4, **_TWICE))
         model.add(layers.LeakyReLU(0.2))
     model.add(layers.Flatten())
     model.add(layers.Dense(classes))
@@ -53,7 +57,7 @@ RECIPE = Recipe(
     dataset="mnist",
     image_shape=(28, 28, 1),
     latent_dim=64,
-    steps=30_000,
+    steps=24_000,
     batch_size=128,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from evaluation.features import LABELS
 
 from ..recipe import Optimizer, Recipe
+from . import mnist_dcgan
 
 if TYPE_CHECKING:
     import keras
@@ -20,39 +21,14 @@ if TYPE_CHECKING:
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
     """Return latents -> 13x13x128 -> 26x26x64 -> 52x52x32 -> 104x104 for 104x104 images."""
-    from keras import Input, Sequential, layers
-
-    height, width, channels = image_shape
-    rows, columns = -(-height // 8), -(-width // 8)
-    model = Sequential([Input((latent_dim,), name="latent")], name="generator")
-    model.add(layers.Dense(rows * columns * 128, use_bias=False))
-    model.add(layers.Reshape((rows, columns, 128)))
-    for filters in (64, 32):
-        model.add(layers.BatchNormalization(momentum=0.8))
-        model.add(layers.LeakyReLU(0.2))
-        model.add(layers.Conv2DTranspose(filters, 4, **_TWICE, use_bias=False))
-    model.add(layers.BatchNormalization(momentum=0.8))
-    model.add(layers.LeakyReLU(0.2))
-    model.add(layers.Conv2DTranspose(channels, 4, **_TWICE, activation="tanh"))
-    if (8 * rows, 8 * columns) != (height, width):
-        model.add(layers.CenterCrop(height, width))
-    return model
+    return mnist_dcgan.build_generator(latent_dim, image_shape, widths=(128, 64, 32))
 
 
 def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> keras.Model:
     """Return 104x104 -> 52x52x32 -> 26x26x64 -> 13x13x128 -> a logit, or one for each class."""
-    from keras import Input, Sequential, layers
-
-    model = Sequential([Input(image_shape, name="image")], name="discriminator")
-    for filters in (32, 64, 128):
-        model.add(layers.Conv2D(filters, 4, **_TWICE))
-        model.add(layers.LeakyReLU(0.2))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(classes))
-    return model
+    return mnist_dcgan.build_discriminator(image_shape, classes, widths=(32, 64, 128))
 
 
-_TWICE = {"strides": 2, "padding": "same"}
 _ADAM = Optimizer(name="adam", learning_rate=5e-4, beta_1=0.5, beta_2=0.99, decay="cosine")
 
 RECIPE = Recipe(

@@ -1,0 +1,115 @@
+"""How good the images of a recipe are: as published and by our settings, after as many images seen, over training seeds.
+
+    python -m benchmarks.quality mnist-dense mnist-minimal --data-dir DATA --seeds 0 1 2
+
+Trains, exports and evaluates by the command line, as a user does, and prints the rows of the tables in docs/quality.md: the
+mean over the seeds, with the smallest and the largest in brackets. Runs are left in runs/quality/, with a grid of each; one
+that is there already is gone on with, or taken as it is where it is finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.bundle_models import MADE_BY
+from trainer.recipes import RECIPES, load_recipe_module, published_recipe
+
+RUNS = Path("runs/quality")
+
+# What a description says about the size of its pictures is more than two cores can train (docs/recipes.md).
+SMALLER = {"rps-dcgan": (["--image-size", "100"], 4000)}
+
+FIGURES: tuple[tuple[str, Callable[[dict[str, Any]], float | None], str], ...] = (
+    ("Fréchet", lambda report: report["frechet"], ".3f"),
+    ("kernel", lambda report: report["kernel"], ".4f"),
+    ("precision", lambda report: report["precision"], ".3f"),
+    ("recall", lambda report: report["recall"], ".3f"),
+    ("confidence", lambda report: report["confidence"], ".3f"),
+    ("entropy", lambda report: report["entropy"], ".2f"),
+    ("smallest class", lambda report: min(report["shares"]), ".1%"),
+    ("agreement", lambda report: report["agreement"], ".1%"),
+    ("copies", lambda report: report["copies"], ".1%"),
+)
+
+Options = tuple[list[str], list[str]]  # of `train`, of `export`
+
+
+def variants(name: str) -> dict[str, Options]:
+    """Return the ways to train a recipe that are compared."""
+    bundled = {train[0]: (train[1:], export) for train, export in MADE_BY.values()}
+    if name in bundled:
+        return {"ours": bundled[name]}
+    module = load_recipe_module(name)
+    if not hasattr(module, "AS_PUBLISHED"):
+        return {"ours": ([], [])}
+    if name in SMALLER:
+        options, steps = SMALLER[name]
+        options = [*options, "--steps", str(steps)]
+        return {"as published": (["--as-published", *options], []), "ours": (options, [])}
+    published = published_recipe(module)
+    steps = round(published.steps * published.batch_size / module.RECIPE.batch_size)
+    return {"as published": (["--as-published"], []), "ours": (["--steps", str(steps)], [])}
+
+
+def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path) -> dict[str, Any]:
+    """Return the report of `ganport evaluate`, and leave it beside the run."""
+    run = RUNS / f"{name}-{variant.replace(' ', '-')}-{seed}"
+    model, report = run / "generator.onnx", run / "report.json"
+    if not report.exists():
+        if (run / "recipe.json").exists():
+            ganport("train", "--resume", "--out", run)
+        else:
+            ganport("train", name, *options[0], "--seed", seed, "--data-dir", data_dir, "--out", run)
+        ganport("export", run, *options[1], "--out", model, "--overwrite")
+        ganport("sample", model, "--out", run / "grid.png")
+        report.write_text(ganport("evaluate", model, "--json", "--data-dir", data_dir, capture=True))
+    return json.loads(report.read_text())
+
+
+def ganport(*arguments: object, capture: bool = False) -> str:
+    command = [sys.executable, "cli.py", *map(str, arguments)]
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else None).stdout
+
+
+def row(label: str, reports: Sequence[dict[str, Any]]) -> str:
+    """Return a line of a Markdown table."""
+    cells = []
+    for _, figure, form in FIGURES:
+        values = [value for value in map(figure, reports) if value is not None]
+        cells.append(_spread(values, form) if values else "")
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def _spread(values: list[float], form: str) -> str:
+    mean = format(statistics.mean(values), form)
+    return mean if len(values) == 1 else f"{mean} ({min(values):{form}} to {max(values):{form}})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train, export and evaluate recipes; print their figures.")
+    parser.add_argument("names", nargs="+", choices=RECIPES, metavar="RECIPE")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training")
+    arguments = parser.parse_args()
+    lines = [f"| recipe | {' | '.join(heading for heading, _, _ in FIGURES)} |", "| --- " * (len(FIGURES) + 1) + "|"]
+    for name in arguments.names:
+        for variant, options in variants(name).items():
+            reports = [measure(name, variant, options, seed, arguments.data_dir) for seed in arguments.seeds]
+            lines.append(row(f"{name}, {variant}", reports))
+        lines.append(row(f"real images of {reports[0]['data']}", [_floor(reports[0])]))
+        print("\n".join(lines), flush=True)
+
+
+def _floor(report: dict[str, Any]) -> dict[str, Any]:
+    return {**report["floor"], "agreement": None, "copies": None}
+
+
+if __name__ == "__main__":
+    main()
