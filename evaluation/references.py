@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from runtime.errors import EvaluationError
 from runtime.files import replacing
+from runtime.latents import labels_by_share
 
 from .features import LABELS, FeatureNetwork, Pixels
 from .measures import class_figures, frechet_distance, kernel_distance, precision_recall
@@ -54,7 +55,7 @@ class Reference:
         A generator that draws classes on demand is measured by these. In turn they would all be as frequent, which those of
         the real images may not be: the mix of classes would count as a distance.
         """
-        return np.searchsorted(np.cumsum(self.shares)[:-1], (np.arange(count) + 0.5) / count, side="right")
+        return labels_by_share(count, self.shares)
 
 
 def load_reference(name: str) -> Reference:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,15 @@ def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.flo
 def labels_of(seeds: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
     """Return the class of each seed where none is asked for, shape (n,): the classes in turn, so that all are as frequent."""
     return seeds % classes
+
+
+def labels_by_share(count: int, shares: Sequence[float]) -> npt.NDArray[np.int64]:
+    """Return the classes of so many images, shape (count,), in order: each as often as its share, a number in [0, 1], says.
+
+    >>> labels_by_share(8, (0.25, 0.75)).tolist()
+    [0, 0, 1, 1, 1, 1, 1, 1]
+    """
+    return np.searchsorted(np.cumsum(shares)[:-1], (np.arange(count) + 0.5) / count, side="right")
 
 
 def with_classes(latents: npt.NDArray[np.float32], labels: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.float32]:

@@ -82,4 +82,4 @@ def load_generator(run: Run, best: bool = False) -> keras.Model:
     step = run.best_step() if best else run.newest_step()
     networks = build_networks(recipe, run.load_module())
     load_checkpoint(run, step, networks)
-    return shipped_generator(recipe, networks)
+    return shipped_generator(recipe, networks, run.read_data()["classes"])

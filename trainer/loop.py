@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer]
     chunk(*feed.chunk(first, first), tf.constant(first), tf.constant(0))  # compiles, which takes seconds, and makes no step
     for observer in observers:
         observer.began(first)
-    session = _Session(recipe, run, observers, devices, networks, chunk, feed, Reference(data), quality)
+    session = _Session(recipe, run, observers, devices, networks, chunk, feed, data.classes, Reference(data), quality)
     # Hosts of a cluster must all make the same steps; a signal that one of them hears is not for the others.
     with stop_requests() if devices.hosts == 1 else contextlib.nullcontext(StopRequest()) as stop:
         last = session.work(first, stop)
@@ -91,6 +91,7 @@ class _Session:
     networks: Networks
     chunk: Chunk
     feed: Feed
+    classes: Mapping[str, int]
     reference: Reference
     quality: Quality | None
     steps_per_second: float = 1.0
@@ -158,7 +159,7 @@ class _Session:
         # The losses are those before the last update, so what is saved is looked at itself.
         if not all(np.isfinite(array).all() for array in state.values()):
             raise DivergedError(step, {}, kept=max(self.run.checkpoint_steps(), default=0))
-        generator = shipped_generator(self.recipe, self.networks)
+        generator = shipped_generator(self.recipe, self.networks, self.classes)
         state = self.networks.read()  # with the statistics of the average
         classes = len(self.recipe.labels)
         measured = {"distance": self.reference.distance(generator, classes)}
@@ -178,7 +179,7 @@ class _Session:
     def _finish(self) -> None:
         draw_progress(self.run)
         with replacing(self.run.keras_file) as temporary:
-            shipped_generator(self.recipe, self.networks).save(temporary)
+            shipped_generator(self.recipe, self.networks, self.classes).save(temporary)
 
     def _check_finite(self, step: int, metrics: dict[str, float]) -> None:
         if not all(map(math.isfinite, metrics.values())):

@@ -154,7 +154,7 @@ class Run:
     def read_data(self) -> dict[str, Any]:
         """Return what `start_run` wrote of its data. Raises RunNotFoundError, CheckpointError."""
         document = self._read_json(self.data_file)
-        missing = {"name", "images", "licence", "source", "preparation", "fingerprint"} - set(document)
+        missing = {"name", "images", "licence", "source", "preparation", "fingerprint", "classes"} - set(document)
         if missing:
             raise CheckpointError(self.path, f"{self.data_file.name} is damaged (it lacks {', '.join(sorted(missing))})")
         return document
@@ -219,7 +219,7 @@ def load_run_data(run: Run) -> Dataset:
     data = dataclasses.replace(load_dataset(record["source"], preparation=preparation), name=record["name"])
     check_same_images(run, data)
     # A named set is read by its path, where neither it nor its classes have their names.
-    return dataclasses.replace(data, classes=record.get("classes", data.classes))
+    return dataclasses.replace(data, classes=record["classes"])
 
 
 def check_images(recipe: Recipe, data: Dataset) -> None:

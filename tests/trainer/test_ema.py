@@ -37,7 +37,7 @@ def test_statistics_are_those_of_the_present_weights(dense):
     untrained = gap()
     before = [variable.numpy() for variable in dense.trainable_variables]
     momenta = [layer.momentum for layer in dense.layers if hasattr(layer, "momentum")]
-    recalibrate_batch_norm(dense, 100)
+    recalibrate_batch_norm(dense, 100, {})
     assert gap() < untrained / 5
     np.testing.assert_array_equal(before[0], dense.trainable_variables[0].numpy())
     assert momenta == [layer.momentum for layer in dense.layers if hasattr(layer, "momentum")]
@@ -47,7 +47,7 @@ def test_shipped_generator_is_the_average_with_its_own_statistics(small_recipe):
     recipe = dataclasses.replace(small_recipe, name="mnist-dense")
     networks = build_networks(recipe, load_recipe_module(recipe.name))
     before = networks.average.get_weights()
-    shipped = shipped_generator(recipe, networks)
+    shipped = shipped_generator(recipe, networks, {})
     assert shipped is networks.average
     changed = [not np.array_equal(a, b) for a, b in zip(before, shipped.get_weights(), strict=True)]
     assert sum(changed) == 6  # mean and variance of three layers, and no weight
@@ -58,7 +58,7 @@ def test_shipped_generator_is_the_trained_one_where_there_is_no_average(small_re
     networks = build_networks(recipe, load_recipe_module(recipe.name))
     before = [weight + 1 for weight in networks.generator.get_weights()]
     networks.generator.set_weights(before)
-    for a, b in zip(before, shipped_generator(recipe, networks).get_weights(), strict=True):
+    for a, b in zip(before, shipped_generator(recipe, networks, {}).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -67,13 +67,26 @@ def test_statistics_of_a_nested_model_are_found_too(dense):
 
     outer = keras.Sequential([keras.Input((100,)), dense])
     before = [weight.copy() for weight in dense.get_weights()]
-    recalibrate_batch_norm(outer, 100)
+    recalibrate_batch_norm(outer, 100, {})
     assert any(not np.array_equal(a, b) for a, b in zip(before, dense.get_weights(), strict=True))
 
 
 def test_recalibration_is_repeatable(dense):
-    recalibrate_batch_norm(dense, 100)
+    recalibrate_batch_norm(dense, 100, {})
     first = dense.get_weights()
-    recalibrate_batch_norm(dense, 100)
+    recalibrate_batch_norm(dense, 100, {})
     for a, b in zip(first, dense.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_statistics_are_of_batches_with_the_classes_of_the_training_images():
+    import keras
+
+    share = keras.layers.Dense(1, use_bias=False)  # 1 for an image of the second class
+    layers = [keras.Input((5,)), share, keras.layers.BatchNormalization(), keras.layers.Reshape((1, 1, 1))]
+    generator = keras.Sequential(layers)
+    share.set_weights([np.array([[0], [0], [0], [0], [1]], np.float32)])
+    recalibrate_batch_norm(generator, 3, {"often": 900, "rarely": 100})
+    assert generator.layers[1].moving_mean.numpy() == pytest.approx(0.1, abs=0.002)
+    recalibrate_batch_norm(generator, 3, {"often": 1, "as often": 1})
+    assert generator.layers[1].moving_mean.numpy() == pytest.approx(0.5)
