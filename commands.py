@@ -121,6 +121,9 @@ def train(
         preparation |= {"image_size": height} if height == width else {}
     with messages.status("reading images"):
         images = load_dataset(resolved.dataset if data is None else data, data_dir, Preparation(**preparation))
+    if recipe is None and resolved.labels and not images.is_labelled:  # nobody asked for classes
+        messages.print(f"{name}: draws no classes on demand, since {images.unlabelled or 'the images have none'}", markup=False)
+        resolved = dataclasses.replace(resolved, labels=())
     labels = tuple(images.classes) if resolved.labels else ()
     resolved = dataclasses.replace(resolved, dataset=images.name, image_shape=images.image_shape)
     check_images(resolved, images)

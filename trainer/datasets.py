@@ -92,6 +92,11 @@ class Dataset:
         return height, width, channels
 
     @property
+    def is_labelled(self) -> bool:
+        """Whether a generator can learn from these to draw one class or another."""
+        return self.labels is not None and len(self.classes) > 1
+
+    @property
     def count(self) -> int:
         """How many images there are."""
         return int(self.images.shape[0])

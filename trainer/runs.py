@@ -224,7 +224,7 @@ def load_run_data(run: Run) -> Dataset:
 
 def check_images(recipe: Recipe, data: Dataset) -> None:
     """Raise DatasetContentError where images are fewer than one batch takes, or have no classes that the recipe asks for."""
-    if recipe.labels and (data.labels is None or len(data.classes) < 2):
+    if recipe.labels and not data.is_labelled:
         due = f"the recipe draws classes on demand, and {data.unlabelled or 'the images have none'}"
         remedy = "give a folder with a sub-folder per class, or IDX or .npz files with labels"
         raise DatasetContentError(data.source, f"{due}; {remedy}.")

@@ -6,16 +6,18 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from runtime.errors import CheckpointError, DatasetContentError, RecipeError
 from runtime.latents import generator_inputs, sample_latents
+from tests.conftest import failure
 from trainer.checkpoints import load_checkpoint
 from trainer.draws import Draws
 from trainer.feeds import open_feed
 from trainer.networks import build_networks
 from trainer.recipe import Recipe
 from trainer.recipes import load_recipe_module
-from trainer.runs import check_images, check_same_images
+from trainer.runs import Run, check_images, check_same_images
 from trainer.step import Game
 
 LABELS = ("left", "right")
@@ -111,3 +113,22 @@ def test_recipe_of_before_there_were_classes_is_read(recipe):
     for labels in (("one",), ("one", "one")):
         with pytest.raises(RecipeError, match="labels"):
             dataclasses.replace(recipe, labels=labels)
+
+
+@pytest.mark.parametrize(("folders", "labels"), [(("cats", "dogs"), ("cats", "dogs")), (("pets",), ())])
+def test_the_default_recipe_draws_classes_where_the_pictures_have_some(ganport, tmp_path, folders, labels):
+    for index in range(8):
+        picture = tmp_path / "pictures" / folders[index % len(folders)] / f"{index}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 30 * index, np.uint8)).save(picture)
+    arguments = ("--data", "pictures", "--steps", "2", "--batch-size", "4")
+    result = ganport("train", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert Run(tmp_path / "runs" / "digits").read_recipe().labels == labels
+    assert ("digits: draws no classes on demand, since the images have none" in result.stderr) is not bool(labels)
+
+
+def test_a_recipe_that_was_asked_for_is_not_changed(ganport, tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "0.png")
+    result = ganport("train", "digits", "--data", ".", "--steps", "2", cwd=tmp_path)
+    assert "the recipe draws classes on demand, and the images have none" in failure(result)

@@ -19,7 +19,6 @@ def test_recipe_survives_the_way_through_json(name):
 @pytest.mark.parametrize(
     ("name", "generator", "discriminator"),
     [
-        ("digits", 1_493_520, 533_505),
         ("mnist-dense", 1_493_520, 533_505),
         ("fashion-dense", 1_513_616, 533_505),
         ("mnist-dropout", 1_486_352, 1_492_993),
