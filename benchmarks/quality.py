@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.bundle_models import MADE_BY
+from scripts.bundle_models import MADE_BY, ganport
 from trainer.recipes import RECIPES, load_recipe_module, published_recipe
 
 RUNS = Path("runs/quality")
@@ -71,11 +69,6 @@ def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path
         ganport("sample", model, "--out", run / "grid.png")
         report.write_text(ganport("evaluate", model, "--json", "--data-dir", data_dir, capture=True))
     return json.loads(report.read_text())
-
-
-def ganport(*arguments: object, capture: bool = False) -> str:
-    command = [sys.executable, "cli.py", *map(str, arguments)]
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else None).stdout
 
 
 def row(label: str, reports: Sequence[dict[str, Any]]) -> str:
