@@ -1,5 +1,7 @@
 """The distance: small for what is like the real images, larger for what is not."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -25,6 +27,21 @@ class Fixed:
 def test_real_images_themselves_are_at_distance_zero():
     data = load_squares()
     assert Reference(data).distance(Fixed(data.images)) == pytest.approx(0, abs=1e-6)
+
+
+def test_classes_on_demand_are_asked_for_as_the_real_images_have_them():
+    data = load_squares()
+    classes = (np.arange(data.count) % 10 == 0).astype(np.int32)  # one in ten is of the second
+
+    class OnDemand(Fixed):
+        input_shape = (None, 102)
+
+        def __call__(self, latents, training):
+            return keras.ops.convert_to_tensor(self.images[latents[:, -1].astype(int)])
+
+    shades = np.stack([np.full((28, 28, 1), value, np.uint8) for value in (40, 220)])
+    labelled = dataclasses.replace(data, images=shades[classes], labels=classes)
+    assert Reference(labelled).distance(OnDemand(shades), classes=2) == pytest.approx(0, abs=1e-6)
 
 
 def test_distance_grows_with_the_damage():
