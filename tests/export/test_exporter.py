@@ -193,7 +193,7 @@ def test_run_without_a_checkpoint_is_refused(tmp_path):
 
     recipe = load_recipe_module("digits").RECIPE
     (tmp_path / "recipe.json").write_text(json.dumps(recipe.to_dict()))
-    facts = {"name": "x", "images": 1, "licence": "x", "source": "x", "preparation": {}, "fingerprint": "x"}
+    facts = {"name": "x", "images": 1, "licence": "x", "source": "x", "preparation": {}, "fingerprint": "x", "classes": {}}
     (tmp_path / "data.json").write_text(json.dumps(facts))
     with pytest.raises(CheckpointError, match="there is none"):
         load_source(tmp_path)
