@@ -17,7 +17,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(INSTALLED)  ## train on real digits, export, draw: about 3 minutes on 2 cores
+demo: $(INSTALLED)  ## train on real digits, export, draw: one to three minutes on 2 cores
 	@rm -rf $(DEMO)
 	$(BIN)/python cli.py train --out $(DEMO)
 	$(BIN)/python cli.py export $(DEMO)
