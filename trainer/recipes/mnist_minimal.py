@@ -7,7 +7,7 @@ As published: Adam with Keras' defaults, batch 128, 20,000 steps, sampled every 
 
     python cli.py train mnist-minimal
 
-Our settings see as many images as those of the description, in 81 to 146 s on two cores beside other work. One hidden layer
+Our settings see as many images as those of the description, in 48 to 146 s on two cores. One hidden layer
 wants a high rate: see docs/quality.md.
 """
 
