@@ -1,6 +1,8 @@
-"""Two transposed convolutions against two convolutions: digits after half an hour on two cores or less.
+"""Two transposed convolutions against two convolutions: digits after half an hour on two cores with AMX.
 
-python cli.py train mnist-dcgan
+python cli.py train mnist-dcgan --mixed-precision
+
+Without bfloat16 it takes 1.6 times as long; scores are in docs/quality.md.
 """
 
 from __future__ import annotations
