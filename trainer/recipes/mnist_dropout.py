@@ -58,7 +58,16 @@ def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
 
 
 # XLA compiles the masks of Dropout into every product that they go into: four times slower than without it.
-RECIPE = dataclasses.replace(mnist_dense.RECIPE, name="mnist-dropout", jit=False)
+_ADAM = dataclasses.replace(mnist_dense.RECIPE.generator_optimizer, learning_rate=1e-3)
+
+RECIPE = dataclasses.replace(
+    mnist_dense.RECIPE,
+    name="mnist-dropout",
+    batch_size=16,
+    generator_optimizer=_ADAM,
+    discriminator_optimizer=_ADAM,
+    jit=False,
+)
 
 AS_PUBLISHED = dataclasses.replace(
     mnist_dense.AS_PUBLISHED,

@@ -49,21 +49,21 @@ def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
     )
 
 
-_ADAM = Optimizer(name="adam", learning_rate=6e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
+_ADAM = Optimizer(name="adam", learning_rate=3e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
 
 RECIPE = Recipe(
     name="mnist-minimal",
     dataset="mnist",
     image_shape=(28, 28, 1),
     latent_dim=100,
-    steps=20_000,
-    batch_size=128,
+    steps=80_000,
+    batch_size=32,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
-    r1_weight=0.1,
+    r1_weight=1.0,
     penalty_interval=4,
     ema_decay=0.999,
-    preview_interval=2_000,
+    preview_interval=8_000,
 )
 
 AS_PUBLISHED = dataclasses.replace(
