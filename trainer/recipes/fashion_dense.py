@@ -51,9 +51,18 @@ def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
     return model
 
 
-RECIPE = dataclasses.replace(mnist_dense.RECIPE, name="fashion-dense", dataset="fashion-mnist")
+_ADAM = dataclasses.replace(mnist_dense.RECIPE.generator_optimizer, learning_rate=6e-3)
 
-_ADAM = Optimizer(name="adam", learning_rate=2e-4, beta_1=0.5)
+RECIPE = dataclasses.replace(
+    mnist_dense.RECIPE,
+    name="fashion-dense",
+    dataset="fashion-mnist",
+    batch_size=64,
+    generator_optimizer=_ADAM,
+    discriminator_optimizer=_ADAM,
+)
+
+_PUBLISHED_ADAM = Optimizer(name="adam", learning_rate=2e-4, beta_1=0.5)
 
 AS_PUBLISHED = dataclasses.replace(
     mnist_dense.AS_PUBLISHED,
@@ -63,7 +72,7 @@ AS_PUBLISHED = dataclasses.replace(
     batch_size=256,
     schedule="simultaneous",
     sampling="epochs",
-    generator_optimizer=_ADAM,
-    discriminator_optimizer=_ADAM,
+    generator_optimizer=_PUBLISHED_ADAM,
+    discriminator_optimizer=_PUBLISHED_ADAM,
     preview_interval=235,  # an epoch
 )
