@@ -27,6 +27,7 @@ BATCH_SIZES = (1, 7, 64)
 # Where the words of a seed carry, and where double precision ends, as well as the seeds that people take.
 SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
 MAX_ABS_ERROR = 1e-4  # of the float output, in [-1, 1]; half a level of 8-bit pixels is 39e-4
+MAX_ROUNDING = 1e-3  # the same, of a generator whose weights are so large that Keras is as far from itself
 MAX_PIXEL_MISMATCH = 1e-3  # share of pixels that may be one level off: those that lie on the border of two levels
 FEW_PIXELS = 4  # that may be off however few there are: one of a single 28x28 image is more than the share
 MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}  # difference of 8-bit pixels that a loss may make
@@ -85,12 +86,15 @@ def verify_parity(
     errors, levels = [], []
     for start in range(0, len(seeds), _PART):
         part = seeds[start : start + _PART]
-        expected = generator(generator_inputs(part, dim, classes), training=False).numpy()  # (64, height, width, channels)
+        inputs = generator_inputs(part, dim, classes)
+        expected = generator(inputs, training=False).numpy()  # (64, height, width, channels)
         _require("the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR)
         drawings = list(_draw_in_batches(floats, batch, part))
         _require_shapes(drawings, expected)
         errors.append(float(np.max([np.abs(drawing - expected).max() for drawing in drawings])))  # unlike max(), keeps NaN
-        _require("the largest difference to Keras", errors[-1], MAX_ABS_ERROR)
+        if not errors[-1] <= MAX_ABS_ERROR:
+            limit = max(MAX_ABS_ERROR, 4 * _rounding(generator, inputs, expected))
+            _require("the largest difference to Keras", errors[-1], min(limit, MAX_ROUNDING))
         pixels = [_to_pixels(drawing) for drawing in _draw_in_batches(ships, shipped_batch, part)]
         levels.append(_verify_pixels(pixels, to_uint8(expected), options.precision))
     off = np.concatenate(levels)
@@ -102,6 +106,12 @@ def verify_parity(
         _require(check, mean, MAX_MEAN_LEVELS[options.precision], "--allow-loss writes it all the same")
     batches = (len(options.seeds),) if options.seeds else BATCH_SIZES if shipped_batch is None else (shipped_batch,)
     return Verification(max(errors), mismatch, mean, int(off.max()), batches, len(seeds))
+
+
+def _rounding(generator: keras.Model, inputs: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """Return how far Keras' images are from those that it draws one at a time: the same sums in another order."""
+    alone = np.concatenate([generator(inputs[row : row + 1], training=False).numpy() for row in range(len(inputs))])
+    return float(np.abs(alone - expected).max())
 
 
 def most_mismatch(pixels: int) -> float:

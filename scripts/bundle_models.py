@@ -42,7 +42,8 @@ def make(name: str, data_dir: Path) -> None:
 
 def ganport(*arguments: object, capture: bool = False) -> str:
     command = [sys.executable, "cli.py", *map(str, arguments)]
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else None).stdout
+    # What it says goes where progress goes, so that a table that a benchmark prints is alone in its file.
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else sys.stderr).stdout
 
 
 def write_page() -> None:
