@@ -50,7 +50,7 @@ def test_run_leaves_what_its_folder_promises(run_small, small_recipe, small_data
     assert not [path for path in run.path.rglob("*") if ".part" in path.name]
 
 
-SAME_STEPS = {"digits", "mnist-dcgan", "fashion-dcgan", "fashion-conditional"}  # as those of mnist-dense and mnist-conditional
+SAME_STEPS = {"digits", "mnist-dcgan", "fashion-dcgan"}  # as those of mnist-dense, mnist-conditional and fashion-conditional
 SLOW = {  # the same kinds of steps are in the others
     ("rps-dcgan", "RECIPE"),
     ("rps-conditional", "RECIPE"),

@@ -1,6 +1,6 @@
-"""The networks of `mnist-dcgan` on clothes, told which piece to draw.
+"""The networks of `fashion-dcgan`, told which piece to draw.
 
-python cli.py train fashion-conditional
+python cli.py train fashion-conditional --mixed-precision
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 from evaluation.features import LABELS
 
 from . import fashion_dcgan
-from .mnist_dcgan import build_discriminator, build_generator
+from .fashion_dcgan import build_discriminator, build_generator
 
 __all__ = ["RECIPE", "build_discriminator", "build_generator"]
 

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     import keras
 
 
-def build_generator(latent_dim: int, image_shape: tuple[int, int, int], widths: Sequence[int] = (128, 64)) -> keras.Model:
-    """Return latents -> 7x7x128 -> 14x14x64 -> 28x28 for 28x28 images; the side doubles after each of the widths."""
+def build_generator(
+    latent_dim: int, image_shape: tuple[int, int, int], widths: Sequence[int] = (128, 64), detail: int = 0
+) -> keras.Model:
+    """Return latents -> 7x7x128 -> 14x14x64 -> 28x28 for 28x28 images; the side doubles after each of the widths.
+
+    Args:
+        latent_dim: of the latents.
+        image_shape: (height, width, channels).
+        widths: channels of the layers before the image's own size.
+        detail: channels of one more layer, of that size; 0 for none.
+    """
     from keras import Input, Sequential, layers
 
     height, width, channels = image_shape
@@ -26,13 +35,16 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int], widths: 
     model = Sequential([Input((latent_dim,), name="latent")], name="generator")
     model.add(layers.Dense(rows * columns * widths[0], use_bias=False))
     model.add(layers.Reshape((rows, columns, widths[0])))
-    for filters in widths[1:]:
+    for filters in (*widths[1:], *([detail] if detail else [])):
         model.add(layers.BatchNormalization(momentum=0.8))
         model.add(layers.LeakyReLU(0.2))
         model.add(layers.Conv2DTranspose(filters, 4, **_TWICE, use_bias=False))
     model.add(layers.BatchNormalization(momentum=0.8))
     model.add(layers.LeakyReLU(0.2))
-    model.add(layers.Conv2DTranspose(channels, 4, **_TWICE, activation="tanh"))
+    if detail:
+        model.add(layers.Conv2D(channels, 3, padding="same", activation="tanh"))
+    else:
+        model.add(layers.Conv2DTranspose(channels, 4, **_TWICE, activation="tanh"))
     if (scale * rows, scale * columns) != (height, width):
         model.add(layers.CenterCrop(height, width))
     return model
