@@ -21,7 +21,7 @@ from trainer.recipes import RECIPES, load_recipe_module, published_recipe
 
 RUNS = Path("runs/quality")
 
-# What a description says about the size of its pictures is more than two cores can train (docs/recipes.md).
+# What a description says about the size of its pictures is more than two cores can train (docs/recipes.md): options, steps.
 SMALLER = {"rps-dcgan": (["--image-size", "100"], 4000)}
 
 FIGURES: tuple[tuple[str, Callable[[dict[str, Any]], float | None], str], ...] = (
@@ -47,13 +47,15 @@ def variants(name: str) -> dict[str, Options]:
     module = load_recipe_module(name)
     if not hasattr(module, "AS_PUBLISHED"):
         return {"ours": ([], [])}
-    if name in SMALLER:
-        options, steps = SMALLER[name]
-        options = [*options, "--steps", str(steps)]
-        return {"as published": (["--as-published", *options], []), "ours": (options, [])}
     published = published_recipe(module)
-    steps = round(published.steps * published.batch_size / module.RECIPE.batch_size)
-    return {"as published": (["--as-published"], []), "ours": (["--steps", str(steps)], [])}
+    options, steps = SMALLER.get(name, ([], published.steps))
+    # An epoch of the generator sees no real image.
+    batches = steps / 2 if published.schedule == "alternating" else steps
+    as_many = round(batches * published.batch_size / module.RECIPE.batch_size)
+    return {
+        "as published": (["--as-published", *options, "--steps", str(steps)], []),
+        "ours": ([*options, "--steps", str(as_many)], []),
+    }
 
 
 def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path) -> dict[str, Any]:
