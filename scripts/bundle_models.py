@@ -20,7 +20,7 @@ MODELS = Path("runtime/models")
 MADE_BY = {
     "mnist": (["mnist-conditional", "--mixed-precision", "--evaluate-every", "3000"], ["--best", "--precision", "float16"]),
     "fashion-mnist": (
-        ["fashion-conditional", "--mixed-precision", "--evaluate-every", "6000"],
+        ["fashion-conditional", "--mixed-precision", "--evaluate-every", "5000"],
         ["--best", "--precision", "float16"],
     ),
     # Its last checkpoint: by the figures the hands of step 1,000 are the best, and anybody can see that they are not.
