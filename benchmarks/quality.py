@@ -1,4 +1,4 @@
-"""How good the images of a recipe are: as published and by our settings, after as many images seen, over training seeds.
+"""How good the images of a recipe are: as published and by our settings, after as many real images, over seeds.
 
     python -m benchmarks.quality mnist-dense mnist-minimal --data-dir DATA --seeds 0 1 2
 

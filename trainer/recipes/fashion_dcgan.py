@@ -22,7 +22,7 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
     return mnist_dcgan.build_generator(latent_dim, image_shape, detail=32)
 
 
-# At the rate of the digits the discriminator is lost after 5,000 steps: it takes 52 % for what they are, and the clothes get worse.
+# At the rate of the digits the discriminator is lost after 5,000 steps, it tells 52 % apart, and the clothes get worse.
 _ADAM = dataclasses.replace(mnist_dcgan.RECIPE.generator_optimizer, learning_rate=1.5e-3)
 
 RECIPE = dataclasses.replace(

@@ -57,6 +57,7 @@ RECIPE = dataclasses.replace(
     mnist_dense.RECIPE,
     name="fashion-dense",
     dataset="fashion-mnist",
+    steps=46_875,  # 50 epochs
     batch_size=64,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,

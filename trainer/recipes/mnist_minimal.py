@@ -7,8 +7,8 @@ As published: Adam with Keras' defaults, batch 128, 20,000 steps, sampled every 
 
     python cli.py train mnist-minimal
 
-Our settings see as many images as those of the description, in two minutes on two cores. One hidden layer wants a high rate
-and small batches: see docs/quality.md.
+Our settings see as many images as those of the description, in two minutes on two cores. One hidden layer wants a high rate:
+see docs/quality.md.
 """
 
 from __future__ import annotations
