@@ -1,6 +1,8 @@
 """The networks of `mnist-dcgan` on clothes, whose fabric takes one more layer, of the image's own size.
 
 python cli.py train fashion-dcgan --mixed-precision
+
+40 minutes on two cores with AMX; scores are in docs/quality.md.
 """
 
 from __future__ import annotations
