@@ -28,7 +28,7 @@ BATCH_SIZES = (1, 7, 64)
 # Where the words of a seed carry, and where double precision ends, as well as the seeds that people take.
 SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
 MAX_ABS_ERROR = 1e-4  # of the float output, in [-1, 1]; half a level of 8-bit pixels is 39e-4
-MAX_ROUNDING = 1e-3  # where weights are so large that Keras' own rounding is more than a quarter of that
+MAX_ROUNDING = 1e-3  # the same, at most, where weights are so large that Keras rounds by more than a quarter of that
 MAX_PIXEL_MISMATCH = 1e-3  # share of pixels that may be one level off: those that lie on the border of two levels
 FEW_PIXELS = 4  # that may be off however few there are: one of a single 28x28 image is more than the share
 MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}  # difference of 8-bit pixels that a loss may make
