@@ -38,6 +38,11 @@ def test_networks_follow_the_image_shape(name):
     assert module.build_discriminator((10, 12, 3)).output_shape == (None, 1)
 
 
+def test_clothes_are_made_from_a_layer_of_their_own_size():
+    *_, last = load_recipe_module("fashion-conditional").build_generator(74, (28, 28, 1)).layers
+    assert last.input.shape[1:] == (28, 28, 32)
+
+
 def test_published_settings_are_the_described_ones():
     dense = published_recipe(load_recipe_module("mnist-dense"))
     assert (dense.steps, dense.batch_size, dense.schedule, dense.preview_interval) == (10_000, 32, "separate", 200)
