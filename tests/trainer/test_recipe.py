@@ -38,9 +38,12 @@ def test_networks_follow_the_image_shape(name):
     assert module.build_discriminator((10, 12, 3)).output_shape == (None, 1)
 
 
-def test_clothes_are_made_from_a_layer_of_their_own_size():
-    *_, last = load_recipe_module("fashion-conditional").build_generator(74, (28, 28, 1)).layers
+def test_clothes_are_made_and_judged_by_a_layer_of_their_own_size():
+    module = load_recipe_module("fashion-conditional")
+    *_, last = module.build_generator(74, (28, 28, 1)).layers
     assert last.input.shape[1:] == (28, 28, 32)
+    first, *_ = module.build_discriminator((28, 28, 1), 10).layers
+    assert first.output.shape[1:] == (28, 28, 16)
 
 
 def test_published_settings_are_the_described_ones():

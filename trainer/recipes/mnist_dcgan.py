@@ -50,11 +50,23 @@ def build_generator(
     return model
 
 
-def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1, widths: Sequence[int] = (64, 128)) -> keras.Model:
-    """Return 28x28 -> 14x14x64 -> 7x7x128 -> a logit, or one for each class."""
+def build_discriminator(
+    image_shape: tuple[int, int, int], classes: int = 1, widths: Sequence[int] = (64, 128), detail: int = 0
+) -> keras.Model:
+    """Return 28x28 -> 14x14x64 -> 7x7x128 -> a logit, or one for each class.
+
+    Args:
+        image_shape: (height, width, channels).
+        classes: logits.
+        widths: channels of the layers that halve the side.
+        detail: channels of one more layer, before it is halved; 0 for none.
+    """
     from keras import Input, Sequential, layers
 
     model = Sequential([Input(image_shape, name="image")], name="discriminator")
+    if detail:
+        model.add(layers.Conv2D(detail, 3, padding="same"))
+        model.add(layers.LeakyReLU(0.2))
     for filters in widths:
         model.add(layers.Conv2D(filters, 4, **_TWICE))
         model.add(layers.LeakyReLU(0.2))
