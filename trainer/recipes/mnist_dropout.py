@@ -62,10 +62,11 @@ _ADAM = dataclasses.replace(mnist_dense.RECIPE.generator_optimizer, learning_rat
 RECIPE = dataclasses.replace(
     mnist_dense.RECIPE,
     name="mnist-dropout",
-    steps=30_000,
-    batch_size=16,
+    steps=60_000,
+    batch_size=8,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
+    r1_weight=10.0,
     jit=False,  # XLA compiles the masks of Dropout into every product that they go into: four times slower than without it
 )
 
