@@ -25,8 +25,8 @@ RUNS = Path("runs/quality")
 SMALLER = {"rps-dcgan": (["--image-size", "100"], 4000)}
 
 FIGURES: tuple[tuple[str, Callable[[dict[str, Any]], float | None], str], ...] = (
-    ("Fréchet", lambda report: report["frechet"], ".3f"),
-    ("kernel", lambda report: report["kernel"], ".4f"),
+    ("Fréchet", lambda report: report["frechet"], ".3g"),
+    ("kernel", lambda report: report["kernel"], ".3g"),
     ("precision", lambda report: report["precision"], ".3f"),
     ("recall", lambda report: report["recall"], ".3f"),
     ("confidence", lambda report: report["confidence"], ".3f"),
