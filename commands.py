@@ -721,7 +721,11 @@ def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboar
 
     height, width, channels = recipe.image_shape
     first = max(run.checkpoint_steps(), default=0)
-    where = f"from step {first:,} to {recipe.steps:,}" if first else f"{recipe.steps:,} steps"
+    is_complete = first == recipe.steps
+    if is_complete:
+        where = f"all {recipe.steps:,} steps are made"
+    else:
+        where = f"from step {first:,} to {recipe.steps:,}" if first else f"{recipe.steps:,} steps"
     messages.print(
         f"{recipe.name}: {data.count:,} images of {height}x{width}x{channels} ({data.name}), "
         f"batch {recipe.batch_size}, {where}, on {devices.description} -> {run.path}",
@@ -743,7 +747,8 @@ def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboar
     if not devices.is_chief:
         return
     preview = run.preview_file(recipe.steps)
-    results.print(f"{run.path}: trained to step {recipe.steps:,} in {seconds:.0f} s; preview: {preview}", markup=False)
+    took = "" if is_complete else f" in {seconds:.0f} s"
+    results.print(f"{run.path}: trained to step {recipe.steps:,}{took}; preview: {preview}", markup=False)
 
 
 def _facts(document: dict[str, object]) -> list[tuple[str, str]]:

@@ -67,7 +67,8 @@ def test_complete_run_is_resumed_without_a_step(walked, ganport):
     folder, _ = walked
     result = ganport("train", "--resume", cwd=folder)
     assert result.returncode == 0, result.stderr
-    assert "trained to step 30" in result.stdout
+    assert "batch 16, all 30 steps are made, on" in result.stderr
+    assert "runs/mnist-minimal: trained to step 30; preview: " in result.stdout
 
 
 def test_golden_images_are_verified(walked, ganport):
