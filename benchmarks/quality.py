@@ -1,4 +1,4 @@
-"""How good the images of a recipe are: as published and by our settings, after as many real images, over seeds.
+"""How good the images of a recipe are: as published and by our settings, after as many real images and at length, over seeds.
 
     python -m benchmarks.quality mnist-dense mnist-minimal --data-dir DATA --seeds 0 1 2
 
@@ -52,10 +52,13 @@ def variants(name: str) -> dict[str, Options]:
     # An epoch of the generator sees no real image.
     batches = steps / 2 if published.schedule == "alternating" else steps
     as_many = round(batches * published.batch_size / module.RECIPE.batch_size)
-    return {
+    ways = {
         "as published": (["--as-published", *options, "--steps", str(steps)], []),
         "ours": ([*options, "--steps", str(as_many)], []),
     }
+    if as_many < module.RECIPE.steps and not options:
+        ways["ours at length"] = ([], [])
+    return ways
 
 
 def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path) -> dict[str, Any]:
