@@ -8,7 +8,7 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,8 +20,10 @@ from rich.text import Text
 from runtime.errors import DrawingError, MissingPackageError, UsageError
 
 if TYPE_CHECKING:
+    from evaluation import Reference
     from export import Cost, Proven
     from runtime import Contract, Sampler
+    from runtime.sampler import Pixels, Seeds
     from server import Settings
     from trainer.datasets import Dataset
     from trainer.devices import Devices
@@ -249,7 +251,10 @@ def export(
     folder = target if form == "triton" else target.parent
     for path in exporter.card_files(folder) if card else ():
         exporter.check_free(path, overwrite)
-    proven = exporter.prove(exporter.load_source(source, best, value_range, trust), options)
+    loaded = exporter.load_source(source, best, value_range, trust)
+    if best:
+        messages.print(f"checkpoint: {_why_best(loaded.training)}", markup=False)
+    proven = exporter.prove(loaded, options)
     if explain:
         _print_costs("rewrite", exporter.explain(proven.plain))
     contract = exporter.write_model(proven, target, form, overwrite)
@@ -265,6 +270,17 @@ def export(
     if card:
         page, preview = exporter.write_card(exporter.model_file(target, form), folder)
         results.print(f"{page}, {preview}", markup=False)
+
+
+def _why_best(training: Mapping[str, Any]) -> str:
+    """Return which checkpoint of a run was taken, and what for."""
+    step, metrics = f"step {training['steps']:,}", training["metrics"]
+    if "frechet" in metrics:
+        return f"{step}, with the smallest Fréchet distance to training images, {metrics['frechet']:.3f}"
+    if "distance" in metrics:
+        pixels = f"the smallest distance of pixels, {metrics['distance']:.3f}"
+        return f"{step}, with {pixels}: the run had no --evaluate-every, and has no Fréchet distances"
+    return f"{step}, the newest: none was measured"
 
 
 def _export_target(source: Path, out: Path | None, form: Literal["onnx", "ort", "triton"]) -> Path:
@@ -411,20 +427,24 @@ def bench(
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
     """List the generators in the box; each has the name of the data set that it was trained on."""
     from runtime import BUNDLED, Sampler
+    from runtime.bundled import figures
 
-    found = {name: Sampler(name).model for name in BUNDLED}
+    found = {name: (Sampler(name).model, figures(name)) for name in BUNDLED}
     if as_json:
-        print(json.dumps({name: json.loads(model.to_json()) for name, model in found.items()}, indent=2))
+        documents = {name: {**json.loads(model.to_json()), "figures": scores} for name, (model, scores) in found.items()}
+        print(json.dumps(documents, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "images", "classes", "precision", "MB", "licence of the data"):
-        table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=True)
-    for name, model in found.items():
+    for heading in ("model", "images", "classes", "MB", "Fréchet", "real", "data licence"):
+        is_text = heading in ("model", "images", "data licence")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
+    for name, (model, scores) in found.items():
         shape = "x".join(map(str, model.image.shape))
-        classes = str(len(model.input.labels)) if model.input.labels else ""
         size = f"{BUNDLED[name].stat().st_size / 1e6:.2f}"
-        table.add_row(name, shape, classes, model.precision, size, model.data["licence"])
+        distances = [f"{each['frechet']:.3f}" for each in (scores, scores["floor"])]
+        table.add_row(name, shape, str(len(model.input.labels or ())), size, *distances, model.data["licence"])
     results.print(table)
+    results.print("Fréchet: the distance to real images, and what other real ones have; --json has all that was measured.")
 
 
 @app.command()
@@ -432,9 +452,14 @@ def evaluate(
     model: ModelArgument = None,
     data: Annotated[
         str | None,
-        typer.Option(help="mnist, fashion-mnist or rock-paper-scissors.", show_default="what the model was trained on"),
+        typer.Option(
+            help="mnist, fashion-mnist, rock-paper-scissors; or a folder of pictures, .npz or IDX file of your own.",
+            show_default="what the model was trained on",
+        ),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="To draw.")] = "0-9999",
+    seeds: Annotated[
+        str | None, typer.Option(help="To draw.", show_default="as many as the real images' figures are of")
+    ] = None,
     truncation: Annotated[float, typer.Option(min=0, max=1, help="Below 1: nearer to the average image.")] = 1.0,
     provider: ProviderOption = "cpu",
     data_dir: Annotated[
@@ -445,27 +470,29 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how good a model's images are, beside real ones: distances, precision and recall, classes, copies."""
-    from evaluation import FeatureNetwork, load_reference
+    from evaluation import check_images
     from evaluation import evaluate as evaluate_images
-    from runtime import Sampler, parse_seeds
-    from runtime.command import LARGEST_GRID, say_provider
-    from trainer.datasets import find_training_images
+    from runtime import Sampler
+    from runtime.command import say_provider
 
-    wanted = parse_seeds(seeds, at_most=LARGEST_GRID)
     path = _find_model(model)
     with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
         say_provider(sampler, provider)
-        trained_on = sampler.model.data.get("name", "")
-        name = data or {"digits": "mnist"}.get(trained_on, trained_on)  # those digits are a part of MNIST
-        reference = load_reference(name)
+        image, source = sampler.model.image, sampler.model.input
+        with messages.status("reading real images"):
+            reference = _load_real_images(data, sampler.model)
+        wanted = _evaluated_seeds(seeds, reference)
+        check_images(reference, len(wanted), image.shape)
+        training = _training_images(reference, data_dir)
+        asked = None
+        if source.labels and source.labels != reference.labels:
+            messages.print(f"Its classes are not those of {reference.name}: drawn in turn, without agreement", markup=False)
+        elif source.labels and source.kind != "fixed":
+            asked = reference.draw_labels(len(wanted))
         with messages.status("drawing and measuring"):
-            source = sampler.model.input
-            asked = None
-            if source.labels == reference.labels and source.kind != "fixed":
-                asked = reference.draw_labels(len(wanted))
-            images = sampler.sample(wanted, truncation, asked)
-            training = find_training_images(name, data_dir) if reference.is_unseen else None
-            report = evaluate_images(FeatureNetwork(name), reference, images, training, asked)
+            parts = [slice(at, at + sampler.batch_size) for at in range(0, len(wanted), sampler.batch_size)]
+            drawn = (sampler.sample(wanted[part], truncation, None if asked is None else asked[part]) for part in parts)
+            report = evaluate_images(reference, drawn, training, asked)
     if as_json:
         print(json.dumps(dataclasses.asdict(report), indent=2))
         return
@@ -476,6 +503,59 @@ def evaluate(
         table.add_row(*row)
     results.print(table)
     results.print(f"{path}: {report.describe()}", markup=False)
+
+
+def _load_real_images(data: str | None, model: Contract) -> Reference:
+    """Return what a model is held against: by default the set that it was trained on."""
+    from evaluation import LABELS, load_reference, own_reference
+    from runtime.errors import EvaluationError
+    from trainer.datasets import Preparation, load_dataset
+
+    known = model.data.get("name", "")
+    trained_on = {"digits": "mnist"}.get(known, known)  # those digits are a part of MNIST
+    if data is None and trained_on not in LABELS:
+        made_of = f"{known!r}, whose images are not in the box" if known else "something that it does not say"
+        raise EvaluationError(f"the model was trained on {made_of}; give --data and the images, or {', '.join(LABELS)}")
+    name = data or trained_on
+    if name in LABELS:
+        reference = load_reference(name)
+    else:
+        height, width, channels = model.image.shape
+        images = load_dataset(name, preparation=Preparation(height if height == width else None, channels))
+        reference = own_reference(images.name, images.count, images.take, tuple(images.classes), images.labels)
+    if trained_on not in ("", reference.name):
+        messages.print(f"The model was trained on {known}, and is held against {reference.name}", markup=False)
+    return reference
+
+
+def _evaluated_seeds(text: str | None, reference: Reference) -> Seeds:
+    import numpy as np
+
+    from runtime import parse_seeds
+    from runtime.command import LARGEST_GRID
+    from runtime.errors import SeedError
+
+    if text is None:
+        return np.arange(reference.floor["images"])
+    seeds = parse_seeds(text, at_most=LARGEST_GRID)
+    if len(np.unique(seeds)) < len(seeds):
+        raise SeedError(text, "lists a seed twice, which would count as two images")
+    return seeds
+
+
+def _training_images(reference: Reference, data_dir: Path | None) -> Pixels | None:
+    """Return the training images of a set whose real images are others; None where they don't lie here."""
+    from runtime.errors import DatasetNotFoundError
+    from trainer.datasets import find_training_images
+
+    if not reference.is_unseen:
+        if data_dir:
+            raise typer.BadParameter(f"--data-dir is for copies, which are not looked for with {reference.name}; leave it out.")
+        return None
+    training = find_training_images(reference.name, data_dir)
+    if training is None and data_dir:
+        raise DatasetNotFoundError(reference.name, f"--data-dir is {data_dir}, where its training images are not.")
+    return training
 
 
 @app.command()

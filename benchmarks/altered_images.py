@@ -9,6 +9,7 @@ pixel has edges that are as soft as that, or lacks something that weighs as much
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.features import FeatureNetwork, Pixels
-from evaluation.measures import frechet_distance, kernel_distance, precision_recall
+from evaluation.measures import compare
 from evaluation.references import load_reference
 from trainer.datasets import load_dataset
 
@@ -50,8 +51,9 @@ def alterations(images: Pixels, labels: npt.NDArray[np.integer]) -> Iterator[tup
 
 
 def _blur(images: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
-    weights = np.exp(-0.5 * (np.arange(-3, 4) / sigma) ** 2)
-    weights /= weights.sum()
+    # The mean over each pixel: samples at their centres alone would be much narrower than a Gaussian of less than a pixel is.
+    edges = [math.erf(edge / (sigma * math.sqrt(2))) for edge in np.arange(-3.5, 4)]
+    weights = np.diff(edges) / (edges[-1] - edges[0])
     padded = np.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="edge")
     rows = sum(weight * padded[:, at : at + images.shape[1]] for at, weight in enumerate(weights))
     return sum(weight * rows[:, :, at : at + images.shape[2]] for at, weight in enumerate(weights))
@@ -71,10 +73,9 @@ def main() -> None:
     network, real = FeatureNetwork(arguments.data), load_reference(arguments.data).features
     print("| real images | Fréchet | kernel | precision | recall |\n| --- | --- | --- | --- | --- |")
     for name, altered in alterations(data.take(range(data.count))[order], data.labels[order]):
-        features = network.judge(altered)[0]
-        precision, recall = precision_recall(real, features)
-        distances = f"{frechet_distance(real, features):#.3g} | {kernel_distance(real, features):.4f}"
-        print(f"| {name} | {distances} | {precision:.3f} | {recall:.3f} |", flush=True)
+        figures = compare(real, network.judge(altered)[0])
+        distances = f"{figures['frechet']:#.3g} | {figures['kernel']:.4f}"
+        print(f"| {name} | {distances} | {figures['precision']:.3f} | {figures['recall']:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     ),
     "rock-paper-scissors": ("paper", "rock", "scissors"),
 }
-_SIDE = 64  # of colour images, for the network of folders
+FOLDERS = "rock-paper-scissors"  # the network for pictures of any kind
+_SIDE = 64  # of the images that it takes
 _BATCH = 256
 
 
@@ -58,6 +59,12 @@ class FeatureNetwork:
         return features, probabilities
 
 
+def check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Raise EvaluationError where a set's network does not take images of this shape: height, width, channels."""
+    if name != FOLDERS and shape != (28, 28, 1):
+        raise EvaluationError(f"{name} has images of 28x28x1, the model draws {'x'.join(map(str, shape))}")
+
+
 def prepare(name: str, images: Pixels) -> Pixels:
     """Return images as the network of a set takes them: digits and clothes as they are, others 64x64 in colour.
 
@@ -65,11 +72,12 @@ def prepare(name: str, images: Pixels) -> Pixels:
     (Parmar et al., "On aliased resizing", CVPR 2022).
 
     Raises:
-        EvaluationError: digits or clothes that are not 28x28 grey.
+        EvaluationError: numbers that are no uint8; digits or clothes that are not 28x28 grey.
     """
-    if name != "rock-paper-scissors":
-        if images.shape[1:] != (28, 28, 1):
-            raise EvaluationError(f"{name} has images of 28x28x1, the model draws {'x'.join(map(str, images.shape[1:]))}")
+    if images.dtype != np.uint8:
+        raise EvaluationError(f"images are uint8, not {images.dtype}; `runtime.to_uint8` makes them of numbers in [-1, 1]")
+    check_shape(name, images.shape[1:])
+    if name != FOLDERS:
         return images
     colours = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
     if colours.shape[1:3] == (_SIDE, _SIDE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from runtime.errors import EvaluationError
 from runtime.files import replacing
 from runtime.latents import labels_by_share
 
-from .features import LABELS, FeatureNetwork, Pixels
-from .measures import class_figures, frechet_distance, kernel_distance, precision_recall
+from .features import FOLDERS, LABELS, FeatureNetwork, Pixels
+from .measures import class_figures, compare
 
 REFERENCES = Path(__file__).parent / "references"
+FEWEST = 500  # images: below, the covariance of 64 features is noise
+_MOST = 20_000  # of one's own pictures that are looked at
+_PART = 250  # pictures in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,28 +30,29 @@ class Reference:
 
     Attributes:
         name: of the set.
+        network: name of the classifier that sees the features, a key of LABELS.
         features: float32 (n, 64).
         protocol: which images these are, and which score the floor.
         floor: what as many other real images score, by the name of the figure: as good as a generator can be; of several
-            parts of them the mean.
+            parts of them the mean. "agreement" is how many of these images the classifier takes for what they are.
+        labels: names of the classes of the set; none where it has none.
         shares: of the classes in the training split.
+        is_recognised: whether the classifier learned from this set, so that it tells these classes.
     """
 
     name: str
+    network: str
     features: npt.NDArray[np.float32]
     protocol: tuple[str, str]
     floor: dict[str, Any]
+    labels: tuple[str, ...]
     shares: tuple[float, ...]
+    is_recognised: bool = True
 
     @property
     def is_unseen(self) -> bool:
         """Whether generators that learn from the training split have not seen these images."""
-        return self.name != "rock-paper-scissors"
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return LABELS[self.name]
+        return self.network != FOLDERS
 
     def draw_labels(self, count: int) -> npt.NDArray[np.int64]:
         """Return a class for each of so many images, shape (count,), as often as it comes in the training split.
@@ -65,10 +70,49 @@ def load_reference(name: str) -> Reference:
     with np.load(REFERENCES / f"{name}.npz") as arrays:
         facts = json.loads(str(arrays["facts"]))
         features = arrays["features"].astype(np.float32)
-    return Reference(name, features, tuple(facts["protocol"]), facts["floor"], tuple(facts["shares"]))
+    return Reference(name, name, features, tuple(facts["protocol"]), facts["floor"], LABELS[name], tuple(facts["shares"]))
 
 
-def write_reference(network: FeatureNetwork, train: Pixels, labels: npt.NDArray[np.integer], test: Pixels) -> Path:
+def own_reference(
+    name: str, count: int, take: Callable[[npt.NDArray[np.int32]], Pixels], classes: Sequence[str] = (), labels: Labels = None
+) -> Reference:
+    """Return pictures of any kind as a reference: one half of them, or 10,000; as many others score the floor.
+
+    The features are those of the network for folders, which learned from hands: they tell textures and shapes, and know nothing
+    of the classes.
+
+    Args:
+        name: for people.
+        count: of the pictures.
+        take: gives those of some places, uint8 (n, height, width, channels).
+        classes: names, where the pictures have some.
+        labels: the class of each picture, its place among `classes`, shape (count,).
+
+    Raises:
+        EvaluationError: fewer pictures than 1,000.
+    """
+    if count < 2 * FEWEST:
+        raise EvaluationError(f"{name} has {count:,} pictures; to compare with one half of them takes {2 * FEWEST:,}")
+    network = FeatureNetwork(FOLDERS)
+    places = np.random.default_rng(0).permutation(count)[:_MOST].astype(np.int32)
+    parts = [network.judge(take(places[at : at + _PART]))[0] for at in range(0, len(places), _PART)]
+    features = np.concatenate(parts)
+    half = len(places) // 2
+    some = "half" if len(places) == count else f"{half:,}"
+    floor = {**compare(features[:half], features[half : 2 * half]), "images": half}
+    shares = () if labels is None else tuple((np.bincount(labels, minlength=len(classes)) / count).tolist())
+    protocol = f"{some} of the pictures", "others of them"
+    return Reference(name, FOLDERS, features[:half], protocol, floor, tuple(classes), shares, is_recognised=False)
+
+
+Labels = npt.NDArray[np.integer[Any]] | None
+
+
+def write_reference(
+    network: FeatureNetwork,
+    train: tuple[Pixels, npt.NDArray[np.integer[Any]]],
+    test: tuple[Pixels, npt.NDArray[np.integer[Any]]],
+) -> Path:
     """Write the reference of a set; return where.
 
     That is the test split; as many images of the training split score the floor: all of them, part by part, since one part may
@@ -77,26 +121,28 @@ def write_reference(network: FeatureNetwork, train: Pixels, labels: npt.NDArray[
 
     Args:
         network: of the set.
-        train: its images to learn from.
-        labels: their classes, shape (n,).
-        test: its other images.
+        train: its images to learn from, and their classes, shape (n,).
+        test: its other images, and theirs.
     """
-    shuffled = train[np.random.default_rng(0).permutation(len(train))]
-    if network.name == "rock-paper-scissors":
-        half = len(train) // 2
-        reference, others = shuffled[:half], shuffled[half : 2 * half]
+    order = np.random.default_rng(0).permutation(len(train[0]))
+    shuffled, classes = train[0][order], train[1][order]
+    if network.name == FOLDERS:
+        half = len(shuffled) // 2
+        (reference, known), others = (shuffled[:half], classes[:half]), shuffled[half : 2 * half]
         protocol = "half of the training split", "of the other half"
     else:
-        reference, others = test, shuffled
+        (reference, known), others = test, shuffled
         protocol = "the test split", "of the training split"
-    features = network.judge(reference)[0].astype(np.float16)  # 0.05 % of each number: 1e-4 of a distance
+    seen, probabilities = network.judge(reference)
+    features = seen.astype(np.float16)  # 0.05 % of each number: 1e-4 of a distance
     size = len(reference)
     parts = [_score(network, features.astype(np.float32), others[at : at + size]) for at in range(0, len(others), size)]
     if len(parts) > 1:
         protocol = protocol[0], f"{protocol[1]}, the mean of {len(parts)} parts of it"
     floor = {figure: np.mean([part[figure] for part in parts], axis=0).tolist() for figure in parts[0]}
     floor |= {"images": size, "frechet_of_parts": [part["frechet"] for part in parts]}
-    facts = {"protocol": protocol, "floor": floor, "shares": (np.bincount(labels) / len(labels)).tolist()}
+    floor["agreement"] = float((probabilities.argmax(axis=1) == known).mean())
+    facts = {"protocol": protocol, "floor": floor, "shares": (np.bincount(classes) / len(classes)).tolist()}
     path = REFERENCES / f"{network.name}.npz"
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -107,11 +153,4 @@ def write_reference(network: FeatureNetwork, train: Pixels, labels: npt.NDArray[
 def _score(network: FeatureNetwork, real: npt.NDArray[np.float32], images: Pixels) -> dict[str, Any]:
     """Return the figures of real images against the reference's features."""
     features, probabilities = network.judge(images)
-    precision, recall = precision_recall(real, features)
-    return {
-        "frechet": frechet_distance(real, features),
-        "kernel": kernel_distance(real, features),
-        "precision": precision,
-        "recall": recall,
-        **dataclasses.asdict(class_figures(probabilities)),
-    }
+    return compare(real, features) | dataclasses.asdict(class_figures(probabilities))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from runtime.errors import EvaluationError
 
-from .features import FeatureNetwork, Pixels
-from .measures import class_figures, frechet_distance, kernel_distance, nearest_distances, precision_recall
-from .references import Reference
-
-FEWEST = 500  # images: below, the covariance of 64 features is noise
+from .features import FeatureNetwork, Pixels, check_shape
+from .measures import class_figures, compare, nearest_share
+from .references import FEWEST, Reference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,21 +21,22 @@ class Report:
     """What a generator scores.
 
     Attributes:
-        data: the set whose images and classifier were used.
+        data: the set whose images were used.
+        network: the set whose classifier was used.
         protocol: which of its images, and which score the floor.
         images: drawn.
         real: images that they were compared with.
         frechet, kernel, precision, recall: see `measures`.
-        labels: of the classes.
-        shares, entropy, confidence: see `measures.ClassFigures`.
-        copies: share of the drawn images that lie nearer to a training image than all but 1 % of the reference's images do, in
-            the same features: 0.01 is what images have that are as new as those. None without the training images, and where
-            the reference is of these.
+        labels: of the classes that the classifier tells; none where it learned from another set.
+        shares, entropy, confidence: see `measures.ClassFigures`; empty and None without labels.
+        nearest_in_training: share of the images whose nearest real image, of the training images and the reference's, is a
+            training image: see `measures.nearest_share`. None without the training images, and where the reference is of these.
         agreement: share of the images that the classifier takes for the class that was asked for; None without labels.
-        floor: what as many real training images score.
+        floor: what real images score; the number of images that its distances are of is "images".
     """
 
     data: str
+    network: str
     protocol: tuple[str, str]
     images: int
     real: int
@@ -45,94 +46,108 @@ class Report:
     recall: float
     labels: tuple[str, ...]
     shares: tuple[float, ...]
-    entropy: float
-    confidence: float
-    copies: float | None
+    entropy: float | None
+    confidence: float | None
+    nearest_in_training: float | None
     agreement: float | None
     floor: dict[str, Any]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Return the figures for people: name, value, that of real images, and what it is."""
-        floor, most = self.floor, np.log2(len(self.labels))
+        floor = self.floor
+        parts = floor.get("frechet_of_parts", ())
+        spread = f" ({min(parts):.3f} to {max(parts):.3f})" if len(parts) > 1 else ""
         rows = [
-            (
-                "Fréchet distance",
-                f"{self.frechet:.3f}",
-                f"{floor['frechet']:.3f}",
-                "less is better",
-            ),
+            ("Fréchet distance", f"{self.frechet:.3f}", f"{floor['frechet']:.3f}{spread}", "less is better"),
             ("kernel distance", f"{self.kernel:.4f}", f"{floor['kernel']:.4f}", "less is better"),
             ("precision", f"{self.precision:.3f}", f"{floor['precision']:.3f}", "images that lie among real ones"),
             ("recall", f"{self.recall:.3f}", f"{floor['recall']:.3f}", "real images that lie among these"),
-            ("confidence", f"{self.confidence:.3f}", f"{floor['confidence']:.3f}", "mean, in the likeliest class"),
-            (
-                "entropy",
-                f"{self.entropy:.3f}",
-                f"{floor['entropy']:.3f}",
-                f"of the classes, of {most:.3f} bits",
-            ),
         ]
-        rows += [
-            (f"  {label}", f"{share:.1%}", f"{real:.1%}", "")
-            for label, share, real in zip(self.labels, self.shares, floor["shares"], strict=True)
-        ]
+        if self.labels:
+            most = np.log2(len(self.labels))
+            rows += [
+                ("confidence", f"{self.confidence:.3f}", f"{floor['confidence']:.3f}", "mean, in the likeliest class"),
+                ("entropy", f"{self.entropy:.3f}", f"{floor['entropy']:.3f}", f"of the classes, of {most:.3f} bits"),
+            ]
+            rows += [
+                (f"  {label}", f"{share:.1%}", f"{real:.1%}", "")
+                for label, share, real in zip(self.labels, self.shares, floor["shares"], strict=True)
+            ]
         if self.agreement is not None:
-            rows.append(("agreement", f"{self.agreement:.1%}", "", "images of the class asked for"))
-        if self.copies is not None:
-            rows.append(("copies", f"{self.copies:.1%}", "1.0%", "nearer to a training image than 99 % of others"))
+            rows.append(("agreement", f"{self.agreement:.1%}", f"{floor['agreement']:.1%}", "images of the class asked for"))
+        if self.nearest_in_training is not None:
+            new = f"{floor['nearest_in_training']:.1%}"
+            rows.append(("next to training", f"{self.nearest_in_training:.1%}", new, "nearest real image; more: copies"))
         return rows
 
     def describe(self) -> str:
         """Return what was compared with what."""
         reference, others = self.protocol
-        few = "" if self.images >= self.floor["images"] else "; so few images score worse than as many as those would"
+        network = "its classifier" if self.network == self.data else f"the classifier of {self.network}"
         asked = "" if self.agreement is None else "; classes as often as in the training split"
+        as_many = self.floor["images"]
+        other = ""
+        if self.images != as_many:
+            other = (
+                "; figures of other numbers of images don't compare: of fewer the Fréchet distance and recall come out larger"
+            )
         return (
-            f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of its classifier"
-            f"{asked}; real images: {self.floor['images']:,} {others}{few}"
+            f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of {network}"
+            f"{asked}; real images: {as_many:,} {others}{other}"
         )
 
 
+def check_images(reference: Reference, count: int, shape: tuple[int, ...]) -> None:
+    """Raise EvaluationError where so many images, of this height, width and channels, can't be measured."""
+    if count < FEWEST:
+        raise EvaluationError(f"{count:,} images are too few for these figures, which take {FEWEST:,}")
+    check_shape(reference.network, shape)
+
+
 def evaluate(
-    network: FeatureNetwork,
     reference: Reference,
-    images: Pixels,
+    images: Pixels | Iterable[Pixels],
     training: Pixels | None = None,
-    asked: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+    asked: npt.NDArray[np.int64] | None = None,
 ) -> Report:
     """Return the figures of drawn images.
 
     Args:
-        network: to measure in.
-        reference: real images of the same set.
-        images: uint8 (n, height, width, channels), n at least 500.
+        reference: real images to hold them against.
+        images: uint8 (n, height, width, channels), n at least 500; or such arrays one after the other, as `Sampler.sample`
+            draws them, of which only the features are kept.
         training: images of the set's training split, to look for copies.
         asked: the class that each image was drawn for, shape (n,).
 
     Raises:
-        EvaluationError: too few images, or of a shape that the network does not take.
+        EvaluationError: too few images, no uint8, or of a shape that the classifier does not take.
     """
-    if len(images) < FEWEST:
-        raise EvaluationError(f"{len(images):,} images are too few for these figures, which take {FEWEST:,}")
-    features, probabilities = network.judge(images)
-    precision, recall = precision_recall(reference.features, features)
-    copies = None
+    network = FeatureNetwork(reference.network)
+    parts = [images] if isinstance(images, np.ndarray) else images
+    judged = [network.judge(part) for part in parts]
+    count = sum(len(features) for features, _ in judged)
+    if count < FEWEST:
+        raise EvaluationError(f"{count:,} images are too few for these figures, which take {FEWEST:,}")
+    features, probabilities = (np.concatenate(each) for each in zip(*judged, strict=True))
+    floor, nearest, classes, agreement = reference.floor, None, None, None
     if training is not None and reference.is_unseen:
-        seen = network.judge(training)[0]
-        limit = np.quantile(nearest_distances(reference.features, seen), 0.01)
-        copies = float((nearest_distances(features, seen) < limit).mean())
+        nearest = nearest_share(features, network.judge(training)[0], reference.features)
+        floor = {**floor, "nearest_in_training": len(training) / (len(training) + len(reference.features))}
+    if reference.is_recognised:
+        classes = class_figures(probabilities)
+        agreement = None if asked is None else float((probabilities.argmax(axis=1) == asked).mean())
     return Report(
         data=reference.name,
+        network=reference.network,
         protocol=reference.protocol,
-        images=len(images),
+        images=count,
         real=len(reference.features),
-        frechet=frechet_distance(reference.features, features),
-        kernel=kernel_distance(reference.features, features),
-        precision=precision,
-        recall=recall,
-        labels=network.labels,
-        **dataclasses.asdict(class_figures(probabilities)),
-        copies=copies,
-        agreement=None if asked is None else float((probabilities.argmax(axis=1) == asked).mean()),
-        floor=reference.floor,
+        **compare(reference.features, features),
+        labels=network.labels if classes else (),
+        shares=classes.shares if classes else (),
+        entropy=classes.entropy if classes else None,
+        confidence=classes.confidence if classes else None,
+        nearest_in_training=nearest,
+        agreement=agreement,
+        floor=floor,
     )

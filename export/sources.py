@@ -95,7 +95,7 @@ def _load_run(run: Run, best: bool) -> Source:
     step = run.best_step() if best else run.newest_step()
     return Source(
         name=recipe.name,
-        generator=load_generator(run, best),
+        generator=load_generator(run, step),
         recipe=recipe.to_dict(),
         # Where the images lay on the trainer's machine is nobody's business.
         data={key: data[key] for key in ("name", "images", "licence")},

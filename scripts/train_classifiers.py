@@ -133,7 +133,7 @@ def main() -> None:
         splits[split] = prepare(name, images), labels
     if not arguments.keep:
         train(name, splits, arguments.epochs or EPOCHS[name])
-    reference = write_reference(FeatureNetwork(name), *splits["train"], splits["test"][0])
+    reference = write_reference(FeatureNetwork(name), splits["train"], splits["test"])
     print(f"{reference}: {reference.stat().st_size:,} bytes")
 
 

@@ -66,10 +66,13 @@ def test_bench(tiny_file, ganport):
 def test_models_lists_what_is_in_the_box(ganport):
     result = ganport("models")
     assert result.returncode == 0, result.stderr
+    assert "…" not in result.stdout
     listed = json.loads(ganport("models", "--json").stdout)
     for name, contract in listed.items():
-        assert re.search(rf"^{name} +28x28x1|^{name} +\d+x\d+x3", result.stdout, re.MULTILINE)
-        assert contract["data"]["licence"] in result.stdout
+        scores = contract["figures"]
+        distances = f"{scores['frechet']:.3f} +{scores['floor']['frechet']:.3f}"
+        licence = re.escape(contract["data"]["licence"])
+        assert re.search(rf"^{name} +\d+x\d+x[13] +\d+ +\d\.\d\d +{distances} +{licence} *$", result.stdout, re.MULTILINE)
         drawn = ganport("sample", name, "--seeds", "0-3", "--out", f"{name}.npy")
         assert "drawn on cpu" in drawn.stdout
 

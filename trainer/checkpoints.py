@@ -71,15 +71,14 @@ def load_newest_checkpoint(run: Run, networks: Networks) -> tuple[int, list[str]
     return 0, []
 
 
-def load_generator(run: Run, best: bool = False) -> keras.Model:
-    """Return the generator of a run's newest checkpoint, or of its best, as it is shipped (see `ema.shipped_generator`).
+def load_generator(run: Run, step: int | None = None) -> keras.Model:
+    """Return the generator of a run's checkpoint of a step, or of its newest, as it is shipped (see `ema.shipped_generator`).
 
     Raises:
         RunNotFoundError: no run in that folder.
         CheckpointError: no checkpoint, or a damaged one.
     """
     recipe = run.read_recipe()
-    step = run.best_step() if best else run.newest_step()
     networks = build_networks(recipe, run.load_module())
-    load_checkpoint(run, step, networks)
+    load_checkpoint(run, run.newest_step() if step is None else step, networks)
     return shipped_generator(recipe, networks, run.read_data()["classes"])

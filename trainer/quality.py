@@ -7,7 +7,7 @@ import numpy as np
 
 from evaluation import FeatureNetwork
 from evaluation.measures import frechet_distance
-from evaluation.report import FEWEST
+from evaluation.references import FEWEST
 from runtime import to_uint8
 from runtime.errors import EvaluationError
 from runtime.latents import generator_inputs

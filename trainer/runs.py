@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evaluation.references import FEWEST
 from runtime.command import bundled_model
 from runtime.errors import (
     CheckpointError,
@@ -223,7 +224,7 @@ def load_run_data(run: Run) -> Dataset:
 
 
 def check_images(recipe: Recipe, data: Dataset) -> None:
-    """Raise DatasetContentError where images are fewer than one batch takes, or have no classes that the recipe asks for."""
+    """Raise DatasetContentError where images are fewer than a batch or a measure takes, or have no classes that it asks for."""
     if recipe.labels and not data.is_labelled:
         due = f"the recipe draws classes on demand, and {data.unlabelled or 'the images have none'}"
         remedy = "give a folder with a sub-folder per class, or IDX or .npz files with labels"
@@ -231,6 +232,9 @@ def check_images(recipe: Recipe, data: Dataset) -> None:
     if data.count < recipe.batch_size:
         there = f"its {data.count} images are fewer than one batch of {recipe.batch_size}"
         raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")
+    if recipe.evaluate_interval and data.count < FEWEST:
+        there = f"its {data.count} images are too few for --evaluate-every, which takes {FEWEST}"
+        raise DatasetContentError(data.source, f"{there}; leave it out, or add images.")
 
 
 def check_same_images(run: Run, data: Dataset) -> None:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from evaluation.measures import class_figures, frechet_distance, kernel_distance, nearest_distances, precision_recall
+from evaluation.measures import (
+    class_figures,
+    frechet_distance,
+    kernel_distance,
+    nearest_distances,
+    nearest_share,
+    precision_recall,
+)
 
 RNG = np.random.default_rng(3)
 
@@ -48,6 +55,15 @@ def test_kernel_distance_is_unbiased_and_worked_by_hand():
     assert kernel_distance(normal(3_000), normal(3_001, mean=0.5)) > 0.3
 
 
+def test_kernel_distance_is_of_all_pairs():
+    x, y = normal(1_500), normal(2_100, mean=0.1)  # more than one part of rows
+    kernels = [(a.astype(np.float64) @ b.T / 4 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    same = [(table.sum() - np.trace(table)) / (len(table) * (len(table) - 1)) for table in kernels[:2]]
+    expected = sum(same) - 2 * kernels[2].mean()
+    assert kernel_distance(x, y) == pytest.approx(expected)
+    assert kernel_distance(x[::-1], np.roll(y, 7, axis=0)) == pytest.approx(expected)
+
+
 def test_precision_and_recall_tell_quality_from_variety():
     real = normal(1_000)
     good, narrow, wide = normal(1_001), normal(1_001, spread=0.2), normal(1_001, spread=4)
@@ -71,6 +87,13 @@ def test_nearest_distances_are_euclidean():
     slow = np.linalg.norm(points[:, np.newaxis].astype(np.float64) - others, axis=2).min(axis=1)
     np.testing.assert_allclose(nearest_distances(points, others), slow, rtol=1e-3)
     np.testing.assert_allclose(nearest_distances(others[:5], others), 0, atol=2e-3)
+
+
+def test_nearest_share_of_new_points_is_that_of_the_points_there():
+    some, others = normal(3_000), normal(1_000)
+    assert nearest_share(normal(2_000), some, others) == pytest.approx(0.75, abs=0.03)
+    assert nearest_share(some[:500] + 0.01, some, others) > 0.95
+    assert nearest_share(others[:500] + 0.01, some, others) < 0.05
 
 
 def test_class_figures():

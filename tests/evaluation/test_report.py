@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from evaluation import LABELS, FeatureNetwork, evaluate, load_reference
+from evaluation import LABELS, FeatureNetwork, evaluate, load_reference, own_reference
 from evaluation.features import MODELS, prepare
 from evaluation.references import REFERENCES
 from runtime import Sampler
@@ -63,33 +63,72 @@ def test_digits_are_recognised(network, digits):
     assert (probabilities.argmax(axis=1) == digits.labels).mean() > 0.98
 
 
-def test_real_digits_score_like_real_ones_and_damaged_ones_worse(network, reference, digits):
+def test_real_digits_score_like_real_ones_and_damaged_ones_worse(reference, digits):
     images, labels = digits.images[::2], digits.labels[::2]
-    real = evaluate(network, reference, images, asked=labels)
+    real = evaluate(reference, images, asked=labels)
     assert real.frechet < 10 * reference.floor["frechet"]  # fewer images, and another mix of digits
     assert min(real.precision, real.recall) > 0.7
     assert real.agreement > 0.98
-    assert real.copies is None
+    assert real.nearest_in_training is None
     assert real.shares == pytest.approx([0.1] * 10, abs=0.005)
     for damage in (images // 2, np.roll(images, 9, axis=1), np.repeat(images[::250], 250, axis=0)):
-        worse = evaluate(network, reference, damage)
+        worse = evaluate(reference, damage)
         assert worse.frechet > 5 * real.frechet
         assert worse.kernel > real.kernel
-    one_digit = evaluate(network, reference, images[labels == 7].repeat(2, axis=0))
+    one_digit = evaluate(reference, images[labels == 7].repeat(2, axis=0))
     assert one_digit.entropy < 0.2
     assert one_digit.recall < 0.2
 
 
-def test_copies_are_found(network, reference, digits):
-    assert evaluate(network, reference, digits.images[:600], training=digits.images).copies > 0.99
-    assert evaluate(network, reference, digits.images[::5], training=digits.images[1::5]).copies < 0.05
+def test_parts_are_measured_as_one_array_is(reference, digits):
+    images, labels = digits.images[:1200], digits.labels[:1200]
+    whole = evaluate(reference, images, asked=labels)
+    parts = evaluate(reference, (images[at : at + 512] for at in range(0, 1200, 512)), asked=labels)
+    for figure in ("images", "frechet", "kernel", "precision", "recall", "shares", "agreement"):
+        assert getattr(parts, figure) == pytest.approx(getattr(whole, figure), rel=1e-5)
 
 
-def test_images_that_cant_be_measured(network, reference, digits):
+def test_copies_are_found_even_where_they_were_changed(reference, digits):
+    training = digits.images[::2]
+    copies = training[:600]
+    dimmed, moved = (copies * 0.9).astype(np.uint8), np.roll(copies, 1, axis=2)
+    for images in (copies, dimmed, moved):
+        report = evaluate(reference, images, training)
+        new = report.floor["nearest_in_training"]
+        assert new == 2_500 / 4_500
+        assert report.nearest_in_training > new + 0.15
+    assert evaluate(reference, digits.images[1::2], training).nearest_in_training < new + 0.1
+
+
+def test_pictures_of_ones_own_are_a_reference(digits):
+    images, labels = digits.images[::4], digits.labels[::4]
+    own = own_reference("mine", len(images), lambda places: images[places], list("0123456789"), labels)
+    assert own.features.shape == (625, 64)
+    assert own.floor["images"] == 625
+    assert own.shares == pytest.approx([0.1] * 10, abs=0.03)
+    real = evaluate(own, digits.images[1::8])
+    assert real.frechet < 3 * own.floor["frechet"]
+    assert real.recall > 0.6
+    dark = evaluate(own, digits.images[1::8] // 2, asked=digits.labels[1::8].astype(np.int64))
+    assert dark.frechet > 5 * real.frechet
+    assert dark.labels == dark.shares == ()
+    assert dark.entropy is dark.confidence is dark.agreement is None  # its classifier knows hands, not digits
+    assert [row[0] for row in dark.rows()] == ["Fréchet distance", "kernel distance", "precision", "recall"]
+    assert dark.describe() == (
+        "625 images against 625, half of the pictures of mine, in 64 features of the classifier of rock-paper-scissors; "
+        "real images: 625 others of them"
+    )
+    with pytest.raises(EvaluationError, match="mine has 999 pictures; to compare with one half of them takes 1,000"):
+        own_reference("mine", 999, lambda places: images[places])
+
+
+def test_images_that_cant_be_measured(reference, digits):
     with pytest.raises(EvaluationError, match="499 images are too few"):
-        evaluate(network, reference, digits.images[:499])
+        evaluate(reference, digits.images[:499])
     with pytest.raises(EvaluationError, match="28x28x1, the model draws 32x32x3"):
-        evaluate(network, reference, np.zeros((500, 32, 32, 3), np.uint8))
+        evaluate(reference, np.zeros((500, 32, 32, 3), np.uint8))
+    with pytest.raises(EvaluationError, match="images are uint8, not float32"):
+        evaluate(reference, digits.images[:500].astype(np.float32))
     with pytest.raises(EvaluationError, match="mnist, fashion-mnist, rock-paper-scissors"):
         load_reference("cats")
 
@@ -142,11 +181,37 @@ def test_evaluate_on_the_command_line(ganport, tmp_path):
     assert "600 images against 10,000, the test split of mnist" in result.stdout
     report = json.loads(ganport("evaluate", "mnist", "--seeds", "0-599", "--json").stdout)
     reference, labels = load_reference("mnist"), load_reference("mnist").draw_labels(600)
-    expected = evaluate(FeatureNetwork("mnist"), reference, Sampler("mnist").sample(range(600), labels=labels), asked=labels)
+    expected = evaluate(reference, Sampler("mnist").sample(range(600), labels=labels), asked=labels)
     assert report["frechet"] == pytest.approx(expected.frechet, rel=1e-4)
     assert report["agreement"] == expected.agreement > 0.9
     assert "too few" in failure(ganport("evaluate", "mnist", "--seeds", "0-99"))
-    assert "there are no figures of 'cats'" in failure(ganport("evaluate", "mnist", "--data", "cats"))
+    assert "lists a seed twice" in failure(ganport("evaluate", "mnist", "--seeds", "0-499,7"), 2)
+    assert "No data set 'cats'" in failure(ganport("evaluate", "mnist", "--data", "cats"))
     (tmp_path / "tiny.onnx").write_bytes(tiny_model("uint8").SerializeToString())
-    assert "--data takes mnist" in failure(ganport("evaluate", "tiny.onnx"))
+    assert "give --data and the images, or mnist" in failure(ganport("evaluate", "tiny.onnx"))
     assert "the model draws 3x4x1" in failure(ganport("evaluate", "tiny.onnx", "--data", "mnist"))
+
+
+def test_evaluate_looks_for_copies_where_the_training_images_lie(ganport, tmp_path, digits):
+    folder = tmp_path / "sets" / "mnist"
+    folder.mkdir(parents=True)
+    header = np.array([2051, 5000, 28, 28], ">i4").tobytes()
+    (folder / "train-images-idx3-ubyte").write_bytes(header + digits.images.tobytes())
+    report = json.loads(ganport("evaluate", "mnist", "--seeds", "0-599", "--json", "--data-dir", "sets").stdout)
+    assert report["floor"]["nearest_in_training"] == 1 / 3
+    assert 0.2 < report["nearest_in_training"] < 0.5
+    (tmp_path / "empty").mkdir()
+    where = failure(ganport("evaluate", "mnist", "--data-dir", "empty"))
+    assert "--data-dir is empty, where its training images are not" in where
+    line = failure(ganport("evaluate", "rock-paper-scissors", "--data-dir", "sets"), 2)
+    assert "--data-dir is for copies, which are not looked for with rock-paper-scissors" in line
+
+
+def test_evaluate_takes_pictures_of_ones_own(ganport, tmp_path, digits):
+    np.savez(tmp_path / "mine.npz", images=digits.images[::4])
+    result = ganport("evaluate", "mnist", "--data", "mine.npz")
+    assert result.returncode == 0, result.stderr
+    assert "The model was trained on mnist, and is held against mine" in result.stderr
+    assert "Its classes are not those of mine: drawn in turn, without agreement" in result.stderr
+    assert "625 images against 625, half of the pictures of mine" in result.stdout
+    assert "entropy" not in result.stdout

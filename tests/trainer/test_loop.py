@@ -221,7 +221,7 @@ def test_best_checkpoint_of_the_past_is_not_removed(run_small, small_recipe):
     run_small(dataclasses.replace(small_recipe, steps=50), resume=True)
     assert run.checkpoint_steps() == [10, 40, 50]
     assert run.best_step() == 10
-    weights = load_generator(run, best=True).get_weights()
+    weights = load_generator(run, run.best_step()).get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(weights, load_generator(run).get_weights(), strict=True))
 
 
@@ -289,6 +289,8 @@ def test_other_images_are_noticed(tmp_path, small_recipe, small_data):
 
 def test_too_few_images_are_noticed(small_recipe, small_data):
     check_images(dataclasses.replace(small_recipe, batch_size=50), small_data)
+    with pytest.raises(DatasetContentError, match="50 images are too few for --evaluate-every, which takes 500"):
+        check_images(dataclasses.replace(small_recipe, batch_size=50, evaluate_interval=10), small_data)
     with pytest.raises(DatasetContentError, match="50 images are fewer than one batch of 51"):
         check_images(dataclasses.replace(small_recipe, batch_size=51), small_data)
 
