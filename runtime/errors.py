@@ -299,11 +299,11 @@ class DatasetNotFoundError(DatasetError, FileNotFoundError):
 
 
 class DatasetContentError(DatasetError, ValueError):
-    """The data is there, but can't be trained on."""
+    """The data is there, but can't be used."""
 
     def __init__(self, source: object, problem: str) -> None:
         self.source, self.problem = source, problem
-        super().__init__(f"Can't train on {source}: {problem}")
+        super().__init__(f"Can't take images from {source}: {problem}")
 
 
 class RunError(GanportError):

@@ -48,7 +48,7 @@ def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md", "docs/quality.md"])
 def test_python_examples_run(page, tiny_file, tmp_path, monkeypatch):
     shutil.copy(tiny_file, tmp_path / "generator.onnx")
     shutil.copytree(ROOT / "runtime", tmp_path / "my_app" / "ganlib")

@@ -1,6 +1,8 @@
 """The networks of `mnist-dcgan`, told which digit to draw.
 
-python cli.py train mnist-conditional
+python cli.py train mnist-conditional --mixed-precision
+
+29 minutes on two cores with AMX: Fréchet distance 0.062 over three seeds, real digits 0.041 (docs/quality.md).
 """
 
 from __future__ import annotations
