@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.bundle_models import MADE_BY, ganport
+from scripts.bundle_models import MADE_BY, evaluate, ganport
 from trainer.recipes import RECIPES, load_recipe_module, published_recipe
 
 RUNS = Path("runs/quality")
@@ -73,8 +73,9 @@ def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path
         ganport("export", run, *options[1], "--out", model, "--overwrite")
         ganport("sample", model, "--out", run / "grid.png")
     # Measured anew each time: by the classifiers and the measure of now, whatever was there.
-    report.write_text(ganport("evaluate", model, "--json", "--data-dir", data_dir, capture=True))
-    return json.loads(report.read_text())
+    found = evaluate(model, data_dir)
+    report.write_text(json.dumps(found, indent=2))
+    return found
 
 
 def row(label: str, reports: Sequence[dict[str, Any]]) -> str:
@@ -97,13 +98,12 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training")
     arguments = parser.parse_args()
-    lines = [f"| recipe | {' | '.join(heading for heading, _, _ in FIGURES)} |", "| --- " * (len(FIGURES) + 1) + "|"]
+    print(f"| recipe | {' | '.join(heading for heading, _, _ in FIGURES)} |\n{'| --- ' * (len(FIGURES) + 1)}|", flush=True)
     for name in arguments.names:
         for variant, options in variants(name).items():
             reports = [measure(name, variant, options, seed, arguments.data_dir) for seed in arguments.seeds]
-            lines.append(row(f"{name}, {variant}", reports))
-        lines.append(row(f"real images of {reports[0]['data']}", [_floor(reports[0])]))
-        print("\n".join(lines), flush=True)
+            print(row(f"{name}, {variant}", reports), flush=True)
+        print(row(f"real images of {reports[0]['data']}", [_floor(reports[0])]), flush=True)
 
 
 def _floor(report: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from evaluation import load_reference
+from evaluation.features import FOLDERS
 from runtime import BUNDLED, Sampler
 from runtime.bundled import figures
 
@@ -45,10 +46,16 @@ def make(name: str, data_dir: Path) -> None:
 def score(name: str, data_dir: Path) -> None:
     """Write the figures of a generator that is there, with the hash of the file that has them."""
     file = MODELS / f"{name}.onnx"
-    copies = ["--data-dir", data_dir] if load_reference(name).is_unseen else []
-    found = json.loads(ganport("evaluate", file, "--json", *copies, capture=True))
+    found = evaluate(file, data_dir)
     found["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     (MODELS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def evaluate(file: Path, data_dir: Path) -> dict[str, Any]:
+    """Return what `ganport evaluate` finds, with copies where training images are others than the reference's."""
+    copies = [] if Sampler(file).model.data["name"] == FOLDERS else ["--data-dir", data_dir]
+    found: dict[str, Any] = json.loads(ganport("evaluate", file, "--json", *copies, capture=True))
+    return found
 
 
 def ganport(*arguments: object, capture: bool = False) -> str:
