@@ -25,8 +25,8 @@ RUNS = Path("runs/quality")
 SMALLER = {"rps-dcgan": (["--image-size", "100"], 4000)}
 
 FIGURES: tuple[tuple[str, Callable[[dict[str, Any]], float | None], str], ...] = (
-    ("Fréchet", lambda report: report["frechet"], ".3g"),
-    ("kernel", lambda report: report["kernel"], ".3g"),
+    ("Fréchet", lambda report: report["frechet"], "#.3g"),
+    ("kernel", lambda report: report["kernel"], "#.3g"),
     ("precision", lambda report: report["precision"], ".3f"),
     ("recall", lambda report: report["recall"], ".3f"),
     ("confidence", lambda report: report["confidence"], ".3f"),
@@ -52,7 +52,7 @@ def variants(name: str) -> dict[str, Options]:
     # An epoch of the generator sees no real image.
     batches = steps / 2 if published.schedule == "alternating" else steps
     as_many = round(batches * published.batch_size / module.RECIPE.batch_size)
-    ways = {
+    ways: dict[str, Options] = {
         "as published": (["--as-published", *options, "--steps", str(steps)], []),
         "ours": ([*options, "--steps", str(as_many)], []),
     }
