@@ -18,6 +18,8 @@ from runtime.latents import labels_by_share
 from .features import FOLDERS, LABELS, FeatureNetwork, Pixels
 from .measures import class_figures, compare
 
+Labels = npt.NDArray[np.integer[Any]]
+
 REFERENCES = Path(__file__).parent / "references"
 FEWEST = 500  # images: below, the covariance of 64 features is noise
 _MOST = 20_000  # of one's own pictures that are looked at
@@ -74,7 +76,11 @@ def load_reference(name: str) -> Reference:
 
 
 def own_reference(
-    name: str, count: int, take: Callable[[npt.NDArray[np.int32]], Pixels], classes: Sequence[str] = (), labels: Labels = None
+    name: str,
+    count: int,
+    take: Callable[[npt.NDArray[np.int32]], Pixels],
+    classes: Sequence[str] = (),
+    labels: Labels | None = None,
 ) -> Reference:
     """Return pictures of any kind as a reference: one half of them, or 10,000; as many others score the floor.
 
@@ -86,7 +92,7 @@ def own_reference(
         count: of the pictures.
         take: gives those of some places, uint8 (n, height, width, channels).
         classes: names, where the pictures have some.
-        labels: the class of each picture, its place among `classes`, shape (count,).
+        labels: the class of each picture, its place among `classes`, shape (count,). Without these, classes don't count.
 
     Raises:
         EvaluationError: fewer pictures than 1,000.
@@ -100,18 +106,18 @@ def own_reference(
     half = len(places) // 2
     some = "half" if len(places) == count else f"{half:,}"
     floor = {**compare(features[:half], features[half : 2 * half]), "images": half}
-    shares = () if labels is None else tuple((np.bincount(labels, minlength=len(classes)) / count).tolist())
+    known: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    if labels is not None:
+        known, shares = tuple(classes), tuple((np.bincount(labels, minlength=len(classes)) / count).tolist())
     protocol = f"{some} of the pictures", "others of them"
-    return Reference(name, FOLDERS, features[:half], protocol, floor, tuple(classes), shares, is_recognised=False)
-
-
-Labels = npt.NDArray[np.integer[Any]] | None
+    return Reference(name, FOLDERS, features[:half], protocol, floor, known, shares, is_recognised=False)
 
 
 def write_reference(
     network: FeatureNetwork,
-    train: tuple[Pixels, npt.NDArray[np.integer[Any]]],
-    test: tuple[Pixels, npt.NDArray[np.integer[Any]]],
+    train: tuple[Pixels, Labels],
+    test: tuple[Pixels, Labels],
 ) -> Path:
     """Write the reference of a set; return where.
 
