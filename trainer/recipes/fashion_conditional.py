@@ -1,6 +1,8 @@
 """The networks of `fashion-dcgan`, told which piece to draw.
 
 python cli.py train fashion-conditional --mixed-precision
+
+40 minutes on two cores with AMX: Fréchet distance 0.129 over three seeds, real clothes 0.034 (docs/quality.md).
 """
 
 from __future__ import annotations
