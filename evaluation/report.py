@@ -77,7 +77,7 @@ class Report:
             rows.append(("agreement", f"{self.agreement:.1%}", f"{floor['agreement']:.1%}", "images of the class asked for"))
         if self.nearest_in_training is not None:
             new = f"{floor['nearest_in_training']:.1%}"
-            rows.append(("next to training", f"{self.nearest_in_training:.1%}", new, "nearest real image; more: copies"))
+            rows.append(("next to training", f"{self.nearest_in_training:.1%}", new, "nearest real image is one"))
         return rows
 
     def describe(self) -> str:
