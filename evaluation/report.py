@@ -99,9 +99,13 @@ class Report:
 
 def check_images(reference: Reference, count: int, shape: tuple[int, ...]) -> None:
     """Raise EvaluationError where so many images, of this height, width and channels, can't be measured."""
+    _check_count(count)
+    check_shape(reference.network, shape)
+
+
+def _check_count(count: int) -> None:
     if count < FEWEST:
         raise EvaluationError(f"{count:,} images are too few for these figures, which take {FEWEST:,}")
-    check_shape(reference.network, shape)
 
 
 def evaluate(
@@ -126,8 +130,7 @@ def evaluate(
     parts = [images] if isinstance(images, np.ndarray) else images
     judged = [network.judge(part) for part in parts]
     count = sum(len(features) for features, _ in judged)
-    if count < FEWEST:
-        raise EvaluationError(f"{count:,} images are too few for these figures, which take {FEWEST:,}")
+    _check_count(count)
     features, probabilities = (np.concatenate(each) for each in zip(*judged, strict=True))
     floor, nearest, classes, agreement = reference.floor, None, None, None
     if training is not None and reference.is_unseen:
