@@ -76,25 +76,25 @@ def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
     return model
 
 
-_ADAM = Optimizer(name="adam", learning_rate=2e-4, beta_1=0.5, beta_2=0.99)
+_ADAM = Optimizer(name="adam", learning_rate=2e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
 
 RECIPE = Recipe(
     name="rps-dcgan",
     dataset="rock-paper-scissors",
     image_shape=(300, 300, 3),
     latent_dim=100,
-    steps=16_000,
-    batch_size=32,
+    steps=32_000,
+    batch_size=16,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
-    r1_weight=0.2,
-    penalty_interval=16,
+    r1_weight=1.0,
+    penalty_interval=4,
     flip=True,
-    diff_augment=("color", "translation", "cutout"),
+    diff_augment=("translation",),
     ema_decay=0.999,
     jit=False,
-    log_interval=10,
-    preview_interval=250,
+    log_interval=20,
+    preview_interval=500,
 )
 
 _PLAIN_ADAM = Optimizer(name="adam", learning_rate=1e-4)
