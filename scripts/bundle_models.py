@@ -28,7 +28,7 @@ MADE_BY = {
         ["--best", "--precision", "float16"],
     ),
     # Its last checkpoint: by the figures the hands of step 1,000 are the best, and anybody can see that they are not.
-    "rock-paper-scissors": (["rps-conditional", "--mixed-precision", "--evaluate-every", "500"], ["--precision", "float16"]),
+    "rock-paper-scissors": (["rps-conditional", "--mixed-precision", "--evaluate-every", "1000"], ["--precision", "float16"]),
 }
 
 

@@ -29,7 +29,7 @@ def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> 
     return mnist_dcgan.build_discriminator(image_shape, classes, widths=(32, 64, 128))
 
 
-_ADAM = Optimizer(name="adam", learning_rate=5e-4, beta_1=0.5, beta_2=0.99, decay="cosine")
+_ADAM = Optimizer(name="adam", learning_rate=2e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
 
 RECIPE = Recipe(
     name="rps-conditional",
@@ -37,16 +37,16 @@ RECIPE = Recipe(
     image_shape=(104, 104, 3),
     latent_dim=64,
     labels=LABELS["rock-paper-scissors"],
-    steps=6_000,
-    batch_size=32,
+    steps=12_000,
+    batch_size=16,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
-    r1_weight=0.2,
-    penalty_interval=16,
+    r1_weight=1.0,
+    penalty_interval=4,
     flip=True,
     diff_augment=("translation",),
     ema_decay=0.999,
     jit=False,
-    log_interval=10,
-    preview_interval=500,
+    log_interval=20,
+    preview_interval=1_000,
 )
