@@ -27,8 +27,10 @@ MADE_BY = {
         ["fashion-conditional", "--mixed-precision", "--evaluate-every", "5000"],
         ["--best", "--precision", "float16"],
     ),
-    # Its last checkpoint: by the figures the hands of step 1,000 are the best, and anybody can see that they are not.
-    "rock-paper-scissors": (["rps-conditional", "--mixed-precision", "--evaluate-every", "1000"], ["--precision", "float16"]),
+    "rock-paper-scissors": (
+        ["rps-conditional", "--mixed-precision", "--evaluate-every", "1000"],
+        ["--best", "--precision", "float16"],
+    ),
 }
 
 
