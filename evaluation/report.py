@@ -60,8 +60,8 @@ class Report:
         rows = [
             ("Fréchet distance", f"{self.frechet:.3f}", f"{floor['frechet']:.3f}{spread}", "less is better"),
             ("kernel distance", f"{self.kernel:.4f}", f"{floor['kernel']:.4f}", "less is better"),
-            ("precision", f"{self.precision:.3f}", f"{floor['precision']:.3f}", "images that lie among real ones"),
-            ("recall", f"{self.recall:.3f}", f"{floor['recall']:.3f}", "real images that lie among these"),
+            ("precision", f"{self.precision:.3f}", f"{floor['precision']:.3f}", "images among real ones"),
+            ("recall", f"{self.recall:.3f}", f"{floor['recall']:.3f}", "real images among these"),
         ]
         if self.labels:
             most = np.log2(len(self.labels))
