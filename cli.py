@@ -1,7 +1,7 @@
 """The command line, from its first word to its exit code: a mistake of the user ends in one red line and in 1, or 2 for usage.
 
 `sample` is the command that reaches other people's devices. It comes with the runtime, and starts in half the time and memory
-without typer and rich; all other commands are in commands.py.
+without typer and rich; all other commands are in commands/.
 """
 
 from __future__ import annotations

@@ -1,0 +1,64 @@
+"""What the commands share: where they print, the options that several have, the model that is meant."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from runtime.errors import MissingPackageError
+
+ModelArgument = Annotated[
+    Path | None,
+    typer.Argument(help="The .onnx file, or a name in the box: see `ganport models`.", show_default="the newest export"),
+]
+ProviderOption = Annotated[
+    str, typer.Option("--provider", help="cpu, cuda, tensorrt, openvino, directml, coreml; or auto. There is no fallback.")
+]
+LayoutOption = Annotated[
+    Literal["NHWC", "NCHW"] | None,
+    typer.Option("--layout", help="Of a foreign model's images.", show_default="by their shape"),
+]
+RangeOption = Annotated[
+    Literal["tanh", "sigmoid"] | None,
+    typer.Option("--range", help="Of a foreign model's images: -1..1 or 0..1.", show_default="by its last activation"),
+]
+results = Console(highlight=False, soft_wrap=True)  # stdout
+messages = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def find_model(model: Path | None) -> Path:
+    """Return the file of a model: a path, a name in the box, or the newest export.
+
+    Raises:
+        ModelNotFoundError: there is none.
+    """
+    from runtime.command import find_model
+    from trainer.runs import default_model
+
+    return find_model(model, default_model)
+
+
+@contextlib.contextmanager
+def needs(purpose: str, extra: str) -> Iterator[None]:
+    """Turn a failed import into an error with the install line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "a package", purpose, extra) from error
+
+
+def load_tensorflow(purpose: str, extra: str) -> None:
+    """Import TensorFlow, which takes seconds, and say so.
+
+    Raises:
+        MissingPackageError: it isn't here; the extra of this name brings it.
+    """
+    from trainer import devices
+
+    with messages.status("loading TensorFlow"), needs(purpose, extra):
+        devices.load_tensorflow()
