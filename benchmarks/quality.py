@@ -65,11 +65,16 @@ def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path
     """Return the report of `ganport evaluate`, and leave it beside the run."""
     run = RUNS / f"{name}-{variant.replace(' ', '-')}-{seed}"
     model, report = run / "generator.onnx", run / "report.json"
+    training = ["train", name, *options[0], "--seed", seed, "--data-dir", data_dir]
+    if (run / "recipe.json").exists():
+        due = json.loads(ganport(*training, "--dry-run", capture=True))
+        if json.loads((run / "recipe.json").read_text()) != due:
+            raise SystemExit(f"{run} is a run of other settings than {name} has now; move it away")
     if not report.exists():
         if (run / "recipe.json").exists():
             ganport("train", "--resume", "--out", run)
         else:
-            ganport("train", name, *options[0], "--seed", seed, "--data-dir", data_dir, "--out", run)
+            ganport(*training, "--out", run)
         ganport("export", run, *options[1], "--out", model, "--overwrite")
         ganport("sample", model, "--out", run / "grid.png")
     # Measured anew each time: by the classifiers and the measure of now, whatever was there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,7 +86,7 @@ def evaluate(
             reference = _load_real_images(data, sampler.model)
         wanted = _evaluated_seeds(seeds, reference)
         check_images(reference, len(wanted), image.shape)
-        training = _training_images(reference, data_dir)
+        training = _training_images(reference, data_dir, sampler.model)
         asked = None
         if source.labels and source.labels != reference.labels:
             messages.print(f"Its classes are not those of {reference.name}: drawn in turn, without agreement", markup=False)
@@ -95,8 +96,10 @@ def evaluate(
             parts = [slice(at, at + sampler.batch_size) for at in range(0, len(wanted), sampler.batch_size)]
             drawn = (sampler.sample(wanted[part], truncation, None if asked is None else asked[part]) for part in parts)
             report = evaluate_images(reference, drawn, training, asked)
+    drawn_as = {"seeds": seeds or f"0-{len(wanted) - 1}", "truncation": truncation}
     if as_json:
-        print(json.dumps(dataclasses.asdict(report), indent=2))
+        file = {"model": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "provider": sampler.provider}
+        print(json.dumps(file | drawn_as | dataclasses.asdict(report), indent=2))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("figure", "value", "real images", "what it is"):
@@ -104,26 +107,28 @@ def evaluate(
     for row in report.rows():
         table.add_row(*row)
     results.print(table)
-    results.print(f"{path}: {report.describe()}", markup=False)
+    cut = "" if truncation == 1 else f", truncation {truncation:g}"
+    results.print(f"{path}, seeds {drawn_as['seeds']}{cut}: {report.describe()}", markup=False)
 
 
 def _load_real_images(data: str | None, model: Contract) -> Reference:
     """Return what a model is held against: by default the set that it was trained on."""
     from evaluation import LABELS, load_reference, own_reference
+    from evaluation.features import whole_set
     from runtime.errors import EvaluationError
     from trainer.datasets import Preparation, load_dataset
 
     known = model.data.get("name", "")
-    trained_on = {"digits": "mnist"}.get(known, known)  # those digits are a part of MNIST
+    trained_on = whole_set(known)
     if data is None and trained_on not in LABELS:
         made_of = f"{known!r}, whose images are not in the box" if known else "something that it does not say"
         raise EvaluationError(f"the model was trained on {made_of}; give --data and the images, or {', '.join(LABELS)}")
-    name = data or trained_on
+    name = whole_set(data or trained_on)
     if name in LABELS:
         reference = load_reference(name)
     else:
         height, width, channels = model.image.shape
-        images = load_dataset(name, preparation=Preparation(height if height == width else None, channels))
+        images = load_dataset(name, preparation=Preparation(height if height == width else None, min(channels, 3)))
         reference = own_reference(images.name, images.count, images.take, tuple(images.classes), images.labels)
     if trained_on not in ("", reference.name):
         messages.print(f"The model was trained on {known}, and is held against {reference.name}", markup=False)
@@ -145,7 +150,7 @@ def _evaluated_seeds(text: str | None, reference: Reference) -> Seeds:
     return seeds
 
 
-def _training_images(reference: Reference, data_dir: Path | None) -> Pixels | None:
+def _training_images(reference: Reference, data_dir: Path | None, model: Contract) -> Pixels | None:
     """Return the training images of a set whose real images are others; None where they don't lie here."""
     from runtime.errors import DatasetNotFoundError
     from trainer.datasets import find_training_images
@@ -153,6 +158,9 @@ def _training_images(reference: Reference, data_dir: Path | None) -> Pixels | No
     if not reference.is_unseen:
         if data_dir:
             raise typer.BadParameter(f"--data-dir is for copies, which are not looked for with {reference.name}; leave it out.")
+        if model.data.get("name") == reference.name:
+            seen = f"The model has seen the images of {reference.name}: copies of them would score as real ones do"
+            messages.print(seen, markup=False)
         return None
     training = find_training_images(reference.name, data_dir)
     if training is None and data_dir:

@@ -28,8 +28,18 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "rock-paper-scissors": ("paper", "rock", "scissors"),
 }
 FOLDERS = "rock-paper-scissors"  # the network for pictures of any kind
+_PARTS = {"digits": "mnist"}  # sets that are a part of another
 _SIDE = 64  # of the images that it takes
 _BATCH = 256
+
+
+def whole_set(name: str) -> str:
+    """Return the set that a set of this name is a part of, or the name itself.
+
+    >>> whole_set("digits"), whole_set("fashion-mnist")
+    ('mnist', 'fashion-mnist')
+    """
+    return _PARTS.get(name, name)
 
 
 class FeatureNetwork:
@@ -61,8 +71,14 @@ class FeatureNetwork:
 
 def check_shape(name: str, shape: tuple[int, ...]) -> None:
     """Raise EvaluationError where a set's network does not take images of this shape: height, width, channels."""
+    size = "x".join(map(str, shape))
+    if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3, 4):
+        raise EvaluationError(f"these are {size}, not images of 1, 3 or 4 channels: (n, height, width, channels)")
     if name != FOLDERS and shape != (28, 28, 1):
-        raise EvaluationError(f"{name} has images of 28x28x1, the model draws {'x'.join(map(str, shape))}")
+        raise EvaluationError(
+            f"{name} has images of 28x28x1, these are {size}; give --data and a folder or file of real ones "
+            "to compare in the features for pictures of any kind"
+        )
 
 
 def prepare(name: str, images: Pixels) -> Pixels:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Features = npt.NDArray[np.floating]
 Numbers = npt.NDArray[np.float64]
+Classes = npt.NDArray[np.integer]
 
 NEIGHBOURS = 3  # k of precision and recall, as in the paper
 _ROWS = 1_000  # of a table of pairs that are in memory at once
@@ -35,25 +36,41 @@ def frechet_distance(first: Features, second: Features) -> float:
     return float(max(0.0, gap @ gap + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared))
 
 
-def kernel_distance(first: Features, second: Features) -> float:
+def kernel_distance(first: Features, second: Features, asked: Classes | None = None) -> float:
     """Return the squared maximum mean discrepancy, unbiased, with the kernel (x y / d + 1)^3.
 
     Binkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4 and equation 4, over all pairs: what the mean over random
     subsets comes to, as it is often computed, and no draw moves it. It may fall below 0; its mean does not depend on the number
     of images.
 
+    Args:
+        first: shape (n, d).
+        second: shape (m, d).
+        asked: the class that each of the second was drawn for, shape (m,), where so many were drawn of each class. Two of them
+            are then less often of one class than two independent ones are, which is made up for: by up to (what they have in
+            common within a class) / m.
+
     >>> kernel_distance(np.float64([[0], [0]]), np.float64([[1], [1]]))
     7.0
     """
     x, y = (each.astype(np.float64) for each in (first, second))
-    same = sum(_mean_among(each) for each in (x, y))
+    same = _mean_among(x, np.zeros(len(x), np.int64)) + _mean_among(y, np.zeros(len(y), np.int64) if asked is None else asked)
     return float(same - 2 * _kernel_sum(x, y) / (len(x) * len(y)))
 
 
-def _mean_among(points: Numbers) -> float:
-    """Return the mean of the kernel over all pairs of two different points."""
-    itself = _cube(np.einsum("ij,ij->i", points, points), points.shape[1]).sum()
-    return float((_kernel_sum(points, points) - itself) / (len(points) * (len(points) - 1)))
+def _mean_among(points: Numbers, classes: Classes) -> float:
+    """Return the mean of the kernel over two independent points, of classes as frequent as here.
+
+    Pairs of one class stand for those that a point makes with itself, too; with one class that is the mean over all pairs of
+    two different points.
+    """
+    within, made_up = 0.0, 0.0
+    for members in (points[classes == each] for each in np.unique(classes)):
+        together = _kernel_sum(members, members)
+        itself = float(_cube(np.einsum("ij,ij->i", members, members), members.shape[1]).sum())
+        within += together
+        made_up += (together - itself) * len(members) / (len(members) - 1) if len(members) > 1 else together
+    return (_kernel_sum(points, points) - within + made_up) / len(points) ** 2
 
 
 def _kernel_sum(x: Numbers, y: Numbers) -> float:
@@ -83,12 +100,12 @@ def _share_among(points: Features, others: Features, neighbours: int) -> float:
     return float(np.mean(np.concatenate([(part <= radii).any(axis=1) for part in _squares(points, others)])))
 
 
-def compare(real: Features, fake: Features) -> dict[str, float]:
-    """Return the distances, precision and recall, by the name of the figure."""
+def compare(real: Features, fake: Features, asked: Classes | None = None) -> dict[str, float]:
+    """Return the distances, precision and recall, by the name of the figure; `asked` as for `kernel_distance`."""
     precision, recall = precision_recall(real, fake)
     return {
         "frechet": frechet_distance(real, fake),
-        "kernel": kernel_distance(real, fake),
+        "kernel": kernel_distance(real, fake, asked),
         "precision": precision,
         "recall": recall,
     }

@@ -40,6 +40,8 @@ class Reference:
         labels: names of the classes of the set; none where it has none.
         shares: of the classes in the training split.
         is_recognised: whether the classifier learned from this set, so that it tells these classes.
+        floor_by_class: what they score where there are as many of each class as `draw_labels` asks for: a little less, since
+            chance does not mix the classes. None where that was not measured.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Reference:
     labels: tuple[str, ...]
     shares: tuple[float, ...]
     is_recognised: bool = True
+    floor_by_class: dict[str, Any] | None = None
 
     @property
     def is_unseen(self) -> bool:
@@ -72,7 +75,8 @@ def load_reference(name: str) -> Reference:
     with np.load(REFERENCES / f"{name}.npz") as arrays:
         facts = json.loads(str(arrays["facts"]))
         features = arrays["features"].astype(np.float32)
-    return Reference(name, name, features, tuple(facts["protocol"]), facts["floor"], LABELS[name], tuple(facts["shares"]))
+    reference = Reference(name, name, features, tuple(facts["protocol"]), facts["floor"], LABELS[name], tuple(facts["shares"]))
+    return dataclasses.replace(reference, floor_by_class=facts.get("floor_by_class"))
 
 
 def own_reference(
@@ -122,8 +126,9 @@ def write_reference(
     """Write the reference of a set; return where.
 
     That is the test split; as many images of the training split score the floor: all of them, part by part, since one part may
-    score half as much again as another. The test split of rock-paper-scissors has hands of its own, few of them, which a
-    generator can't have learned: there it is one half of the training split, and the other half scores the floor.
+    score half as much again as another; once as they come, and once as many of each class as `draw_labels` asks for. The test
+    split of rock-paper-scissors has hands of its own, few of them, which a generator can't have learned: there it is one half
+    of the training split, and the other half scores the floor, as it comes.
 
     Args:
         network: of the set.
@@ -134,21 +139,25 @@ def write_reference(
     shuffled, classes = train[0][order], train[1][order]
     if network.name == FOLDERS:
         half = len(shuffled) // 2
-        (reference, known), others = (shuffled[:half], classes[:half]), shuffled[half : 2 * half]
+        (images, known), others = (shuffled[:half], classes[:half]), slice(half, 2 * half)
         protocol = "half of the training split", "of the other half"
     else:
-        (reference, known), others = test, shuffled
+        (images, known), others = test, slice(None)
         protocol = "the test split", "of the training split"
-    seen, probabilities = network.judge(reference)
-    features = seen.astype(np.float16)  # 0.05 % of each number: 1e-4 of a distance
-    size = len(reference)
-    parts = [_score(network, features.astype(np.float32), others[at : at + size]) for at in range(0, len(others), size)]
-    if len(parts) > 1:
-        protocol = protocol[0], f"{protocol[1]}, the mean of {len(parts)} parts of it"
-    floor = {figure: np.mean([part[figure] for part in parts], axis=0).tolist() for figure in parts[0]}
-    floor |= {"images": size, "frechet_of_parts": [part["frechet"] for part in parts]}
-    floor["agreement"] = float((probabilities.argmax(axis=1) == known).mean())
-    facts = {"protocol": protocol, "floor": floor, "shares": (np.bincount(classes) / len(classes)).tolist()}
+    features, probabilities = network.judge(images)
+    features = features.astype(np.float16)  # 0.05 % of each number: 1e-4 of a distance
+    real, size = features.astype(np.float32), len(features)
+    shares = tuple((np.bincount(classes) / len(classes)).tolist())
+    judged, judged_classes = network.judge(shuffled[others]), classes[others]
+    count = len(judged_classes) // size
+    if count > 1:
+        protocol = protocol[0], f"{protocol[1]}, the mean of {count} parts of it"
+    agreement = {"agreement": float((probabilities.argmax(axis=1) == known).mean())}
+    facts: dict[str, Any] = {"protocol": protocol, "shares": shares}
+    facts["floor"] = _floor(real, judged, np.arange(count * size).reshape(count, size)) | agreement
+    if count > 1:
+        asked = labels_by_share(size, shares)
+        facts["floor_by_class"] = _floor(real, judged, _parts_by_class(judged_classes, asked, count), asked) | agreement
     path = REFERENCES / f"{network.name}.npz"
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -156,7 +165,33 @@ def write_reference(
     return path
 
 
-def _score(network: FeatureNetwork, real: npt.NDArray[np.float32], images: Pixels) -> dict[str, Any]:
-    """Return the figures of real images against the reference's features."""
-    features, probabilities = network.judge(images)
-    return compare(real, features) | dataclasses.asdict(class_figures(probabilities))
+def _parts_by_class(classes: Labels, asked: Labels, count: int) -> npt.NDArray[np.int64]:
+    """Return places of images in so many parts, each with the classes that were asked for, shape (count, len(asked)).
+
+    No image comes twice in a part; where a class is short of a few, the last part has some of the first's.
+    """
+    parts = np.empty((count, len(asked)), np.int64)
+    for each in np.unique(asked):
+        there, wanted = np.flatnonzero(classes == each), asked == each
+        parts[:, wanted] = np.resize(there, (count, np.count_nonzero(wanted)))
+    return parts
+
+
+def _floor(
+    real: npt.NDArray[np.float32],
+    judged: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    parts: npt.NDArray[np.int64],
+    asked: Labels | None = None,
+) -> dict[str, Any]:
+    """Return the mean figures of parts of real images against the reference's features.
+
+    Args:
+        real: the reference's features.
+        judged: features and probabilities of the images.
+        parts: places of images, shape (parts, images).
+        asked: their classes, where each part has as many of each.
+    """
+    features, probabilities = judged
+    figures = [compare(real, features[part], asked) | dataclasses.asdict(class_figures(probabilities[part])) for part in parts]
+    means = {figure: np.mean([each[figure] for each in figures], axis=0).tolist() for figure in figures[0]}
+    return means | {"images": parts.shape[1], "frechet_of_parts": [each["frechet"] for each in figures]}

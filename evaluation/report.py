@@ -33,6 +33,7 @@ class Report:
             training image: see `measures.nearest_share`. None without the training images, and where the reference is of these.
         agreement: share of the images that the classifier takes for the class that was asked for; None without labels.
         floor: what real images score; the number of images that its distances are of is "images".
+        by_class: whether there are as many of each class, of these images and of those that score the floor.
     """
 
     data: str
@@ -51,6 +52,7 @@ class Report:
     nearest_in_training: float | None
     agreement: float | None
     floor: dict[str, Any]
+    by_class: bool
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Return the figures for people: name, value, that of real images, and what it is."""
@@ -93,7 +95,7 @@ class Report:
             )
         return (
             f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of {network}"
-            f"{asked}; real images: {as_many:,} {others}{other}"
+            f"{asked}; real images: {as_many:,} {others}{', of such classes' if self.by_class else ''}{other}"
         )
 
 
@@ -121,18 +123,23 @@ def evaluate(
         images: uint8 (n, height, width, channels), n at least 500; or such arrays one after the other, as `Sampler.sample`
             draws them, of which only the features are kept.
         training: images of the set's training split, to look for copies.
-        asked: the class that each image was drawn for, shape (n,).
+        asked: the class that each image was drawn for, shape (n,), as many of each as `Reference.draw_labels` says.
 
     Raises:
-        EvaluationError: too few images, no uint8, or of a shape that the classifier does not take.
+        EvaluationError: too few images, no uint8, or of a shape that the classifier does not take; not one class for each.
     """
     network = FeatureNetwork(reference.network)
     parts = [images] if isinstance(images, np.ndarray) else images
-    judged = [network.judge(part) for part in parts]
+    judged = [network.judge(part) for part in parts if len(part)]
     count = sum(len(features) for features, _ in judged)
     _check_count(count)
     features, probabilities = (np.concatenate(each) for each in zip(*judged, strict=True))
-    floor, nearest, classes, agreement = reference.floor, None, None, None
+    if asked is not None and asked.shape != (count,):
+        raise EvaluationError(
+            f"there are {count:,} images, and classes of the shape {asked.shape}; it takes one for each image"
+        )
+    by_class = None if asked is None else reference.floor_by_class
+    floor, nearest, classes, agreement = by_class or reference.floor, None, None, None
     if training is not None and reference.is_unseen:
         nearest = nearest_share(features, network.judge(training)[0], reference.features)
         floor = {**floor, "nearest_in_training": len(training) / (len(training) + len(reference.features))}
@@ -145,7 +152,7 @@ def evaluate(
         protocol=reference.protocol,
         images=count,
         real=len(reference.features),
-        **compare(reference.features, features),
+        **compare(reference.features, features, asked),
         labels=network.labels if classes else (),
         shares=classes.shares if classes else (),
         entropy=classes.entropy if classes else None,
@@ -153,4 +160,5 @@ def evaluate(
         nearest_in_training=nearest,
         agreement=agreement,
         floor=floor,
+        by_class=by_class is not None,
     )

@@ -128,7 +128,7 @@ class Contract:
             batch=_read_batch(root),
             precision=root.choose("precision", ("float32", "float16", "int8")),
             recipe=root.take("recipe", dict),
-            data=root.take("data", dict),
+            data=_read_data(root),
             training=root.take("training", dict),
             verification=root.take("verification", dict),
             golden=_read_golden(root.nested("golden")),
@@ -214,6 +214,13 @@ def _read_image(fields: _Fields) -> ImageSpec:
 
 def _read_batch(root: _Fields) -> int | None:
     return None if root.document.get("batch") == "dynamic" else root.size("batch")
+
+
+def _read_data(root: _Fields) -> Mapping[str, Any]:
+    fields = root.nested("data")
+    if "name" in fields.document:  # it may be unknown
+        fields.take("name", str)
+    return fields.document
 
 
 def _read_golden(fields: _Fields) -> Mapping[str, Any]:

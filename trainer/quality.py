@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from evaluation import FeatureNetwork
+from evaluation.features import whole_set
 from evaluation.measures import frechet_distance
 from evaluation.references import FEWEST
 from runtime import to_uint8
@@ -15,7 +16,9 @@ from runtime.seeds import SEED_LIMIT
 
 from .datasets import Dataset
 
-IMAGES = 5_000  # of each kind, at most: fewer than `evaluate` takes, so the numbers here are larger than there
+# Of each kind, at most. The numbers don't compare with those of `evaluate`: fewer images make them larger, training images with
+# the very classes that are asked for smaller.
+IMAGES = 5_000
 _BATCH = 250
 # Seeds that no preview, no golden image and no evaluation takes, so that the best checkpoint is not chosen by those.
 _FIRST_SEED = SEED_LIMIT // 2 + 2**40
@@ -32,7 +35,7 @@ class Quality:
     def __init__(self, data: Dataset) -> None:
         if data.count < FEWEST:
             raise EvaluationError(f"{data.count:,} images are too few to be compared with, which takes {FEWEST:,}")
-        name = {"digits": "mnist"}.get(data.name, data.name)
+        name = whole_set(data.name)
         is_known = name in ("mnist", "fashion-mnist") and data.image_shape == (28, 28, 1)
         self._network = FeatureNetwork(name if is_known else "rock-paper-scissors")
         self._count = min(data.count, IMAGES)

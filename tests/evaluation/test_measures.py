@@ -55,6 +55,26 @@ def test_kernel_distance_is_unbiased_and_worked_by_hand():
     assert kernel_distance(normal(3_000), normal(3_001, mean=0.5)) > 0.3
 
 
+def test_kernel_distance_is_unbiased_where_so_many_of_each_class_are_drawn():
+    """Two of 30 images, ten of each class, are less often of one class than two independent ones are."""
+    rng = np.random.default_rng(5)
+    centres, classes = rng.normal(0, 2, (3, 4)), np.repeat(np.arange(3), 10)
+
+    def draw(labels):
+        return centres[labels] + rng.normal(0, 0.3, (len(labels), 4))
+
+    pairs = [(draw(rng.integers(0, 3, 30)), draw(classes)) for _ in range(600)]
+    known = np.array([kernel_distance(first, second, classes) for first, second in pairs])
+    ignored = np.array([kernel_distance(first, second) for first, second in pairs])
+    error = known.std() / np.sqrt(len(known))
+    assert abs(known.mean()) < 3 * error
+    assert ignored.mean() < -10 * error
+    order = rng.permutation(30)
+    first, second = pairs[0]
+    assert kernel_distance(first, second[order], classes[order]) == pytest.approx(known[0])
+    assert kernel_distance(first, second, np.zeros(30, np.int64)) == pytest.approx(ignored[0])
+
+
 def test_kernel_distance_is_of_all_pairs():
     x, y = normal(1_500), normal(2_100, mean=0.1)  # more than one part of rows
     kernels = [(a.astype(np.float64) @ b.T / 4 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]

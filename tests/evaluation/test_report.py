@@ -1,6 +1,7 @@
 """All the figures of images: real digits score like real ones, damaged ones worse, and each mistake has its words."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from evaluation import LABELS, FeatureNetwork, evaluate, load_reference, own_reference
 from evaluation.features import MODELS, prepare
 from evaluation.references import REFERENCES
-from runtime import Sampler
+from runtime import BUNDLED, Sampler
 from runtime.errors import EvaluationError
 from tests.conftest import failure
 from tests.tiny_generator import tiny_model
@@ -58,6 +59,17 @@ def test_the_classes_of_what_is_measured_come_as_often_as_in_the_training_split(
     assert np.bincount(rare.draw_labels(10_000), minlength=3).tolist() == [0, 9996, 4]
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_images_of_classes_on_demand_are_held_beside_real_ones_of_the_same_classes(name):
+    """Chance mixes the classes of real images as they come, and that is a part of their distance, not of these."""
+    whole = load_reference(name)
+    assert whole.floor_by_class["frechet"] < 0.9 * whole.floor["frechet"]
+    assert min(whole.floor_by_class["frechet_of_parts"]) > 0.02
+    assert abs(whole.floor_by_class["kernel"]) < 0.003  # without bias the same images have it around 0
+    np.testing.assert_allclose(whole.floor_by_class["shares"], whole.shares, atol=0.006)
+    assert whole.floor_by_class["agreement"] == whole.floor["agreement"]
+
+
 def test_digits_are_recognised(network, digits):
     _, probabilities = network.judge(digits.images)
     assert (probabilities.argmax(axis=1) == digits.labels).mean() > 0.98
@@ -69,6 +81,13 @@ def test_real_digits_score_like_real_ones_and_damaged_ones_worse(reference, digi
     assert real.frechet < 10 * reference.floor["frechet"]  # fewer images, and another mix of digits
     assert min(real.precision, real.recall) > 0.7
     assert real.agreement > 0.98
+    assert real.by_class
+    assert real.floor == reference.floor_by_class
+    assert "of the training split, the mean of 6 parts of it, of such classes" in real.describe()
+    as_they_come = evaluate(reference, images)
+    assert not as_they_come.by_class
+    assert as_they_come.floor == reference.floor
+    assert "of such classes" not in as_they_come.describe()
     assert real.nearest_in_training is None
     assert real.shares == pytest.approx([0.1] * 10, abs=0.005)
     for damage in (images // 2, np.roll(images, 9, axis=1), np.repeat(images[::250], 250, axis=0)):
@@ -126,8 +145,17 @@ def test_pictures_of_ones_own_are_a_reference(digits):
 def test_images_that_cant_be_measured(reference, digits):
     with pytest.raises(EvaluationError, match="499 images are too few"):
         evaluate(reference, digits.images[:499])
-    with pytest.raises(EvaluationError, match="28x28x1, the model draws 32x32x3"):
+    with pytest.raises(EvaluationError, match="28x28x1, these are 32x32x3; give --data"):
         evaluate(reference, np.zeros((500, 32, 32, 3), np.uint8))
+    hands = load_reference("rock-paper-scissors")
+    for shape in [(500, 32, 32, 2), (500, 32, 32), (500, 0, 32, 1)]:
+        with pytest.raises(EvaluationError, match="images of 1, 3 or 4 channels"):
+            evaluate(hands, np.zeros(shape, np.uint8))
+    with pytest.raises(EvaluationError, match="0 images are too few"):
+        evaluate(hands, np.zeros((0, 32, 32, 1), np.uint8))
+    for asked in (digits.labels[:499], digits.labels[:1], digits.labels[:500, np.newaxis]):
+        with pytest.raises(EvaluationError, match="500 images, and classes of the shape"):
+            evaluate(reference, digits.images[:500], asked=asked)
     with pytest.raises(EvaluationError, match="images are uint8, not float32"):
         evaluate(reference, digits.images[:500].astype(np.float32))
     with pytest.raises(EvaluationError, match="mnist, fashion-mnist, rock-paper-scissors"):
@@ -138,8 +166,8 @@ def test_pictures_of_any_size_become_64x64_in_colour():
     grey = np.random.default_rng(0).integers(0, 256, (2, 30, 50, 1)).astype(np.uint8)
     assert prepare("rock-paper-scissors", grey).shape == (2, 64, 64, 3)
     assert prepare("rock-paper-scissors", np.repeat(grey, 4, axis=-1)).shape == (2, 64, 64, 3)
-    right = np.zeros((1, 64, 64, 3), np.uint8)
-    assert prepare("rock-paper-scissors", right) is not None
+    right = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(prepare("rock-paper-scissors", right), right)
     flat = np.full((1, 640, 640, 3), 200, np.uint8)
     flat[:, ::2, ::2] = 0  # a fine pattern is averaged, not picked from
     assert 140 <= prepare("rock-paper-scissors", flat).mean() <= 160
@@ -180,7 +208,12 @@ def test_evaluate_on_the_command_line(ganport, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "Fréchet distance" in result.stdout
     assert "600 images against 10,000, the test split of mnist" in result.stdout
+    assert "runtime/models/mnist.onnx, seeds 0-599: 600 images" in result.stdout
     report = json.loads(ganport("evaluate", "mnist", "--seeds", "0-599", "--json").stdout)
+    assert (report["model"], report["seeds"], report["truncation"], report["provider"]) == ("mnist.onnx", "0-599", 1.0, "cpu")
+    assert report["sha256"] == hashlib.sha256(BUNDLED["mnist"].read_bytes()).hexdigest()
+    cut = ganport("evaluate", "mnist", "--seeds", "0-599", "--truncation", "0.5", "--data", "digits")
+    assert "seeds 0-599, truncation 0.5: 600 images against 10,000, the test split of mnist" in cut.stdout
     reference, labels = load_reference("mnist"), load_reference("mnist").draw_labels(600)
     expected = evaluate(reference, Sampler("mnist").sample(range(600), labels=labels), asked=labels)
     assert report["frechet"] == pytest.approx(expected.frechet, rel=1e-4)
@@ -190,7 +223,7 @@ def test_evaluate_on_the_command_line(ganport, tmp_path):
     assert "No data set 'cats'" in failure(ganport("evaluate", "mnist", "--data", "cats"))
     (tmp_path / "tiny.onnx").write_bytes(tiny_model("uint8").SerializeToString())
     assert "give --data and the images, or mnist" in failure(ganport("evaluate", "tiny.onnx"))
-    assert "the model draws 3x4x1" in failure(ganport("evaluate", "tiny.onnx", "--data", "mnist"))
+    assert "these are 3x4x1" in failure(ganport("evaluate", "tiny.onnx", "--data", "mnist"))
 
 
 def test_evaluate_looks_for_copies_where_the_training_images_lie(ganport, tmp_path, digits):
@@ -216,3 +249,6 @@ def test_evaluate_takes_pictures_of_ones_own(ganport, tmp_path, digits):
     assert "Its classes are not those of mine: drawn in turn, without agreement" in result.stderr
     assert "625 images against 625, half of the pictures of mine" in result.stdout
     assert "entropy" not in result.stdout
+    assert "The model has seen" not in result.stderr
+    result = ganport("evaluate", "rock-paper-scissors", "--seeds", "0-499")
+    assert "The model has seen the images of rock-paper-scissors: copies of them would score as real ones do" in result.stderr

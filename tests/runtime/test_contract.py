@@ -81,6 +81,7 @@ def test_field_that_is_missing_or_of_another_type_is_named(field, value):
         ("golden.seeds", [-1]),
         ("golden.seeds", [2**63]),
         ("golden.seeds", ["0"]),
+        ("data.name", ["mnist"]),
     ],
 )
 def test_value_that_no_generator_can_have_is_refused(field, value):
