@@ -187,11 +187,11 @@ def recipes() -> None:
     for name in RECIPES:
         module = load_recipe_module(name)
         expected = [f"{number:g}" for number in EXPECTED.get(name, ())] or ["", ""]
-        summary = (module.__doc__ or "").splitlines()[0]
+        summary = (module.__doc__ or "").splitlines()[0].removesuffix(".")
         table.add_row(name, f"{module.RECIPE.steps:,}", *expected, f"{summary} ({module.RECIPE.dataset})")
     results.print(table)
     results.print("minutes: on two cores of 2.6 GHz; Fréchet: the distance to real images, where both were measured.")
-    results.print("The -conditional ones with --mixed-precision --evaluate-every N, and export --best --precision float16.")
+    results.print("The -conditional ones: --mixed-precision; digits and clothes by --evaluate-every N, and export --best, too.")
 
 
 def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:

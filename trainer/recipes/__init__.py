@@ -34,6 +34,7 @@ EXPECTED: Mapping[str, tuple[float, float]] = {
     "mnist-minimal": (1.7, 7.71),
     "mnist-conditional": (29, 0.062),
     "fashion-conditional": (40, 0.129),
+    "rps-conditional": (27, 0.453),
 }
 
 
