@@ -9,7 +9,7 @@ import pytest
 
 from evaluation import LABELS, FeatureNetwork, evaluate, load_reference, own_reference
 from evaluation.features import MODELS, prepare
-from evaluation.references import REFERENCES
+from evaluation.references import REFERENCES, _parts_by_class
 from runtime import BUNDLED, Sampler
 from runtime.errors import EvaluationError
 from tests.conftest import failure
@@ -68,6 +68,17 @@ def test_images_of_classes_on_demand_are_held_beside_real_ones_of_the_same_class
     assert abs(whole.floor_by_class["kernel"]) < 0.003  # without bias the same images have it around 0
     np.testing.assert_allclose(whole.floor_by_class["shares"], whole.shares, atol=0.006)
     assert whole.floor_by_class["agreement"] == whole.floor["agreement"]
+
+
+def test_parts_of_real_images_have_the_classes_that_were_asked_for():
+    classes = np.random.default_rng(2).choice(3, 200, p=(0.5, 0.3, 0.2))
+    asked = np.repeat([0, 1, 2], (20, 12, 8))
+    parts = _parts_by_class(classes, asked, 4)
+    assert parts.shape == (4, 40)
+    for part in parts:
+        assert (classes[part] == asked).all()
+        assert len(set(part)) == 40
+    assert len(np.unique(parts)) == 160
 
 
 def test_digits_are_recognised(network, digits):
