@@ -93,13 +93,14 @@ def prove(source: Source, options: Options = DEFAULTS) -> Proven:
         classes = len(source.labels)
         plain = _finish(converted, options, classes)
         float32 = simplify(_finish(floats, options, classes))
-        model = float32
+        lossy = None
         if options.precision == "float16":
-            model = simplify(_finish(to_float16(floats), options, classes))
+            lossy = simplify(to_float16(floats))
         elif options.precision == "int8":
-            model = simplify(_finish(to_int8(simplify(converted, INT8_REWRITES), source.latent_dim, classes), options, classes))
+            lossy = simplify(to_int8(simplify(converted, INT8_REWRITES), source.latent_dim, classes))
+        model = float32 if lossy is None else simplify(_finish(lossy, options, classes))
         onnx.checker.check_model(model, full_check=True)
-        verification = verify_parity(source.generator, floats, model, options, classes)
+        verification = verify_parity(source.generator, floats, model, options, classes, lossy)
     except GanportError:
         raise
     except errors as error:

@@ -44,7 +44,7 @@ class Verification:
     """What was measured.
 
     Attributes:
-        max_abs_error: largest difference to Keras on the float output.
+        max_abs_error: largest difference to Keras before pixels are made, in [-1, 1]; of float16 and int8 what these lose, too.
         pixel_mismatch: share of 8-bit pixels that differ from Keras'.
         mean_levels, max_levels: by how much, over all pixels.
         batch_sizes: that were compared.
@@ -65,6 +65,7 @@ def verify_parity(
     shipped: onnx.ModelProto,
     options: Options = DEFAULTS,
     classes: int = 0,
+    lossy: onnx.ModelProto | None = None,
 ) -> Verification:
     """Compare the graph with Keras, and its drawings in one batch with those in another.
 
@@ -74,6 +75,7 @@ def verify_parity(
         shipped: the graph that is to be written, whatever goes in and comes out.
         options: that it was made by.
         classes: that can be asked for; each seed is drawn as its own of `runtime.latents.labels_of`.
+        lossy: the graph in float16 or int8, latents in, floats out, where that is what is shipped.
 
     Raises:
         VerificationError: a difference is over its limit, or Keras draws outside of [-1, 1].
@@ -82,6 +84,7 @@ def verify_parity(
     seeds = check_seeds(options.seeds or SEEDS)
     floats, batch = _open(float_model, (dim, classes), seeds)
     ships, shipped_batch = _open(shipped, (dim, classes), seeds, options.layout)
+    loses = None if lossy is None else _open(lossy, (dim, classes), seeds)
     if any(value.name == SEED for value in shipped.graph.input):
         _verify_seed_head(dim, options.opset)
     errors, levels = [], []
@@ -92,7 +95,8 @@ def verify_parity(
         _require("the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR)
         drawings = list(_draw_in_batches(floats, batch, part))
         _require_shapes(drawings, expected)
-        errors.append(require_close(drawings, expected, functools.partial(_rounding, generator, inputs)))
+        error = require_close(drawings, expected, functools.partial(_rounding, generator, inputs))
+        errors.append(error if loses is None else float(np.abs(next(_draw_in_batches(*loses, part)) - expected).max()))
         pixels = [_to_pixels(drawing) for drawing in _draw_in_batches(ships, shipped_batch, part)]
         levels.append(_verify_pixels(pixels, to_uint8(expected), options.precision))
     off = np.concatenate(levels)

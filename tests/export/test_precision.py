@@ -10,7 +10,7 @@ import pytest
 from export import Options, Source, export_generator, load_source, measure_costs, prove, write_model
 from export.exporter import GOLDEN_SEEDS
 from export.precision import CALIBRATION_SEEDS, to_int8
-from export.verify import MAX_MEAN_LEVELS, open_on_cpu
+from export.verify import MAX_MEAN_LEVELS, SEEDS, open_on_cpu
 from runtime import Sampler, sample_latents
 from runtime.errors import PrecisionError, UsageError, VerificationError
 from tests.export.conftest import shake
@@ -47,6 +47,20 @@ def test_file_is_smaller_and_draws_nearly_the_same(source, tmp_path, kind, preci
     off = np.abs(Sampler(tmp_path / "x.onnx").sample(seeds).astype(int) - images)
     assert 0 < off.mean() < MAX_MEAN_LEVELS[precision]
     assert off.mean() == pytest.approx(contract.verification["mean_levels"], rel=0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_the_error_that_the_file_states_is_its_own(tmp_path, precision):
+    source = convolutional()
+    files = {each: tmp_path / f"{each}.onnx" for each in ("float32", precision)}
+    stated = {
+        each: export_generator(source, file, Options(precision=each, output="float")).verification["max_abs_error"]
+        for each, file in files.items()
+    }
+    latents = sample_latents(np.array(SEEDS), source.latent_dim)
+    exact, rounded = (open_on_cpu(onnx.load(file)).run(None, {"latent": latents})[0] for file in files.values())
+    assert stated[precision] == pytest.approx(np.abs(rounded - exact).max(), rel=0.25)  # sums in other batches
+    assert stated[precision] > 10 * stated["float32"]
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
