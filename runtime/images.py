@@ -7,6 +7,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +44,13 @@ def make_grid(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     Returns:
         Shape (rows * (height + 2) - 2, columns * (width + 2) - 2, channels), the gaps and the empty places black.
 
+    Raises:
+        ValueError: no such images; `to_uint8` makes them of a generator's numbers.
+
     >>> make_grid(np.ones((3, 28, 28, 1), dtype=np.uint8)).shape
     (58, 58, 1)
     """
+    _check_pixels(images)
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -53,6 +58,15 @@ def make_grid(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     cells[:count, :height, :width] = images
     grid = cells.reshape(rows, columns, height + GRID_GAP, width + GRID_GAP, channels).swapaxes(1, 2)
     return grid.reshape(rows * (height + GRID_GAP), columns * (width + GRID_GAP), channels)[:-GRID_GAP, :-GRID_GAP]
+
+
+def _check_pixels(images: npt.NDArray[Any]) -> None:
+    """Raise ValueError for other arrays, which numpy would cut to 8 bits without a word."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in _COLOUR_TYPES or 0 in images.shape:
+        raise ValueError(
+            f"images are uint8 (n, height, width, channels) with 1, 3 or 4 channels, these are {images.dtype} {images.shape}; "
+            "to_uint8 makes them of numbers in [-1, 1]"
+        )
 
 
 def split_grid(grid: npt.NDArray[np.uint8], count: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
@@ -90,7 +104,11 @@ def encode_pngs(images: npt.NDArray[np.uint8]) -> list[bytes]:
 
     Runs of one value are all that is looked for (zlib's RLE), in grey rows as they are and in coloured ones less the row above:
     a third to a quarter of Pillow's time, and files of its size, for digits and photographs (`benchmarks/sampling.py`).
+
+    Raises:
+        ValueError: no such images.
     """
+    _check_pixels(images)
     count, height, width, channels = images.shape
     flat = images.reshape(count, height, width * channels)
     rows = np.zeros((count, height, 1 + width * channels), np.uint8)  # each row begins with its filter

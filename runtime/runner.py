@@ -18,7 +18,7 @@ Images = npt.NDArray[Any]
 Run = Callable[[Inputs], Images]
 
 
-def make_run(session: Any, contract: Contract, provider: str, share: Callable[[], Any] | None, parts: int) -> Run:
+def make_run(session: Any, contract: Contract, provider: str, share: Any | None, parts: int) -> Run:
     """Return the function that draws one batch: from inputs, images (n, ...) in the graph's layout and dtype.
 
     It may be called from many threads at once.
@@ -27,8 +27,8 @@ def make_run(session: Any, contract: Contract, provider: str, share: Callable[[]
         session: of the model.
         contract: of the model.
         provider: that the session is on.
-        share: opens another session of the model, for one thread, where a batch is better shared among threads than its
-            operations are; it is called once there is a batch to share.
+        share: another session of the model, for one thread, where a batch is better shared among threads than its operations
+            are.
         parts: into which a batch is shared then.
     """
     run = _bind(session, contract) if uses_graphs(session) else _call(session, contract)
@@ -39,7 +39,7 @@ def make_run(session: Any, contract: Contract, provider: str, share: Callable[[]
     if contract.batch is not None:
         return _padded(run, lambda count: contract.batch or count)
     if share is not None:
-        return _shared(run, lambda: _call(share(), contract), parts)
+        return _shared(run, _call(share, contract), parts)
     # A new shape costs a search for algorithms, and a graph of its own: up to 70 ms (H100). On the CPU it costs nothing.
     return run if provider == "cpu" else _padded(run, _next_power)
 
@@ -64,21 +64,16 @@ def _one_at_a_time(run: Run) -> Run:
     return locked
 
 
-def _shared(run: Run, open_run: Callable[[], Run], parts: int) -> Run:
-    """Return the function that draws one image by `run`, and parts of a batch at once by one that is opened when it is due."""
+def _shared(run: Run, run_part: Run, parts: int) -> Run:
+    """Return the function that draws one image by `run`, and parts of a batch at once by the other."""
     from concurrent.futures import ThreadPoolExecutor  # 30 ms, which an import of this package need not take
 
-    lock = threading.Lock()
-    opened: list[tuple[Run, ThreadPoolExecutor]] = []
+    pool = ThreadPoolExecutor(parts, "ganport-draw")  # starts no thread before there is something to draw
 
     def shared(inputs: Inputs) -> Images:
         count = size_of(inputs)
         if count == 1:
             return run(inputs)
-        with lock:
-            if not opened:
-                opened.append((open_run(), ThreadPoolExecutor(parts, "ganport-draw")))
-        run_part, pool = opened[0]
         split = {name: np.array_split(values, min(parts, count)) for name, values in inputs.items()}
         shares = (dict(zip(split, share, strict=True)) for share in zip(*split.values(), strict=True))
         return np.concatenate(list(pool.map(run_part, shares)))

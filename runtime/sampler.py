@@ -64,7 +64,8 @@ class Sampler:
     """Draws images from one exported generator.
 
     An image belongs to its seed: on the CPU the same bytes whether drawn alone, in a batch, or in another order. Many threads
-    may share a Sampler. It can be pickled, and used on both sides of a fork: what cannot travel is opened again.
+    may share a Sampler. It has read the file once it is made: what becomes of that later does not matter, but to a pickled
+    Sampler and on the other side of a fork, where the file is opened again.
 
     Args:
         model: path of an .onnx or .ort file that `ganport export` made, or of another's ONNX generator; or its bytes; or the
@@ -110,10 +111,11 @@ class Sampler:
         _check_choices(layout=(layout, ("NHWC", "NCHW")), value_range=(value_range, tuple(RANGES)))
         model = DEFAULT if model is None else model
         self.source = model if isinstance(model, bytes) else BUNDLED[model] if model in BUNDLED else Path(model)  # type: ignore[index]
+        self._place = self.source if isinstance(self.source, bytes) else self.source.absolute()  # wherever the process goes
         self.provider, self.passed_over = choose_provider() if provider == AUTO else (provider, {})
         self.threads = threads or usable_cores()
         self._remake = functools.partial(
-            Sampler, model, provider, threads, batch_size, repeatable=repeatable, layout=layout, value_range=value_range
+            Sampler, self._place, provider, threads, batch_size, repeatable=repeatable, layout=layout, value_range=value_range
         )
         self._repeatable = repeatable
         self._lock = threading.Lock()
@@ -150,12 +152,12 @@ class Sampler:
         Args:
             threads: that onnxruntime works with there.
         """
-        content = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        content = self._place if isinstance(self._place, bytes) else self._place.read_bytes()
         _, _, _, batch_size = self._remake.args
         return functools.partial(Sampler, content, self.provider, threads, batch_size, **self._remake.keywords)
 
     def close(self) -> None:
-        """Let go of the model; what is being drawn by other threads ends first."""
+        """Let go of the model; what other threads are drawing they draw to the end."""
         self._run_batch = None
 
     @property
@@ -329,6 +331,7 @@ class Sampler:
         if self._model.input.kind != "latent":
             raise InputKindError(self._model.input.kind)
         dim = self._model.input.dim
+        latents = np.asarray(latents)
         if latents.ndim != 2 or latents.shape[0] == 0 or latents.shape[1] != dim:
             raise LatentShapeError(latents.shape, dim)
         checked = np.ascontiguousarray(latents, dtype=np.float32)
@@ -337,12 +340,12 @@ class Sampler:
         return self._draw(len(checked), lambda part: checked[part], self.resolve_labels(labels, np.arange(len(checked))))
 
     def _open(self, threads: int) -> Any:
-        if isinstance(self.source, Path) and _check_file(self.source) != self._signature:
-            raise ModelFormatError(self.source, "it has changed since it was opened")
-        return open_session(self.source, self.provider, threads, repeatable=self._repeatable)
+        if isinstance(self._place, Path) and _check_file(self._place) != self._signature:
+            raise ModelFormatError(self._place, "it has changed since it was opened")
+        return open_session(self._place, self.provider, threads, repeatable=self._repeatable)
 
     def _make_run(self, session: Any) -> Run:
-        share = (lambda: self._open(threads=1)) if self._is_serial and self._model.batch is None else None
+        share = self._open(threads=1) if self._is_serial and self._model.batch is None else None
         return make_run(session, self._model, self.provider, share, self.threads)
 
     def _opened(self) -> Run:
@@ -401,7 +404,8 @@ class Sampler:
             raise InferenceError(
                 self.source, f"onnxruntime says: {first_line(error)}; a smaller batch takes less memory"
             ) from error
-        if inputs and images.shape != (due := (size_of(inputs), *self._model.image.graph_shape)):
+        count = size_of(inputs) if inputs else self._model.batch
+        if images.shape != (due := (count, *self._model.image.graph_shape)):
             raise InferenceError(self.source, f"it drew images of shape {images.shape} where {due} is promised")
         return images
 
@@ -409,6 +413,9 @@ class Sampler:
         if self._model.image.layout == "NCHW":
             images = images.transpose(0, 2, 3, 1)
         if images.dtype != np.uint8:
+            if not np.isfinite(images).all():
+                wrong = int((~np.isfinite(images)).sum())
+                raise InferenceError(self.source, f"{wrong:,} of {images.size:,} values are no numbers (NaN), or infinite")
             images = to_uint8(images, self._model.image.range[0])
         return np.ascontiguousarray(images)
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from runtime.errors import OutputError
-from runtime.images import encode_png, make_grid, save_png, to_uint8
+from runtime.images import encode_png, encode_pngs, make_grid, save_png, to_uint8
 from runtime.writers import write_animation
 
 
@@ -62,3 +62,20 @@ def test_gif_plays_the_frames_in_order(tmp_path, channels):
             animation.seek(index)
             assert animation.info["duration"] == milliseconds
             assert np.abs(np.asarray(animation.convert("L")).astype(int) - shade).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.random.default_rng(0).random((4, 8, 8, 1)),
+        np.full((4, 8, 8, 1), 300),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((4, 8, 8, 2), np.uint8),
+        np.zeros((0, 8, 8, 1), np.uint8),
+    ],
+    ids=["floats", "integers", "one image", "two channels", "none"],
+)
+def test_arrays_that_are_no_pixels_are_refused(images):
+    for function in (make_grid, encode_pngs):
+        with pytest.raises(ValueError, match="images are uint8"):
+            function(images)

@@ -383,16 +383,37 @@ def test_more_images_than_memory_is_an_error_with_a_way_out(tiny_file, monkeypat
         sampler.sample_latents(np.zeros((3, DIM)))
 
 
-def test_file_that_changes_under_a_sampler_is_an_error(tmp_path):
-    path = tmp_path / "x.onnx"
+def test_values_that_are_no_numbers_are_an_error(tmp_path):
+    model = tiny_model("float32")
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "bias")
+    bias.CopyFrom(numpy_helper.from_array(np.array([np.nan] + [0] * 11, np.float32), "bias"))
+    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InferenceError, match=r"2 of 24 values are no numbers"):
+        Sampler(tmp_path / "x.onnx").sample([1, 2])
+
+
+def test_latents_may_be_lists(tiny):
+    sampler = Sampler(tiny)
+    latents = [[0.5] * DIM, [0.0] * DIM]
+    np.testing.assert_array_equal(sampler.sample_latents(latents), sampler.sample_latents(np.array(latents)))
+    with pytest.raises(LatentShapeError):
+        sampler.sample_latents([0.5] * DIM)
+
+
+def test_a_sampler_does_not_mind_what_becomes_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("x.onnx")
     path.write_bytes(upsampler())
-    changed, gone = (Sampler(path, threads=2, layout="NCHW") for _ in range(2))
+    expected = Sampler(path, threads=1, layout="NCHW").sample(range(5))
+    changed, gone, elsewhere = (Sampler(path, threads=2, layout="NCHW") for _ in range(3))
     path.write_bytes(upsampler() + b"\x32\x01x")  # one more description
-    with pytest.raises(ModelFormatError, match="has changed"):
-        changed.sample(range(5))
-    path.unlink()
+    np.testing.assert_array_equal(changed.sample(range(5)), expected)
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(elsewhere)).sample(range(5)), expected)
+    (tmp_path / path).unlink()
+    np.testing.assert_array_equal(gone.sample(range(5)), expected)
     with pytest.raises(ModelNotFoundError):
-        gone.sample(range(5))
+        pickle.loads(pickle.dumps(gone))
 
 
 def test_stream_of_no_list_of_seeds(tiny_file):
