@@ -62,7 +62,7 @@ def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer]
     """
     _check_sharing(recipe, devices)
     quality = Quality(data) if recipe.evaluate_interval else None
-    networks = build_networks(recipe, run.load_module(), devices.strategy)
+    networks = build_networks(recipe, run.load_module(), devices.strategy, data.count)
     first, passed_over = load_newest_checkpoint(run, networks)
     for observer, warning in itertools.product(observers, passed_over):
         observer.warned(f"{warning}: going on from the one before it")

@@ -53,13 +53,16 @@ def _layer_states(model: keras.Model) -> list[keras.Variable]:
     return [variable for variable in model.variables if id(variable) not in weights]
 
 
-def build_networks(recipe: Recipe, module: RecipeModule, strategy: tf.distribute.Strategy | None = None) -> Networks:
+def build_networks(
+    recipe: Recipe, module: RecipeModule, strategy: tf.distribute.Strategy | None = None, images: int = 0
+) -> Networks:
     """Return the networks of a recipe with their initial weights, a function of the recipe's seed.
 
     Args:
         recipe: its settings.
         module: its networks.
         strategy: whose devices hold them; BatchNormalization then takes its statistics over the whole batch that they share.
+        images: in the whole set: the epochs of the schedule that alternates by them; only training needs it.
     """
     keras.backend.clear_session()  # so that layers are numbered from one, whatever was built before in this process
     keras.utils.set_random_seed(recipe.seed)
@@ -74,9 +77,10 @@ def build_networks(recipe: Recipe, module: RecipeModule, strategy: tf.distribute
         for layer in (*batch_norm_layers(generator), *batch_norm_layers(discriminator)):
             layer.synchronized = strategy.num_replicas_in_sync > 1
         fused = strategy.num_replicas_in_sync == 1
-        generator_optimizer = _build_optimizer(recipe.generator_optimizer, recipe.steps, fused)
+        generator_updates, discriminator_updates = count_updates(recipe, images)
+        generator_optimizer = _build_optimizer(recipe.generator_optimizer, generator_updates, fused)
         generator_optimizer.build(generator.trainable_variables)
-        discriminator_optimizer = _build_optimizer(recipe.discriminator_optimizer, recipe.steps, fused)
+        discriminator_optimizer = _build_optimizer(recipe.discriminator_optimizer, discriminator_updates, fused)
         discriminator_optimizer.build(discriminator.trainable_variables)
     return Networks(generator, discriminator, average, generator_optimizer, discriminator_optimizer)
 
@@ -118,10 +122,29 @@ def _precision(recipe: Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _build_optimizer(settings: Optimizer, steps: int, fused: bool) -> keras.Optimizer:
+def count_updates(recipe: Recipe, images: int) -> tuple[int, int]:
+    """Return how many updates the generator and the discriminator get in all steps of a recipe.
+
+    Args:
+        recipe: its schedule, steps and batch size.
+        images: in the whole set.
+    """
+    steps = recipe.steps
+    if recipe.schedule == "separate":
+        return steps, 2 * steps
+    if recipe.schedule == "alternating":
+        batches = max(1, -(-images // recipe.batch_size))
+        cycles, rest = divmod(steps, 2 * batches - 1)
+        generator = cycles * batches + min(rest, batches)
+        return generator, steps - generator
+    return steps, steps
+
+
+def _build_optimizer(settings: Optimizer, updates: int, fused: bool) -> keras.Optimizer:
     rate = settings.learning_rate
     if settings.decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+        # Keras counts the updates of this optimizer, which are not the steps of every schedule.
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=max(1, updates))
     if settings.name == "sgd":
         return keras.optimizers.SGD(rate)
     adam = FusedAdam if fused else keras.optimizers.Adam

@@ -232,6 +232,9 @@ def check_images(recipe: Recipe, data: Dataset) -> None:
     if data.count < recipe.batch_size:
         there = f"its {data.count} images are fewer than one batch of {recipe.batch_size}"
         raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")
+    if recipe.schedule == "alternating" and data.count <= recipe.batch_size:
+        there = f"its {data.count} images are one batch of {recipe.batch_size}, and the discriminator learns from the second on"
+        raise DatasetContentError(data.source, f"{there}; add images, or take a smaller --batch-size.")
     if recipe.evaluate_interval and data.count < FEWEST:
         there = f"its {data.count} images are too few for --evaluate-every, which takes {FEWEST}"
         raise DatasetContentError(data.source, f"{there}; leave it out, or add images.")

@@ -120,6 +120,11 @@ class Game:
             return logits
         return tf.reduce_sum(logits * tf.tile(self.asked, [copies, 1]), axis=1, keepdims=True)
 
+    def judge_both(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the logits of real images and of fakes, judged in one batch."""
+        real_logits, fake_logits = tf.split(self.judge(tf.concat([real, fake], axis=0), copies=2), 2)
+        return real_logits, fake_logits
+
     def generator_cost(self, fake: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
         """Return what the generator is to make small; it may look at the logits that real images had in this step."""
         return self.loss.of_generator(self.judge(fake), real_logits)
@@ -138,7 +143,7 @@ class Game:
     def both_gradients(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
         """Return the discriminator's gradients for real images and fakes together, and the logits of each."""
         with tf.GradientTape() as tape:
-            real_logits, fake_logits = tf.split(self.judge(tf.concat([real, fake], axis=0), copies=2), 2)
+            real_logits, fake_logits = self.judge_both(real, fake)
             cost = self.loss.of_discriminator(real_logits, fake_logits, self.recipe.label_smoothing)
         return self.discriminator_gradients(tape, cost, real, fake), real_logits, fake_logits
 
@@ -221,9 +226,11 @@ def _simultaneous(game: Game, real: tf.Tensor) -> Played:
 
 def _stacked(game: Game, real: tf.Tensor) -> Played:
     fake = game.draw_fakes(Purpose.LATENTS, training=False)
-    gradients, real_logits, fake_logits = game.both_gradients(real, fake)
-    # The cost is the mean over one batch of both, so half the sum of the two means.
-    game.update_discriminator([gradient / 2 for gradient in gradients])
+    with tf.GradientTape() as tape:
+        real_logits, fake_logits = game.judge_both(real, fake)
+        # The mean over one batch of both, so half the sum of the two means.
+        cost = game.loss.of_discriminator(real_logits, fake_logits, game.recipe.label_smoothing) / 2
+    game.update_discriminator(game.discriminator_gradients(tape, cost, real, fake))
     return real_logits, fake_logits, _generator_turn(game, real_logits)
 
 

@@ -109,6 +109,68 @@ def test_penalty_acts_on_the_steps_that_are_due(setting, penalty):
         assert same is not due
 
 
+@pytest.mark.parametrize(
+    ("schedule", "penalty", "factor"),
+    [("joint", "r1_weight", 0.5), ("stacked", "r1_weight", 0.5), ("simultaneous", "gradient_penalty_weight", 1.0)],
+)
+def test_penalty_has_the_weight_of_the_paper(setting, schedule, penalty, factor):
+    """gamma / 2 E|dD/dx|^2 (Mescheder et al.), lambda E(|dD/dx| - 1)^2 (Gulrajani et al.), times the steps between."""
+    recipe, module, images = setting
+    recipe = dataclasses.replace(recipe, schedule=schedule, ema_decay=0.0)
+    gamma, interval = 0.5, 4
+    penalised = dataclasses.replace(recipe, **{penalty: gamma}, penalty_interval=interval)
+    plain, with_penalty = build_networks(recipe, module), build_networks(penalised, module)
+    hand = build_networks(recipe, module)
+    make_step(recipe, plain, images, 4)
+    make_step(penalised, with_penalty, images, 4)
+
+    real, draws = step_of(recipe, images, 4)
+    real = pixels(real)
+    fake = hand.generator(draws.normal(Purpose.LATENTS, recipe.latent_dim), training=True)
+    mix = draws.uniform(Purpose.MIX, 1)
+    points = real if penalty == "r1_weight" else fake + tf.reshape(mix, (-1, 1, 1, 1)) * (real - fake)
+    with tf.GradientTape() as tape:
+        with tf.GradientTape() as inner:
+            inner.watch(points)
+            logits = tf.reduce_sum(hand.discriminator(points, training=True))
+        squares = tf.reduce_sum(tf.square(inner.gradient(logits, points)), axis=(1, 2, 3))
+        values = squares if penalty == "r1_weight" else tf.square(tf.sqrt(squares) - 1)
+        cost = factor * gamma * interval * tf.reduce_mean(values)
+    variables = hand.discriminator.trainable_variables
+    expected = tape.gradient(cost, variables)
+    compared = 0
+    for less, more, due in zip(
+        plain.discriminator.trainable_variables, with_penalty.discriminator.trainable_variables, expected, strict=True
+    ):
+        if due is not None and np.abs(due).max() > 1e-4:
+            np.testing.assert_allclose((less - more).numpy() / 0.1, due, rtol=0.02, atol=0.02 * np.abs(due).max())
+            compared += 1
+    assert compared
+
+
+@pytest.mark.parametrize("schedule", ["joint", "simultaneous", "stacked", "separate", "alternating"])
+def test_rates_that_decay_reach_zero_with_the_last_step(setting, schedule):
+    recipe, module, images = setting
+    decaying = dataclasses.replace(recipe.generator_optimizer, decay="cosine")
+    recipe = dataclasses.replace(
+        recipe,
+        schedule=schedule,
+        steps=26 if schedule == "alternating" else 6,
+        generator_optimizer=decaying,
+        discriminator_optimizer=decaying,
+    )
+    networks = build_networks(recipe, module, images=len(images))
+    optimizers = networks.generator_optimizer, networks.discriminator_optimizer
+    first = [float(each.learning_rate) for each in optimizers]
+    for step in range(recipe.steps):
+        if step == recipe.steps // 2:
+            middle = [float(each.learning_rate) for each in optimizers]
+        make_step(recipe, networks, images, step)
+    for each, start, halfway in zip(optimizers, first, middle, strict=True):
+        assert 0.2 * start < halfway < 0.8 * start
+        assert float(each.learning_rate) == pytest.approx(0, abs=1e-6)
+
+
 def by_hand(setting, schedule, play, loss="non-saturating"):
     """Make one step of a schedule, and the same with `play`; both must end with the same weights."""
     recipe, module, images = setting
