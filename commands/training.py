@@ -107,6 +107,10 @@ def train(
     if chosen.hosts > 1 and out is None:
         raise typer.BadParameter("Hosts that train together need --out, a folder that all of them see.")
     run = Run(out) if out else unused_run(RUNS, resolved.name)
+    if is_recipe_file(name):
+        from trainer.networks import build_networks
+
+        build_networks(resolved, module)  # a mistake in these should leave no run behind
     if chosen.is_chief:
         start_run(run, resolved, images, Path(name) if is_recipe_file(name) else None)
     else:

@@ -148,7 +148,7 @@ class _Reader:
         return tuple(self._read_node(node, known, depth) for node in later)
 
     def _read_node(self, message: memoryview, known: dict[str, list[int]], depth: int) -> Node:
-        kind, domain, inputs, outputs, constant = "", "", [], [], None
+        kind, domain, inputs, outputs, constant, trains = "", "", [], [], None, False
         for number, value in _fields(message):
             if number == 1:
                 inputs.append(_text(value))
@@ -159,11 +159,14 @@ class _Reader:
             elif number == 5:
                 found = self._read_attribute(_message(value), depth, known)
                 constant = found or constant
+                trains = trains or _is_set(_message(value), "training_mode")
             elif number == 7:
                 domain = _text(value)
         if kind == "Constant" and constant is not None and outputs:
             known[outputs[0]] = constant
         _check_node(kind, inputs, known, constant)
+        if trains:
+            raise _HarmError(f"it has a {kind} in training mode: an image would depend on the others in its batch")
         if kind == "Range":
             self._check_range(inputs, known)
         return Node(kind, tuple(inputs), tuple(outputs), domain)
@@ -276,6 +279,12 @@ class _Reader:
         if offset < 0 or length < 0 or offset + length > size:
             raise _HarmError(f"its weights lie at {offset:,} to {offset + length:,} of {location!r}, which has {size:,} bytes")
         return length
+
+
+def _is_set(attribute: memoryview, name: str) -> bool:
+    """Return whether an attribute has this name, and another number than 0."""
+    fields = dict(_fields(attribute))
+    return bool(_text(fields.get(1, memoryview(b""))) == name and fields.get(3))
 
 
 def _check_node(kind: str, inputs: list[str], known: Mapping[str, list[int]], attribute: list[int] | None) -> None:

@@ -16,7 +16,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,11 @@ def open_session(model: Path | bytes, provider: str, threads: int, repeatable: b
     return session
 
 
-def choose_provider() -> tuple[str, dict[str, str]]:
+def choose_provider(refused: Container[str] = ()) -> tuple[str, dict[str, str]]:
     """Return the fastest provider that works here, and why those that this onnxruntime has and that are faster don't.
+
+    Args:
+        refused: providers that are not to be tried.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
@@ -123,7 +126,7 @@ def choose_provider() -> tuple[str, dict[str, str]]:
     ort = _import_onnxruntime()
     passed_over: dict[str, str] = {}
     for provider in _AUTO_ORDER:
-        if PROVIDERS[provider].name not in ort.get_available_providers():
+        if provider in refused or PROVIDERS[provider].name not in ort.get_available_providers():
             continue
         try:
             _try_provider(ort, provider)

@@ -112,19 +112,20 @@ class Sampler:
         model = DEFAULT if model is None else model
         self.source = model if isinstance(model, bytes) else BUNDLED[model] if model in BUNDLED else Path(model)  # type: ignore[index]
         self._place = self.source if isinstance(self.source, bytes) else self.source.absolute()  # wherever the process goes
-        self.provider, self.passed_over = choose_provider() if provider == AUTO else (provider, {})
+        check_provider(provider, AUTO)
+        self.provider = provider
+        self.passed_over: dict[str, str] = {}
         self.threads = threads or usable_cores()
         self._remake = functools.partial(
             Sampler, self._place, provider, threads, batch_size, repeatable=repeatable, layout=layout, value_range=value_range
         )
         self._repeatable = repeatable
         self._lock = threading.Lock()
-        check_provider(self.provider, AUTO)
         self._signature = None if isinstance(self.source, bytes) else _check_file(self.source)
         nodes = read_nodes(self.source)
+        session = self._open_fastest() if provider == AUTO else self._open(self.threads)
         # onnxruntime keeps to one core for a ConvTranspose: several at once then share the batch.
         self._is_serial = self.provider == "cpu" and self.threads > 1 and any(node.kind == "ConvTranspose" for node in nodes)
-        session = self._open(self.threads)
         try:
             self._model = _read_contract(session, nodes, self.source, layout, value_range)
         except UnicodeDecodeError:  # onnxruntime takes names and metadata of any bytes
@@ -338,6 +339,16 @@ class Sampler:
         if not np.isfinite(checked).all():
             raise LatentValueError(int((~np.isfinite(checked)).sum()))
         return self._draw(len(checked), lambda part: checked[part], self.resolve_labels(labels, np.arange(len(checked))))
+
+    def _open_fastest(self) -> Any:
+        """Open the model on the fastest provider that takes it; `passed_over` says why no faster one does."""
+        while True:
+            self.provider, broken = choose_provider(self.passed_over)
+            self.passed_over |= broken
+            try:
+                return self._open(self.threads)
+            except ProviderError as error:  # it works, but not for this model: memory, or an operation that it lacks
+                self.passed_over[self.provider] = error.problem
 
     def _open(self, threads: int) -> Any:
         if isinstance(self._place, Path) and _check_file(self._place) != self._signature:

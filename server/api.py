@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from runtime import Sampler, __version__, check_seeds, encode_png, make_grid, parse_seeds
+from runtime.errors import UsageError
 from runtime.images import encode_pngs
 from runtime.sampler import Labels
 from runtime.seeds import SEED_LIMIT
@@ -50,6 +51,20 @@ ModelQuery = Annotated[
     Query(description="Fingerprint of the model, from /v1/model: the answer may then be kept for ever", max_length=64),
 ]
 TruncationQuery = Annotated[float, Query(ge=0, le=1, description="Below 1: nearer to the average image")]
+
+
+def _takes(*known: str) -> Any:
+    """Return a dependency that refuses options of other names, or that come twice: a slip would draw another image."""
+
+    def check(request: Request) -> None:
+        given = [name for name, _ in request.query_params.multi_items()]
+        for name in given:
+            if name not in known:
+                raise UsageError(f"There is no option {name[:_LONGEST_LABEL]!r}; there is {', '.join(known)}.")
+            if given.count(name) > 1:
+                raise UsageError(f"The option {name!r} comes more than once.")
+
+    return Depends(check)
 
 
 class SampleRequest(BaseModel):
@@ -144,7 +159,15 @@ def make_api(images: Images, batcher: Batcher, most_images: int, fingerprint: st
     """
     router, sampler = APIRouter(prefix="/v1", tags=["images"]), images.sampler
 
-    @router.get("/images/{seed}.png", summary="The image of a seed", responses=_PNG, response_class=Response)
+    one_takes, grid_takes = _takes("label", "truncation", "model"), _takes("seeds", "label", "truncation", "model")
+
+    @router.get(
+        "/images/{seed}.png",
+        summary="The image of a seed",
+        responses=_PNG,
+        response_class=Response,
+        dependencies=[one_takes],
+    )
     async def image(
         request: Request,
         seed: SeedPath,
@@ -154,7 +177,7 @@ def make_api(images: Images, batcher: Batcher, most_images: int, fingerprint: st
     ) -> Response:
         return (await images.one(seed, label, truncation, model, request.headers.get("if-none-match"))).response()
 
-    @router.get("/grid.png", summary="Many images in one", responses=_PNG, response_class=Response)
+    @router.get("/grid.png", summary="Many images in one", responses=_PNG, response_class=Response, dependencies=[grid_takes])
     async def grid(
         request: Request,
         seeds: Annotated[str, Query(description="Such as 0-63 or 0,5,9-12", max_length=_LONGEST_LIST)] = "0-63",

@@ -79,12 +79,13 @@ class Gate:
     def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
         if self._key is None or not path.startswith(_KEPT):
             return
-        shown = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        shown = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")  # RFC 9110, section 11.1
         if not hmac.compare_digest(shown, self._key):  # takes as long wherever the first difference is
             raise _Refused(401, "A key is needed: Authorization: Bearer KEY, or X-API-Key: KEY.")
 
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        if headers.get(b"content-encoding", b"identity") != b"identity":
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise _Refused(415, "Compressed bodies are not taken; send it as it is.")
         length = headers.get(b"content-length", b"0")
         too_large = _Refused(413, f"The body is larger than the {self._most_bytes:,} bytes that are taken.")

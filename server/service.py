@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from runtime import Sampler, __version__
-from runtime.errors import GanportError
+from runtime.errors import GanportError, UsageError
 
 from .api import MOST_IMAGES, Images, make_api
 from .batching import Batcher
@@ -30,6 +30,7 @@ from .metrics import Metrics
 from .refusals import refusal, refuse
 
 _MOST_PIXEL_BYTES = 64_000_000  # of one request's images, where they are large
+LONGEST_PATIENCE_S = 3_600
 _BYTES_PER_VALUE = 32  # of a number in JSON
 _ISOLATED = {  # the page's WebAssembly then may use threads
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -63,6 +64,15 @@ class Settings:
     patience: float = 30.0
     api_key: str | None = None
     gathers: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where a number can't be."""
+        if not 0 < self.patience <= LONGEST_PATIENCE_S:
+            raise UsageError(
+                f"The timeout is {self.patience:g} seconds; it takes more than 0, and at most {LONGEST_PATIENCE_S:,}."
+            )
+        if self.most_waiting < 1:
+            raise UsageError(f"The queue is {self.most_waiting:,} images; it takes 1 or more.")
 
 
 def make_service(sampler: Sampler, settings: Settings, site: Path | None = None) -> App:

@@ -63,6 +63,9 @@ def build_networks(
         module: its networks.
         strategy: whose devices hold them; BatchNormalization then takes its statistics over the whole batch that they share.
         images: in the whole set: the epochs of the schedule that alternates by them; only training needs it.
+
+    Raises:
+        RecipeError: a network gives another shape than is due, or probabilities in place of logits.
     """
     keras.backend.clear_session()  # so that layers are numbered from one, whatever was built before in this process
     keras.utils.set_random_seed(recipe.seed)
@@ -72,6 +75,7 @@ def build_networks(
         with _precision(recipe):
             generator = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
             discriminator = _build_discriminator(recipe, module)
+        _check_networks(recipe, generator, discriminator)
         average = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
         average.set_weights(generator.get_weights())
         for layer in (*batch_norm_layers(generator), *batch_norm_layers(discriminator)):
@@ -93,13 +97,32 @@ def _build_discriminator(recipe: Recipe, module: RecipeModule) -> keras.Model:
     if "classes" not in inspect.signature(module.build_discriminator).parameters:
         due = "build_discriminator(image_shape, classes=1)"
         raise RecipeError(f"Recipe {recipe.name!r} has labels: its discriminator must take their number, as {due}.")
-    model = module.build_discriminator(recipe.image_shape, classes)
-    if model.output_shape != (None, classes):
-        due = f"(batch, {classes}), a logit for each class"
+    return module.build_discriminator(recipe.image_shape, classes)
+
+
+def _check_networks(recipe: Recipe, generator: keras.Model, discriminator: keras.Model) -> None:
+    """Raise RecipeError where the networks don't fit the images, each other, or losses that take logits."""
+    classes = len(recipe.labels)
+    judged = f"(batch, {classes}), a logit for each class" if classes else "(batch, 1), a logit"
+    for name, network, due, words in (
+        ("generator", generator, recipe.image_shape, f"(batch, {', '.join(map(str, recipe.image_shape))}), the images"),
+        ("discriminator", discriminator, (classes or 1,), judged),
+    ):
+        shape = network.output_shape
+        if shape != (None, *due):
+            raise RecipeError(f"Recipe {recipe.name!r}: its {name} must give {words}; it gives {_shown(shape)}.")
+    last = discriminator.layers[-1]
+    activation = getattr(last, "activation", None)
+    if activation in (keras.activations.sigmoid, keras.activations.softmax) or isinstance(last, keras.layers.Softmax):
+        name = getattr(activation, "__name__", "softmax")
         raise RecipeError(
-            f"Recipe {recipe.name!r} has labels: its discriminator must give {due}; it gives {model.output_shape}."
+            f"Recipe {recipe.name!r}: its discriminator ends in a {name}; the losses take logits, so leave the activation of "
+            "its last layer out."
         )
-    return model
+
+
+def _shown(shape: object) -> str:
+    return str(shape).replace("None", "batch")
 
 
 def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:

@@ -43,6 +43,8 @@ class Optimizer:
             raise RecipeError(f"Optimiser {self.name!r} with decay {self.decay!r} is unknown; there is {known}.")
         if not 0 < self.learning_rate < math.inf:
             raise RecipeError(f"The learning rate is {self.learning_rate}; it must be above 0.")
+        if not (0 <= self.beta_1 < 1 and 0 <= self.beta_2 < 1):
+            raise RecipeError(f"beta_1 is {self.beta_1} and beta_2 {self.beta_2}; they must be in [0, 1).")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,11 +121,12 @@ class Recipe:
     def __post_init__(self) -> None:
         """Raise RecipeError where a number can't be."""
         for field in ("latent_dim", "steps", "batch_size", "penalty_interval", "log_interval", "preview_interval"):
-            self._check(field, getattr(self, field) >= 1, "at least 1")
+            value = getattr(self, field)
+            self._check(field, type(value) is int and value >= 1, "a whole number of at least 1")
         self._check(
             "labels", len(self.labels) != 1 and len(set(self.labels)) == len(self.labels), "none, or two different ones or more"
         )
-        self._check("seed", 0 <= self.seed < 2**31, "in 0 .. 2**31 - 1")
+        self._check("seed", type(self.seed) is int and 0 <= self.seed < 2**31, "a whole number in 0 .. 2**31 - 1")
         for field in ("r1_weight", "gradient_penalty_weight", "evaluate_interval"):
             self._check(field, 0 <= getattr(self, field) < math.inf, "at least 0")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)")

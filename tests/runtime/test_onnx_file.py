@@ -113,6 +113,10 @@ HOSTILE = {
     ),
     "loop": (model(("Loop", ["n", "c", "z"], "y", {"body": BODY})), "a Loop, which may have no end"),
     "random": (model(("RandomNormalLike", ["z"], "y", {})), "no image belongs to its seed"),
+    "statistics of the batch": (
+        model(("BatchNormalization", ["z", "s", "b", "m", "v"], "y", {"training_mode": 1})),
+        "a BatchNormalization in training mode: an image would depend on the others in its batch",
+    ),
     "function of itself": (model(("f", ["z"], "y", {"domain": "own"}), functions=[looping_function("f")]), "calls itself"),
 }
 

@@ -27,9 +27,11 @@ from runtime.errors import (
     ModelFormatError,
     ModelNotFoundError,
     NotAGeneratorError,
+    ProviderError,
     SeedError,
     UsageError,
 )
+from runtime.providers import open_session
 from tests.conftest import ROOT
 from tests.tiny_generator import DIM, SHAPE, draw_with_numpy, tiny_contract, tiny_model
 
@@ -381,6 +383,26 @@ def test_more_images_than_memory_is_an_error_with_a_way_out(tiny_file, monkeypat
     monkeypatch.setattr(np, "empty", none_left)
     with pytest.raises(InferenceError, match=r"draw them with stream\(\)"):
         sampler.sample_latents(np.zeros((3, DIM)))
+
+
+def test_auto_takes_the_next_provider_where_the_fastest_does_not_take_the_model(tiny_file, monkeypatch):
+    import onnxruntime
+
+    def without_memory(model, provider, threads, repeatable=False):
+        if provider == "cuda":
+            raise ProviderError("cuda", "it does not take tiny.onnx (out of memory)", "try --provider cpu")
+        return open_session(model, provider, threads, repeatable)
+
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    monkeypatch.setattr("runtime.providers._try_provider", lambda ort, provider: None)
+    monkeypatch.setattr("runtime.sampler.open_session", without_memory)
+    sampler = Sampler(tiny_file, "auto")
+    assert sampler.provider == "cpu"
+    assert sampler.passed_over == {"cuda": "it does not take tiny.onnx (out of memory)"}
+    assert sampler.sample([7]).shape == (1, *SHAPE)
+    with pytest.raises(ProviderError, match="out of memory"):
+        Sampler(tiny_file, "cuda")
 
 
 def test_values_that_are_no_numbers_are_an_error(tmp_path):

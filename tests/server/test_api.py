@@ -180,6 +180,8 @@ def test_a_key(tmp_path):
             assert client.get(path, X_API_Key="open").status == 401
             assert client.get(path, X_API_Key="open sesame").status == 200
             assert client.get(path, Authorization="Bearer open sesame").status == 200
+            assert client.get(path, Authorization="bearer  open sesame").status == 200
+            assert client.get(path, Authorization="open sesame").status == 401
         assert "private" in client.get("/v1/images/1.png", X_API_Key="open sesame").headers["Cache-Control"]
         assert client.get("/healthz").status == 200
         assert client.get("/").status == 307  # the page holds the model: it is not for those without the key
@@ -191,12 +193,24 @@ def test_other_origins_are_not_let_in(service):
 
 
 def test_the_express_way_and_the_frameworks_are_one(service):
-    """An option that neither knows sends the request through the framework."""
-    for path in ("images/5.png", "images/6.png?label=3&truncation=0.5"):
-        express, framework = (service.get(f"/v1/{each}") for each in (path, path + ("&x=1" if "?" in path else "?x=1")))
+    """More digits than a seed has send the request through the framework."""
+    for seed, options in ((5, ""), (6, "?label=3&truncation=0.5")):
+        express, framework = (service.get(f"/v1/images/{digits}.png{options}") for digits in (seed, f"{seed:020}"))
         assert express.content == framework.content
         for name in ("ETag", "Cache-Control", "Content-Type", "Content-Length"):
             assert express.headers[name] == framework.headers[name]
+
+
+def test_options_that_are_not_known_or_come_twice_are_refused(service):
+    """A slip would draw another image, and have it kept for ever."""
+    for query, words in (
+        ("images/5.png?labels=7", "There is no option 'labels'; there is label, truncation, model."),
+        ("images/5.png?label=7&label=8", "The option 'label' comes more than once."),
+        ("grid.png?seed=5", "There is no option 'seed'; there is seeds, label, truncation, model."),
+    ):
+        answer = service.get(f"/v1/{query}")
+        assert answer.status == 422
+        assert words in answer.document["error"]
 
 
 def test_an_address_that_names_the_model_may_be_kept_for_ever(service):

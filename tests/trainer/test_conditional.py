@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,6 +58,31 @@ def test_step_sees_the_classes_of_its_images(recipe, halves):
     assert pictures.shape == halves.images.shape
     plain = open_feed(dataclasses.replace(recipe, labels=()), halves, tf.distribute.get_strategy(), 0)
     assert not plain.chunk(3, 5)[2].numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("small", r"its generator must give \(batch, 28, 28, 1\), the images; it gives \(batch, 14, 14, 1\)"),
+        ("two", r"its discriminator must give \(batch, 1\), a logit; it gives \(batch, 2\)"),
+        ("sigmoid", "its discriminator ends in a sigmoid; the losses take logits"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused(recipe, mistake, words):
+    ours = load_recipe_module("mnist-dcgan")
+
+    def build_generator(latent_dim, image_shape):
+        return ours.build_generator(latent_dim, (14, 14, 1) if mistake == "small" else image_shape)
+
+    def build_discriminator(image_shape):
+        model = ours.build_discriminator(image_shape, 2 if mistake == "two" else 1)
+        if mistake == "sigmoid":
+            model.add(keras.layers.Activation("sigmoid"))
+        return model
+
+    module = types.SimpleNamespace(build_generator=build_generator, build_discriminator=build_discriminator)
+    with pytest.raises(RecipeError, match=words):
+        build_networks(dataclasses.replace(recipe, labels=()), module)
 
 
 def test_image_is_judged_by_the_logit_of_its_own_class(recipe):

@@ -80,6 +80,9 @@ def test_unknown_recipe_names_the_known_ones():
     "change",
     [
         {"steps": 0},
+        {"steps": 1e1},
+        {"batch_size": True},
+        {"seed": 0.5},
         {"batch_size": 0},
         {"latent_dim": 0},
         {"seed": -1},
