@@ -36,6 +36,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── RunError
     │   ├── RunNotFoundError (FileNotFoundError)
     │   ├── RunExistsError (FileExistsError)
+    │   ├── RunInUseError                        another process trains it
     │   ├── CheckpointError (ValueError)         none there, damaged, or of another recipe
     │   └── DivergedError (ArithmeticError)      a loss is no longer finite
     └── ExportError
@@ -324,6 +325,14 @@ class RunExistsError(RunError, FileExistsError):
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(f"{path} holds a run already; go on with --resume, or name another folder with --out.")
+
+
+class RunInUseError(RunError):
+    """Another process trains the run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} is being trained by another process; wait for it, or name another run with --out.")
 
 
 class CheckpointError(RunError, ValueError):

@@ -59,8 +59,14 @@ def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer]
         DivergedError: a loss is no longer finite; the checkpoints before it are kept.
         OutputError: the run folder can't be written; the checkpoints before it are kept.
         RecipeError: the devices can't share the recipe's batch.
+        RunInUseError: another process trains this run.
     """
     _check_sharing(recipe, devices)
+    with run.locked() if devices.is_chief else contextlib.nullcontext():
+        return _train(recipe, data, run, observers, devices)
+
+
+def _train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer], devices: Devices) -> int | None:
     quality = Quality(data) if recipe.evaluate_interval else None
     networks = build_networks(recipe, run.load_module(), devices.strategy, data.count)
     first, passed_over = load_newest_checkpoint(run, networks)

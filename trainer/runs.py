@@ -16,10 +16,13 @@ runs/digits/
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from runtime.errors import (
     RecipeError,
     RunError,
     RunExistsError,
+    RunInUseError,
     RunNotFoundError,
 )
 from runtime.files import write_bytes
@@ -38,6 +42,11 @@ from runtime.files import write_bytes
 from .datasets import Dataset, Preparation, load_dataset
 from .recipe import Recipe
 from .recipes import RecipeModule, load_recipe_module
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 RUNS = Path("runs")
 _SUMMARY_METRICS: tuple[str, ...] = ("d_loss", "g_loss", "d_accuracy", "distance", "frechet")
@@ -92,6 +101,28 @@ class Run:
 
     def preview_file(self, step: int) -> Path:
         return self.path / "previews" / f"step-{step:08d}.png"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the run for this process: two that write one history and clear away each other's files lose both.
+
+        Raises:
+            RunInUseError: another process has it.
+        """
+        if fcntl is None:
+            yield
+            return
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunInUseError(self.path) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
+        finally:
+            os.close(folder)  # and with it goes the lock, however the process ends
 
     def exists(self) -> bool:
         """Return whether the folder holds a run, as far as it can be looked into."""

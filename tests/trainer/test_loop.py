@@ -16,7 +16,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from runtime.errors import CheckpointError, DatasetContentError, DivergedError, OutputError, RunExistsError
+from runtime.errors import (
+    CheckpointError,
+    DatasetContentError,
+    DivergedError,
+    OutputError,
+    RunExistsError,
+    RunInUseError,
+)
 from tests.conftest import ROOT
 from tests.trainer.conftest import load_squares, one_device
 from trainer.checkpoints import load_generator
@@ -318,3 +325,17 @@ def test_damaged_record_of_the_data_is_refused(tmp_path, small_recipe, small_dat
     run.data_file.write_text(content)
     with pytest.raises(CheckpointError, match=r"data\.json is damaged"):
         run.read_data()
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(small_recipe, small_data, run_on):
+    run = run_on(dataclasses.replace(small_recipe, steps=5), small_data)
+    holder = "import sys, time; from pathlib import Path; from trainer.runs import Run\n"
+    holder += "with Run(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holder, str(run.path)], stdout=subprocess.PIPE, cwd=ROOT) as other:
+        assert other.stdout.readline() == b"held\n"
+        before = sorted(run.path.rglob("*"))
+        with pytest.raises(RunInUseError, match="is being trained by another process"):
+            run_on(dataclasses.replace(small_recipe, steps=5), small_data, resume=True)
+        assert sorted(run.path.rglob("*")) == before
+        other.kill()
+    run_on(dataclasses.replace(small_recipe, steps=5), small_data, resume=True)
