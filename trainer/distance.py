@@ -15,6 +15,11 @@ _PROJECTIONS = 256
 _SIDE = 32  # larger images are averaged down to about this
 
 
+def images_at_once(height: int, width: int) -> int:
+    """Return how many images of a size are drawn together, so that a measure takes less memory than a training step."""
+    return min(256, max(16, 2**19 // (height * width)))
+
+
 class Reference:
     """Real images, ready to be compared with.
 
@@ -30,7 +35,9 @@ class Reference:
         rng = np.random.default_rng(0)
         places = np.sort(rng.permutation(data.count)[: self._count]).astype(np.int32)
         self._labels = None if data.labels is None else data.labels[places]
-        real = self._small(data.take(places).astype(np.float32) / 127.5 - 1.0)
+        self._at_once = images_at_once(height, width)
+        parts = (places[first : first + self._at_once] for first in range(0, self._count, self._at_once))
+        real = np.concatenate([self._small(data.take(part).astype(np.float32) / 127.5 - 1.0) for part in parts])
         self._directions = rng.normal(size=(real.shape[1], _PROJECTIONS)).astype(np.float32)
         self._directions /= np.linalg.norm(self._directions, axis=0)
         self._projected = np.sort(real @ self._directions, axis=0)  # (count, projections)
@@ -44,8 +51,8 @@ class Reference:
         """
         fakes = []
         # Seeds from the upper half, which no preview shows.
-        for first in range(0, self._count, 256):
-            last = min(first + 256, self._count)
+        for first in range(0, self._count, self._at_once):
+            last = min(first + self._at_once, self._count)
             labels = None if self._labels is None else self._labels[first:last]
             seeds = SEED_LIMIT // 2 + np.arange(first, last)
             inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes, labels)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from runtime.latents import generator_inputs, labels_by_share
 from runtime.seeds import SEED_LIMIT
 
-from .networks import Networks, batch_norm_layers
+from .networks import Networks, batch_norm_layers, states_of_layers
 from .recipe import Recipe
 
 # Latents for statistics are of the highest seeds, which nobody samples or evaluates by habit.
@@ -67,6 +67,8 @@ def recalibrate_batch_norm(generator: keras.Model, latent_dim: int, classes: Map
         return
     _, height, width, _ = generator.output_shape
     size = min(512, max(32, _CALIBRATION_PIXELS // (height * width)))
+    for state in states_of_layers(generator):  # of Dropout, say: each time the same masks
+        state.assign(tf.zeros_like(state))
     images = sum(classes.values())
     labels = labels_by_share(size, [count / images for count in classes.values()]) if classes else None
     momenta = [layer.momentum for layer in layers]

@@ -45,10 +45,11 @@ class Networks:
 
     def layer_states(self) -> list[keras.Variable]:
         """Return where each layer that draws random numbers (Dropout, say) stands, in a fixed order."""
-        return [*_layer_states(self.generator), *_layer_states(self.discriminator)]
+        return [*states_of_layers(self.generator), *states_of_layers(self.discriminator)]
 
 
-def _layer_states(model: keras.Model) -> list[keras.Variable]:
+def states_of_layers(model: keras.Model) -> list[keras.Variable]:
+    """Return where each layer of a model that draws random numbers stands: variables that are no weights."""
     weights = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
 

@@ -15,11 +15,11 @@ from runtime.latents import generator_inputs
 from runtime.seeds import SEED_LIMIT
 
 from .datasets import Dataset
+from .distance import images_at_once
 
 # Of each kind, at most. The numbers don't compare with those of `evaluate`: fewer images make them larger, training images with
 # the very classes that are asked for smaller.
 IMAGES = 5_000
-_BATCH = 250
 # Seeds that no preview, no golden image and no evaluation takes, so that the best checkpoint is not chosen by those.
 _FIRST_SEED = SEED_LIMIT // 2 + 2**40
 
@@ -40,7 +40,8 @@ class Quality:
         self._network = FeatureNetwork(name if is_known else "rock-paper-scissors")
         self._count = min(data.count, IMAGES)
         places = np.sort(np.random.default_rng(0).permutation(data.count)[: self._count]).astype(np.int32)
-        parts = (places[start : start + _BATCH] for start in range(0, self._count, _BATCH))
+        self._at_once = images_at_once(*data.image_shape[:2])
+        parts = (places[start : start + self._at_once] for start in range(0, self._count, self._at_once))
         self._real = np.concatenate([self._network.judge(data.take(part))[0] for part in parts])
         self._labels = None if data.labels is None else data.labels[places]
 
@@ -52,8 +53,8 @@ class Quality:
             classes: that it draws on demand: here those of the real images, or the mix of classes would count as a distance.
         """
         features = []
-        for start in range(0, self._count, _BATCH):
-            part = slice(start, min(start + _BATCH, self._count))
+        for start in range(0, self._count, self._at_once):
+            part = slice(start, min(start + self._at_once, self._count))
             labels = None if self._labels is None else self._labels[part]
             seeds = _FIRST_SEED + np.arange(part.start, part.stop)
             inputs = generator_inputs(seeds, generator.input_shape[1] - classes, classes, labels)

@@ -71,6 +71,18 @@ def test_statistics_of_a_nested_model_are_found_too(dense):
     assert any(not np.array_equal(a, b) for a, b in zip(before, dense.get_weights(), strict=True))
 
 
+def test_recalibration_is_repeatable_with_layers_that_draw():
+    import keras
+
+    layers = [keras.layers.Dense(8), keras.layers.Dropout(0.5), keras.layers.BatchNormalization(), keras.layers.Dense(4)]
+    generator = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Reshape((2, 2, 1))])
+    recalibrate_batch_norm(generator, 3, {})
+    first = generator.get_weights()
+    recalibrate_batch_norm(generator, 3, {})
+    for before, after in zip(first, generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
 def test_recalibration_is_repeatable(dense):
     recalibrate_batch_norm(dense, 100, {})
     first = dense.get_weights()
