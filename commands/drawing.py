@@ -27,6 +27,7 @@ def walk(
     label: Annotated[
         str | None, typer.Option(help="Class to draw, of a model that has some.", show_default="the first seed's")
     ] = None,
+    truncation: Annotated[float, typer.Option(min=0, max=1, help="Below 1: nearer to the average image.")] = 1.0,
     provider: ProviderOption = "cpu",
     out: Annotated[Path, typer.Option(help="The animation, .gif or .webp; - for raw RGB on stdout.")] = Path("walk.gif"),
     layout: LayoutOption = None,
@@ -47,7 +48,7 @@ def walk(
     path = find_model(model)
     with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
         say_provider(sampler, provider)
-        batches = shown(sampler.walk(wanted.tolist(), frames, loop, label), count)
+        batches = shown(sampler.walk(wanted.tolist(), frames, loop, label, truncation), count)
         if out == STDOUT:
             write_frames(batches, sys.stdout.buffer)
             height, width, _ = sampler.model.image.shape

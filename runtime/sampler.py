@@ -281,7 +281,9 @@ class Sampler:
                 drawn = following
             yield drawn.result()
 
-    def walk(self, seeds: Sequence[int], frames: int, loop: bool = True, label: Label | None = None) -> Iterator[Pixels]:
+    def walk(
+        self, seeds: Sequence[int], frames: int, loop: bool = True, label: Label | None = None, truncation: float = 1.0
+    ) -> Iterator[Pixels]:
         """Draw the way from seed to seed, on the sphere that their latents lie on.
 
         Args:
@@ -289,15 +291,16 @@ class Sampler:
             frames: from one seed to before the next, at least 1.
             loop: go back to the first seed, and end before it; else end on the last.
             label: the class of all of them, as for `sample`; that of the first seed, if None.
+            truncation: as for `sample`.
 
         Yields:
             uint8 (n, height, width, channels), n frames at a time.
 
         Raises:
-            UsageError: fewer than two seeds, or no frames.
+            UsageError: fewer than two seeds, no frames, or truncation out of range.
             InputKindError: the file makes its latents itself.
         """
-        checked = check_seeds(seeds)
+        checked = self.check_request(seeds, truncation)
         if len(checked) < 2 or frames < 1:
             raise UsageError(f"A walk takes two seeds or more, and one frame or more; it got {len(checked)} and {frames}.")
         if self._model.input.kind != "latent":
@@ -310,7 +313,8 @@ class Sampler:
         for start in range(0, steps, self._batch_size):
             places = np.arange(start, min(start + self._batch_size, steps))
             leg = np.minimum(places // frames, legs - 1)
-            yield self.sample_latents(slerp(ends[leg], ends[(leg + 1) % len(ends)], (places - leg * frames) / frames), label)
+            latents = slerp(ends[leg], ends[(leg + 1) % len(ends)], (places - leg * frames) / frames)
+            yield self.sample_latents(latents * np.float32(truncation), label)
 
     def sample_latents(self, latents: npt.NDArray[np.floating[Any]], labels: Labels = None) -> Pixels:
         """Draw one image per latent.

@@ -304,8 +304,12 @@ def test_walk_goes_through_its_seeds(tiny):
     there = np.concatenate(list(sampler.walk([3, 1, 2], 5, loop=False)))
     assert len(there) == 11
     np.testing.assert_array_equal(there[::5], ends)
+    nearer = np.concatenate(list(sampler.walk([3, 1, 2], 5, truncation=0.5)))
+    np.testing.assert_array_equal(nearer[::5], sampler.sample([3, 1, 2], 0.5))
     with pytest.raises(UsageError, match="two seeds"):
         next(sampler.walk([1], 5))
+    with pytest.raises(UsageError, match="truncation is 2"):
+        next(sampler.walk([1, 2], 5, truncation=2))
 
 
 def test_closed_sampler_says_so(tiny):

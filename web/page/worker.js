@@ -117,7 +117,7 @@ async function drawSeeds({ seeds, label, truncation }) {
 }
 
 /** The way from seed to seed and back to the first, as Sampler.walk draws it. */
-async function drawWalk({ seeds, label, frames }) {
+async function drawWalk({ seeds, label, frames, truncation }) {
   const { dim, labels } = contract.input;
   const ends = seeds.map((seed) => sampleLatents([seed], dim, table));
   const latents = new Float32Array(seeds.length * frames * dim);
@@ -126,7 +126,7 @@ async function drawWalk({ seeds, label, frames }) {
     latents.set(slerp(ends[leg], ends[(leg + 1) % ends.length], step / frames - leg), step * dim);
   }
   const shown = label ?? (labels ? labelOf(seeds[0], labels.length) : 0);
-  return draw(null, latents, Array(seeds.length * frames).fill(shown));
+  return draw(null, latents.map((value) => value * Math.fround(truncation)), Array(seeds.length * frames).fill(shown));
 }
 
 async function timed() {
