@@ -23,7 +23,7 @@ def test_recipes_lists_them_all(ganport):
     assert result.returncode == 0
     for name in ("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"):
         assert name in result.stdout
-    assert re.search(r"^mnist-conditional +24,000 +29 +0\.062 ", result.stdout, re.MULTILINE)
+    assert re.search(r"^mnist-conditional +30,000 +28 +0\.053 ", result.stdout, re.MULTILINE)
 
 
 def test_dry_run_prints_the_resolved_recipe_and_leaves_nothing(ganport, tmp_path):
