@@ -36,7 +36,7 @@ Catch the root to catch them all; each leaf is also the builtin that a Python pr
     ├── RunError
     │   ├── RunNotFoundError (FileNotFoundError)
     │   ├── RunExistsError (FileExistsError)
-    │   ├── RunInUseError                        another process trains it
+    │   ├── RunInUseError (RuntimeError)         another process trains it
     │   ├── CheckpointError (ValueError)         none there, damaged, or of another recipe
     │   └── DivergedError (ArithmeticError)      a loss is no longer finite
     └── ExportError
@@ -327,7 +327,7 @@ class RunExistsError(RunError, FileExistsError):
         super().__init__(f"{path} holds a run already; go on with --resume, or name another folder with --out.")
 
 
-class RunInUseError(RunError):
+class RunInUseError(RunError, RuntimeError):
     """Another process trains the run."""
 
     def __init__(self, path: Path) -> None:

@@ -41,6 +41,7 @@ EXAMPLES = [
     errors.DatasetContentError("folder", "no image in it"),
     errors.RunNotFoundError(Path("runs")),
     errors.RunExistsError(Path("runs/digits")),
+    errors.RunInUseError(Path("runs/digits")),
     errors.CheckpointError(Path("runs/digits"), "there is none"),
     errors.DivergedError(300, {"d_loss": float("nan")}, 200),
     errors.GeneratorError("model.keras", "two inputs"),
