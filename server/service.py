@@ -30,7 +30,7 @@ from .metrics import Metrics
 from .refusals import refusal, refuse
 
 _MOST_PIXEL_BYTES = 64_000_000  # of one request's images, where they are large
-LONGEST_PATIENCE_S = 3_600
+_LONGEST_PATIENCE_S = 3_600
 _BYTES_PER_VALUE = 32  # of a number in JSON
 _ISOLATED = {  # the page's WebAssembly then may use threads
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -67,9 +67,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise UsageError where a number can't be."""
-        if not 0 < self.patience <= LONGEST_PATIENCE_S:
+        if not 0 < self.patience <= _LONGEST_PATIENCE_S:
             raise UsageError(
-                f"The timeout is {self.patience:g} seconds; it takes more than 0, and at most {LONGEST_PATIENCE_S:,}."
+                f"The timeout is {self.patience:g} seconds; it takes more than 0, and at most {_LONGEST_PATIENCE_S:,}."
             )
         if self.most_waiting < 1:
             raise UsageError(f"The queue is {self.most_waiting:,} images; it takes 1 or more.")
