@@ -47,7 +47,7 @@ def export(
 ) -> None:
     """Turn a generator into one verified .onnx file."""
     from runtime import parse_seeds
-    from runtime.command import LARGEST_GRID
+    from runtime.writers import LARGEST_GRID
     from trainer.runs import RUNS, newest_run
 
     if source is None:

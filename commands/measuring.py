@@ -139,8 +139,8 @@ def _evaluated_seeds(text: str | None, reference: Reference) -> Seeds:
     import numpy as np
 
     from runtime import parse_seeds
-    from runtime.command import LARGEST_GRID
     from runtime.errors import SeedError
+    from runtime.writers import LARGEST_GRID
 
     if text is None:
         return np.arange(reference.floor["images"])

@@ -20,12 +20,11 @@ from .progress import shown
 from .providers import AUTO, PROVIDERS
 from .sampler import Sampler
 from .seeds import parse_seeds
-from .writers import SHARDS, STDOUT, check_output, write_frames, write_images
+from .writers import SHARDS, STDOUT, check_output, check_size, write_frames, write_images
 
 if TYPE_CHECKING:
     from .shards import Plan
 
-LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
 MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
 
 Default = Callable[[], tuple[Path, str]]
@@ -43,6 +42,8 @@ def guarded(run: Callable[[], int]) -> int:
     except OSError as error:
         # What the library has no error of its own for: a place that may not be looked into, say.
         return _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
+    except MemoryError:
+        return _fail("This takes more memory than there is. Fewer images at a time take less: --batch-size, --seeds.", 1)
     except KeyboardInterrupt:
         return 130
 
@@ -76,7 +77,7 @@ def sample(arguments: Sequence[str], default: Default, command: str, engines: Ma
     if not sharded and getattr(asked, "engine", None):
         raise UsageError(f"--engine is for shards: --out NAME.tar, not {out}.")
     seeds = parse_seeds(asked.seeds, at_most=MOST_IMAGES)
-    check_output(out, len(seeds), LARGEST_GRID)
+    check_output(out)
     model = find_model(asked.model, default)
     with Sampler(
         model,
@@ -89,6 +90,7 @@ def sample(arguments: Sequence[str], default: Default, command: str, engines: Ma
     ) as sampler:
         say_provider(sampler, asked.provider)
         sampler.check_request(seeds, asked.truncation, asked.label)
+        check_size(out, len(seeds), sampler.model.image.shape)
         started = time.perf_counter()
         if sharded:
             drawn = _write_shards(sampler, seeds, asked, engines or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .errors import OutputError, UsageError, system_reason
-from .files import write_bytes
+from .files import replacing, write_bytes
 from .images import encode_png, make_grid
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,24 +25,43 @@ GRIDS = (".png", ".webp")
 ARRAYS = (".npz", ".npy")
 ANIMATIONS = (".gif", ".webp")
 _WRITERS = 4  # threads that encode PNGs; zlib works outside of Python's lock
-_MEMORY = "grids and arrays are held in memory; name a folder, or a .tar for shards,"
+LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
+# Bytes of pixels of what is held in memory, by the ending. Grids are held several times, and viewers end before them.
+_MOST_BYTES = {**dict.fromkeys(ANIMATIONS, 2**30), **dict.fromkeys(GRIDS, 2**28), **dict.fromkeys(ARRAYS, 2**31)}
 
 
-def check_output(path: Path, count: int, at_most: int) -> None:
-    """Raise UsageError where images can't go to a path: its ending is none of ours, or there are too many of them.
+def check_output(path: Path) -> None:
+    """Raise UsageError where images can't go to a path, as its ending is none of ours.
 
     Args:
         path: a file for a grid or an array, or shards, by its ending; "-", which is standard output; else a folder.
-        count: of the images.
-        at_most: images that a grid or an array may hold.
     """
     if path.suffix.lower() not in (*GRIDS, *ARRAYS, SHARDS, ""):
         raise UsageError(
             f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, shards in .tar, a folder "
             "in none; - is standard output."
         )
-    if path.suffix.lower() not in ("", SHARDS) and count > at_most:
-        raise UsageError(f"{path} would hold {count:,} images where {at_most:,} fit; {_MEMORY} for more.")
+
+
+def check_size(path: Path, count: int, shape: tuple[int, int, int]) -> None:
+    """Raise UsageError where so many images are too many for a file that is made in memory: a grid, an array, an animation.
+
+    Args:
+        path: as for `check_output`, or of an animation.
+        count: of the images.
+        shape: height, width and channels of one.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _MOST_BYTES:
+        return
+    fitting = _MOST_BYTES[suffix] // math.prod(shape)
+    fitting = fitting if suffix in ARRAYS else min(fitting, LARGEST_GRID)
+    if count > fitting:
+        height, width, channels = shape
+        raise UsageError(
+            f"{path} would hold {count:,} images of {height}x{width}x{channels}, and is made in memory, where {fitting:,} fit; "
+            "name a folder, a .tar for shards, or - for raw RGB, for more."
+        )
 
 
 def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[np.int64], path: Path) -> None:
@@ -58,19 +78,18 @@ def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[n
     if not path.suffix:
         _write_folder(batches, seeds, path)
         return
-    images = np.concatenate(list(batches))
     suffix = path.suffix.lower()
+    images = _gather(batches, len(seeds))
     if suffix == ".png":
         write_bytes(path, encode_png(make_grid(images)))
     elif suffix == ".webp":
         write_bytes(path, _encode(_picture(make_grid(images)), suffix, lossless=True))
     else:
-        buffer = io.BytesIO()
-        if suffix == ".npy":
-            np.save(buffer, images)
-        else:
-            np.savez_compressed(buffer, images=images, seeds=np.asarray(seeds, np.int64))
-        write_bytes(path, buffer.getvalue())
+        with replacing(path) as temporary:
+            if suffix == ".npy":
+                np.save(temporary, images)
+            else:
+                np.savez_compressed(temporary, images=images, seeds=np.asarray(seeds, np.int64))
 
 
 def write_frames(batches: Iterable[Pixels], stream: BinaryIO) -> int:
@@ -121,6 +140,16 @@ def write_animation(frames: Sequence[Pixels], seconds: Sequence[float], path: Pa
 def image_name(seed: int) -> str:
     """Return the name of the file of one image."""
     return f"seed{seed:07d}.png"
+
+
+def _gather(batches: Iterable[Pixels], count: int) -> Pixels:
+    """Return the batches as one array, each let go of once it is there."""
+    images, start = np.empty(0, np.uint8), 0
+    for batch in batches:
+        images = images if start else np.empty((count, *batch.shape[1:]), np.uint8)
+        images[start : start + len(batch)] = batch
+        start += len(batch)
+    return images
 
 
 def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path) -> None:

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from runtime.command import guarded
 from runtime.progress import shown
 from tests.conftest import ROOT
 
@@ -45,6 +46,19 @@ def test_mistake_ends_in_one_line(tmp_path, arguments, status, words):
     assert result.returncode == status
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "fitting"), [("x.png", "8,272"), ("x.npz", "66,182")])
+def test_more_pixels_than_memory_is_known_before_one_is_drawn(tmp_path, name, fitting):
+    result = run_copy(tmp_path, "rock-paper-scissors", "--seeds", "0-99999", "--out", name)
+    assert result.returncode == 2
+    assert f"100,000 images of 104x104x3, and is made in memory, where {fitting} fit" in result.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "app"]
+
+
+def test_end_of_memory_is_one_line(capsys):
+    assert guarded(lambda: len(np.empty(2**60, np.uint8))) == 1
+    assert capsys.readouterr().err.startswith("error: This takes more memory than there is.")
 
 
 class Terminal(io.StringIO):

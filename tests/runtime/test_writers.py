@@ -8,7 +8,7 @@ from PIL import Image
 
 from runtime import make_grid
 from runtime.errors import OutputError, UsageError
-from runtime.writers import check_output, write_animation, write_images
+from runtime.writers import check_output, check_size, write_animation, write_images
 
 RNG = np.random.default_rng(1)
 SEEDS = [7, 3, 2**62]
@@ -65,12 +65,30 @@ def test_animation(tmp_path, suffix):
         np.testing.assert_array_equal(np.asarray(animation.convert("L")), frames[2, :, :, 0])
 
 
-@pytest.mark.parametrize(("name", "count", "words"), [("x.jpg", 1, r"\.png"), ("x.png", 11, "folder"), ("x.npz", 11, "folder")])
-def test_places_that_do_not_fit_are_refused(name, count, words):
-    with pytest.raises(UsageError, match=words):
-        check_output(Path(name), count, at_most=10)
-    check_output(Path("folder"), 11, at_most=10)
-    check_output(Path("x.png"), 10, at_most=10)
+def test_a_place_of_another_kind_is_refused():
+    with pytest.raises(UsageError, match=r"\.png"):
+        check_output(Path("x.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("name", "fitting", "shape"),
+    [
+        ("x.png", 16_384, (28, 28, 1)),
+        ("x.webp", 341, (512, 512, 3)),
+        ("x.npz", 2_739_137, (28, 28, 1)),
+        ("x.npy", 2_730, (512, 512, 3)),
+        ("x.gif", 1_365, (512, 512, 3)),
+    ],
+)
+def test_what_is_made_in_memory_is_bounded_by_its_bytes(name, fitting, shape):
+    check_size(Path(name), fitting, shape)
+    with pytest.raises(UsageError, match=rf"{fitting + 1:,} images of .*, where {fitting:,} fit; name a folder"):
+        check_size(Path(name), fitting + 1, shape)
+
+
+@pytest.mark.parametrize("name", ["folder", "x.tar", "-"])
+def test_what_is_written_image_by_image_is_not_bounded(name):
+    check_size(Path(name), 10**7, (1024, 1024, 3))
 
 
 def test_animation_of_another_kind_is_refused(tmp_path):
