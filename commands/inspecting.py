@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from runtime.errors import DrawingError
+from runtime.errors import DrawingError, printable
 
 from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, results
 
@@ -56,7 +56,7 @@ def inspect(
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for label, text in _facts(json.loads(contract.to_json())):
-        table.add_row(label, Text(text))
+        table.add_row(printable(label), Text(printable(text)))
     results.print(table)
 
 

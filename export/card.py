@@ -93,5 +93,5 @@ from runtime import Sampler
 images = Sampler("{name}").sample([{seeds}])  # uint8 (n, height, width, channels)
 ```
 
-An image belongs to its seed: the same one on every machine. `ganport verify {name}` holds what the file draws on yours
-against what it drew when it was made."""
+An image belongs to its seed: the same one everywhere, but for the last digits of a device's arithmetic. `ganport verify
+{name}` holds what the file draws on yours against what it drew when it was made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .bundled import BUNDLED, DEFAULT
-from .errors import GanportError, ModelNotFoundError, UsageError, system_reason
+from .errors import GanportError, ModelNotFoundError, UsageError, printable, system_reason
 from .progress import shown
 from .providers import AUTO, PROVIDERS
 from .sampler import Sampler
@@ -33,6 +34,9 @@ Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]  # as `shards.wr
 
 def guarded(run: Callable[[], int]) -> int:
     """Return the exit code of a command: 2 for wrong usage, 1 for other errors, each with one red line, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text, nor a terminal show all that is
+            stream.reconfigure(errors="backslashreplace")
     try:
         return run()
     except UsageError as error:
@@ -49,7 +53,7 @@ def guarded(run: Callable[[], int]) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    line = " ".join(f"error: {message}".split())
+    line = printable(" ".join(f"error: {message}".split()))
     is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     print(f"\x1b[31m{line}\x1b[0m" if is_coloured else line, file=sys.stderr)
     return status

@@ -389,6 +389,15 @@ def model_name(model: Path | bytes) -> str:
     return f"the model of {len(model):,} bytes" if isinstance(model, bytes) else str(model)
 
 
+def printable(text: str) -> str:
+    r"""Return text as a terminal may show it: what a file says could move the cursor, or forge lines.
+
+    >>> print(printable("sneaker\x1b[2J é"))
+    sneaker\x1b[2J é
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or its class where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("[ONNXRuntimeError] : ").rstrip(".")

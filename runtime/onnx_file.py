@@ -12,6 +12,7 @@ import dataclasses
 import math
 import mmap
 import struct
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -25,14 +26,17 @@ _DEEPEST = 16  # graphs within graphs, as in the branches of an If
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WORD = 0xFFFFFFFF
 _EXTERNAL = 1  # TensorProto.DataLocation
-_INT32, _INT64 = 6, 7  # TensorProto.DataType
-_SCALARS = {1: "<f", _INT32: "<i", 11: "<d"}  # how they lie in a file
+_NUMBERS = {1: "f", 6: "i", 7: "q", 11: "d"}  # how they lie in a file, by TensorProto.DataType
+_LARGEST = 8  # bytes of such a number
 _UNBOUNDED = ("Loop", "Scan")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 # Operations that make a tensor of the shape, or of so many times the size, that one of their inputs holds.
 _SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
+# And of the sides of one input times the factors of another; which one that is has changed.
+_SCALED_BY = {"Resize": (1, 2), "Upsample": (1,)}
 
 _Value = int | memoryview
+_Known = ChainMap[str, list[float]]  # small tensors, which may be shapes, by name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +101,11 @@ class _Reader:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.scalars: dict[str, float] = {}  # of other types than int64, which are kept with the shapes
-        self.functions: dict[tuple[str, str], tuple[Node, ...]] = {}
+        self.functions: dict[tuple[str, str], list[Node]] = {}
 
     def read_function(self, message: memoryview) -> None:
         name, domain, nodes = "", "", []
-        known: dict[str, list[int]] = {}
+        known = _Known()
         for number, value in _fields(message):
             if number == 1:
                 name = _text(value)
@@ -110,8 +113,7 @@ class _Reader:
                 domain = _text(value)
             elif number == 7:
                 nodes.append(self._read_node(_message(value), known, 0))
-        place = domain, name
-        self.functions[place] = (*self.functions.get(place, ()), *nodes)  # overloads are taken together
+        self.functions.setdefault((domain, name), []).extend(nodes)  # overloads are taken together
 
     def check_functions(self) -> None:
         """Refuse a function that calls itself: it would be written out without end."""
@@ -131,10 +133,10 @@ class _Reader:
         for place in self.functions:
             visit(place, ())
 
-    def read_graph(self, message: memoryview, depth: int, outer: Mapping[str, list[int]] | None = None) -> tuple[Node, ...]:
+    def read_graph(self, message: memoryview, depth: int, outer: _Known | None = None) -> tuple[Node, ...]:
         if depth > _DEEPEST:
             raise _HarmError(f"it has graphs within graphs, more than {_DEEPEST} deep")
-        known = dict(outer or {})  # small int64 tensors, which may be shapes
+        known = _Known() if outer is None else outer.new_child()
         later = []
         for number, value in _fields(message):
             if number == 5:
@@ -147,7 +149,7 @@ class _Reader:
                 later.append(_message(value))
         return tuple(self._read_node(node, known, depth) for node in later)
 
-    def _read_node(self, message: memoryview, known: dict[str, list[int]], depth: int) -> Node:
+    def _read_node(self, message: memoryview, known: _Known, depth: int) -> Node:
         kind, domain, inputs, outputs, constant, trains = "", "", [], [], None, False
         for number, value in _fields(message):
             if number == 1:
@@ -171,26 +173,28 @@ class _Reader:
             self._check_range(inputs, known)
         return Node(kind, tuple(inputs), tuple(outputs), domain)
 
-    def _check_range(self, inputs: list[str], known: Mapping[str, list[int]]) -> None:
-        found = [known[name][0] if known.get(name) else self.scalars.get(name) for name in inputs]
-        if len(found) != 3 or any(number is None for number in found):
+    @staticmethod
+    def _check_range(inputs: list[str], known: _Known) -> None:
+        found = [known[name][0] for name in inputs if known.get(name)]
+        if len(found) != 3:
             return
-        start, limit, step = (float(number or 0) for number in found)
+        start, limit, step = found
         # Written so that NaN is refused.
         if not (step and (limit - start) / step <= MOST_NUMBERS):
             raise _HarmError(f"it has a Range from {start:g} to {limit:g} by {step:g}")
 
-    def _read_attribute(self, message: memoryview, depth: int, known: Mapping[str, list[int]]) -> list[int] | None:
+    def _read_attribute(self, message: memoryview, depth: int, known: _Known) -> list[float] | None:
         """Return the numbers of a Constant, where they may be a shape."""
-        numbers: list[int] | None = None
+        numbers: list[float] | None = None
         tensor = graph = None
         for number, value in _fields(message):
             if number == 5:
                 tensor = _only(tensor, value)
             elif number == 6:
                 graph = _only(graph, value)
-            elif number == 8:
-                numbers = [*(numbers or []), *_integers(value)][: _MOST_DIMS + 1]
+            elif number in (7, 8):
+                found = _integers(value) if number == 8 else _unpacked(_message(value), "f")
+                numbers = [*(numbers or []), *found][: _MOST_DIMS + 1]
             elif number == 10:
                 self._read_tensor(_message(value))
             elif number == 11:
@@ -212,27 +216,25 @@ class _Reader:
         if len(dims) > _MOST_DIMS or any(dim < 0 for dim in dims) or math.prod(dims) > MOST_NUMBERS:
             raise _HarmError(f"it has a sparse tensor of shape {dims[: _MOST_DIMS + 1]}")
 
-    def _read_tensor(self, message: memoryview) -> tuple[str, list[int] | None]:
+    def _read_tensor(self, message: memoryview) -> tuple[str, list[float] | None]:
         """Return a tensor's name, and its numbers where they may be a shape."""
         dims: list[int] = []
-        numbers: list[int] = []
+        numbers: list[float] = []
         elsewhere: dict[str, str] = {}
         name, kind, held, external = "", 0, 0, False
-        raw: memoryview | bytes | None = None
+        raw = b""
         for number, value in _fields(message):
             if number == 1:
                 dims += _integers(value)
             elif number == 2:
                 kind = _number(value) & _WORD  # as onnxruntime's reader cuts it
-            elif number == 7:
+            elif number in (5, 7):
                 numbers += _integers(value, _MOST_DIMS + 1) if len(numbers) <= _MOST_DIMS else []
                 held += 1 if isinstance(value, int) else len(value)
-            elif number in (4, 5, 6, 9, 10, 11):
+            elif number in (4, 6, 9, 10, 11):
                 held += 8 if isinstance(value, int) else len(value) + (number == 6)
-                if number in (4, 9, 10):  # floats, the bytes of any type, doubles
-                    raw = _message(value)
-                elif number == 5 and kind == _INT32 and (found := _integers(value, 1)):
-                    raw = struct.pack("<q", found[0])
+                if number in (4, 9, 10) and len(raw) <= _LARGEST * _MOST_DIMS:  # floats, the bytes of any type, doubles
+                    raw += _message(value)[: _LARGEST * (_MOST_DIMS + 1)]
             elif number == 8:
                 name = _text(value)
             elif number == 13:
@@ -243,14 +245,9 @@ class _Reader:
         if external:
             held = self._measure_external(elsewhere)
         self._check_size(name, dims, held)
-        if raw is not None and kind in _SCALARS and math.prod(dims) == 1 and not external:
-            self.scalars[name] = float(struct.unpack_from(_SCALARS[kind], raw)[0])
-        if kind != _INT64 or len(dims) > 1 or external:
+        if kind not in _NUMBERS or len(dims) > 1 or external:
             return name, None
-        if raw is not None:
-            count = min(len(raw) // 8, _MOST_DIMS + 1)
-            numbers = list(struct.unpack_from(f"<{count}q", raw))
-        return name, numbers
+        return name, _unpacked(raw, _NUMBERS[kind]) if raw else numbers
 
     def _check_size(self, name: str, dims: list[int], held: int) -> None:
         if len(dims) > _MOST_DIMS:
@@ -287,7 +284,7 @@ def _is_set(attribute: memoryview, name: str) -> bool:
     return bool(_text(fields.get(1, memoryview(b""))) == name and fields.get(3))
 
 
-def _check_node(kind: str, inputs: list[str], known: Mapping[str, list[int]], attribute: list[int] | None) -> None:
+def _check_node(kind: str, inputs: list[str], known: _Known, attribute: list[float] | None) -> None:
     if kind in _UNBOUNDED:
         raise _HarmError(f"it has a {kind}, which may have no end")
     if kind in _RANDOM:
@@ -298,10 +295,14 @@ def _check_node(kind: str, inputs: list[str], known: Mapping[str, list[int]], at
         sides = [1 + max(0, before) + max(0, behind) for before, behind in zip(pads[:axes], pads[axes:], strict=False)]
         if len(pads) > _MOST_DIMS or math.prod(sides) > MOST_NUMBERS:
             raise _HarmError(f"it has a Pad by {pads}")
-    place = _SHAPED_BY.get(kind)
-    if place is None or place >= len(inputs) or inputs[place] not in known:
+    for place in _SCALED_BY.get(kind, ()):
+        factors = known.get(inputs[place], []) if place < len(inputs) else attribute or []
+        if math.prod(max(1, factor) for factor in factors) > MOST_NUMBERS:
+            raise _HarmError(f"it has the operation {kind} by {factors}")
+    shaped_by = _SHAPED_BY.get(kind)
+    if shaped_by is None or shaped_by >= len(inputs) or inputs[shaped_by] not in known:
         return
-    shape = known[inputs[place]]
+    shape = known[inputs[shaped_by]]
     if len(shape) > _MOST_DIMS or any(dim < -1 for dim in shape) or math.prod(max(1, dim) for dim in shape) > MOST_NUMBERS:
         raise _HarmError(f"it has a {kind} to the shape {shape}")
 
@@ -376,6 +377,12 @@ def _integers(value: _Value, at_most: int = 2**20) -> list[int]:
         number, place = _read_varint(value, place)
         found.append(_signed(number))
     return found
+
+
+def _unpacked(raw: bytes | memoryview, form: str) -> list[float]:
+    """Return numbers that lie one behind the other, or the first of them."""
+    count = min(len(raw) // struct.calcsize(form), _MOST_DIMS + 1)
+    return list(struct.unpack_from(f"<{count}{form}", raw))
 
 
 def _signed(value: int) -> int:

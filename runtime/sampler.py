@@ -466,6 +466,9 @@ def _check_file(path: Path) -> tuple[int, int, int]:
             if not file.read(1):
                 raise ModelFormatError(path, "the file is empty")
             facts = os.fstat(file.fileno())
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ModelNotFoundError(path, "onnxruntime opens names in UTF-8 only") from None
     except FileNotFoundError:
         raise ModelNotFoundError(path) from None
     except OSError as error:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from runtime import Sampler, make_grid
+from runtime.contract import METADATA_KEY
 from tests.conftest import failure, run_ganport
-from tests.tiny_generator import tiny_model
+from tests.tiny_generator import tiny_contract, tiny_model
 
 
 def test_walk_and_folder(tiny_file, ganport, tmp_path):
@@ -52,6 +56,32 @@ def test_foreign_model_by_what_is_said_of_it(ganport, tmp_path):
     assert "drawn on cpu" in drawn.stdout, drawn.stderr
     assert "provider: cpu (the fastest that works)" in drawn.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), Sampler(tiny_model().SerializeToString()).sample(range(64)))
+
+
+def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(ganport, tmp_path):
+    forged = tiny_contract(name="\x1b[2Jtiny\r", data={"name": "\ud800\x9b5m"})
+    (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString())
+    shown = ganport("inspect", "x.onnx")
+    assert shown.returncode == 0, shown.stderr
+    assert r"\x1b[2Jtiny\r" in shown.stdout
+    assert r"name \ud800\x9b5m" in shown.stdout
+    forged = dataclasses.replace(forged, precision="\x1b]0;x")
+    (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString())
+    assert r"\x1b]0;x" in failure(ganport("sample", "x.onnx"))
+
+
+def test_name_of_a_file_need_not_be_text(ganport, tmp_path, tiny_file):
+    name = os.fsdecode(b"caf\xe9.onnx")
+    shutil.copy(tiny_file, tmp_path / name)
+    for arguments in (("sample", name), ("walk", name), ("verify", name)):
+        assert r"caf\udce9.onnx (onnxruntime opens names in UTF-8 only)" in failure(ganport(*arguments))
+    drawn = ganport("sample", tiny_file, "--out", os.fsdecode(b"caf\xe9.png"))
+    assert drawn.returncode == 0, drawn.stderr
+    assert r"caf\udce9.png: 64 images" in drawn.stdout
+
+
+def ascii_json(contract):
+    return json.dumps(json.loads(contract.to_json()))
 
 
 def test_bench(tiny_file, ganport):

@@ -1,6 +1,6 @@
 """Convolutions: the same numbers by another operation, where onnxruntime is faster at that one.
 
-Measured on the CPU with onnxruntime 1.31; `benchmarks/rewrites.py` measures each again.
+Measured on the CPU with onnxruntime 1.31; `benchmarks/exporting.py` measures files with all of them.
 """
 
 from __future__ import annotations
