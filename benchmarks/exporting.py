@@ -26,8 +26,7 @@ from export.convert import convert_generator  # noqa: E402
 from export.cost import seconds_per_call  # noqa: E402
 from export.sources import standardised  # noqa: E402
 from export.verify import open_on_cpu  # noqa: E402
-from runtime import sample_latents, to_uint8  # noqa: E402
-from runtime.seeds import check_seeds  # noqa: E402
+from runtime import latents_of, to_uint8  # noqa: E402
 from trainer.recipes import load_recipe_module  # noqa: E402
 
 SYSTEMS = (
@@ -57,7 +56,7 @@ def measure(name: str, generator: keras.Model, repeats: int, seconds: float) -> 
     ratios, times = [], []
     sessions = open_on_cpu(plain), open_on_cpu(ours)
     for batch in BATCHES:
-        feed = {"latent": sample_latents(check_seeds(range(batch)), generator.input_shape[1])}
+        feed = {"latent": latents_of(range(batch), generator.input_shape[1])}
         draws = (lambda feed=feed: to_uint8(sessions[0].run(None, feed)[0])), (lambda feed=feed: sessions[1].run(None, feed))
         rows = [[seconds_per_call(draw, seconds) for draw in draws] for _ in range(repeats)]
         medians = [statistics.median(column) for column in zip(*rows, strict=True)]

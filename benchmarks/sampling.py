@@ -30,7 +30,7 @@ import numpy as np
 import onnxruntime as ort
 from PIL import Image
 
-from runtime import Sampler, sample_latents, to_uint8
+from runtime import Sampler, latents_of, to_uint8
 from runtime.images import encode_pngs
 from runtime.providers import usable_cores
 from runtime.shards import plan_shards, write_shards
@@ -92,7 +92,7 @@ def overhead(files: Mapping[str, Path], repeats: int, seconds: float) -> None:
     for name, path in files.items():
         sampler, session = Sampler(path), bare_session(path)
         for batch in BATCHES:
-            latents = sample_latents(np.arange(batch), 100)
+            latents = latents_of(np.arange(batch), 100)
             draws = {
                 "ours": lambda draw=sampler.sample, batch=batch: draw(np.arange(batch)),
                 "bare": lambda run=session.run, latents=latents: run(None, {"latent": latents}),
@@ -110,7 +110,7 @@ def peers(generators: Mapping[str, object], files: Mapping[str, Path], repeats: 
         sampler = Sampler(files[name])
         makers = [maker(generator, files[name], name) for maker in (_keras, _saved_model, _litert, _openvino, _pytorch)]
         for batch in BATCHES:
-            latents = sample_latents(np.arange(batch), 100)
+            latents = latents_of(np.arange(batch), 100)
             draws: dict[str, Draw] = {"ours": lambda draw=sampler.sample, batch=batch: draw(np.arange(batch))}
             for maker in makers:
                 draws |= {peer: lambda draw=draw, latents=latents: draw(latents) for peer, draw in maker(batch).items()}
@@ -259,7 +259,7 @@ def _spawn(code: str) -> tuple[float, float]:
 def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
     path = files["mnist-dense"]
     print(f"\nbulk: {count:,} images of mnist-dense to shards, on {usable_cores()} cores")
-    session, latents = bare_session(path), sample_latents(np.arange(BATCH), 100)
+    session, latents = bare_session(path), latents_of(np.arange(BATCH), 100)
     images = Sampler(path).sample(range(BATCH))
     pool = ThreadPoolExecutor(usable_cores())
     parts = np.array_split(images, usable_cores())

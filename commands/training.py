@@ -216,6 +216,7 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSO
         shown = [f"{run.metrics[name]:{form}}" if name in run.metrics else "" for name, form in _RUN_METRICS]
         table.add_row(str(run.path), run.recipe, f"{run.step:,} of {run.steps:,}", *shown, f"{_age(run.age)} ago")
     results.print(table)
+    results.print("distance, Fréchet: to the training images; they compare runs on the same images.")
 
 
 _RUN_METRICS = (("d_loss", ".3f"), ("g_loss", ".3f"), ("d_accuracy", ".0%"), ("distance", ".3f"), ("frechet", ".3f"))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 
-from runtime import sample_latents
+from runtime import latents_of
 from runtime.seeds import check_seeds
 
 from .convert import LATENT
@@ -97,5 +97,5 @@ def _drawing(model: onnx.ModelProto, batch: int) -> Callable[[], object]:
     for source in session.get_inputs():
         seeds = check_seeds(range(batch))
         # A label must be small, a seed may be.
-        feed[source.name] = sample_latents(seeds, source.shape[1]) if source.name == LATENT else seeds % 2
+        feed[source.name] = latents_of(seeds, source.shape[1]) if source.name == LATENT else seeds % 2
     return lambda: session.run(None, feed)

@@ -48,7 +48,7 @@ def add_label_head(model: onnx.ModelProto, classes: int) -> onnx.ModelProto:
 def add_seed_head(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of the model that takes seeds, int64 (batch,), in place of latents, float32 (batch, dim); labels stay.
 
-    The latents are those of `runtime.sample_latents`, bit for bit: integers and one look-up, inside the graph.
+    The latents are those of `runtime.latents_of`, bit for bit: integers and one look-up, inside the graph.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from runtime import sample_latents, to_uint8
+from runtime import latents_of, to_uint8
 from runtime.contract import LABEL
 from runtime.errors import VerificationError
 from runtime.latents import generator_inputs, labels_of
@@ -176,7 +176,7 @@ def _verify_seed_head(dim: int, opset: int) -> None:
     """Compare the latents that onnxruntime makes of seeds with those of the runtime, bit for bit."""
     seeds = check_seeds(SEEDS)
     (made,) = open_on_cpu(seed_head_alone(dim, opset)).run(None, {SEED: seeds})
-    wrong = int((made.view(np.uint32) != sample_latents(seeds, dim).view(np.uint32)).sum())
+    wrong = int((made.view(np.uint32) != latents_of(seeds, dim).view(np.uint32)).sum())
     _require("the number of latents that the seed head makes otherwise than the runtime", wrong, 0)
 
 
@@ -224,7 +224,7 @@ def _open(model: onnx.ModelProto, widths: tuple[int, int], fixed: Seeds, layout:
         if SEED in inputs:
             feed[SEED] = seeds
         else:
-            feed[LATENT] = sample_latents(seeds, dim) if LABEL in inputs else generator_inputs(seeds, dim, classes)
+            feed[LATENT] = latents_of(seeds, dim) if LABEL in inputs else generator_inputs(seeds, dim, classes)
         (images,) = session.run([IMAGE], feed)
         return np.asarray(images).transpose(axes)
 

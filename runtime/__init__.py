@@ -9,7 +9,7 @@ from .contract import Contract, ImageSpec, InputSpec
 from .errors import GanportError
 from .golden import GoldenCheck, check_golden
 from .images import encode_png, make_grid, save_png, to_uint8
-from .latents import sample_latents
+from .latents import latents_of
 from .providers import PROVIDERS
 from .sampler import Sampler
 from .seeds import check_seeds, parse_seeds
@@ -29,9 +29,9 @@ __all__ = [
     "check_golden",
     "check_seeds",
     "encode_png",
+    "latents_of",
     "make_grid",
     "parse_seeds",
-    "sample_latents",
     "save_png",
     "to_uint8",
 ]

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from .seeds import check_seeds
 
 _LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # words of a 64-bit product
 # The multipliers and key increments of Philox4x32, table 2 and section 3.3 of the paper, one per pair of words.
@@ -34,19 +36,23 @@ _WORD = 0xFFFFFFFF
 _FEW = 4  # seeds that are faster one by one
 
 
-def sample_latents(seeds: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.float32]:
+def latents_of(seeds: Iterable[int], dim: int) -> npt.NDArray[np.float32]:
     """Return the standard normal latents of the seeds.
 
     Args:
-        seeds: shape (n,), each in [0, 2**63), as `check_seeds` returns them.
+        seeds: as for `check_seeds`.
         dim: latents per seed, at least 1.
 
     Returns:
         Shape (n, dim), float32, from a table of 8,192 values in [-3.85, 3.85].
 
-    >>> sample_latents(np.array([0]), 100)[0, :2].tolist()
+    Raises:
+        SeedError: as `check_seeds`.
+
+    >>> latents_of([0], 100)[0, :2].tolist()
     [1.2757996320724487, -1.3375895023345947]
     """
+    seeds = check_seeds(seeds)
     blocks = -(-dim // LATENTS_PER_BLOCK)
     if len(seeds) <= _FEW:
         numbers = np.stack([_numbers_of_one(seed, blocks) for seed in seeds.tolist()])
@@ -80,12 +86,12 @@ def generator_inputs(
     """Return what a trained network draws the seeds from, shape (n, dim + classes).
 
     Args:
-        seeds: as for `sample_latents`.
+        seeds: as for `latents_of`.
         dim: latents per seed.
         classes: that the generator draws on demand; 0 for none.
         labels: the class of each seed, shape (n,); by default its own of `labels_of`.
     """
-    latents = sample_latents(seeds, dim)
+    latents = latents_of(seeds, dim)
     if not classes:
         return latents
     return with_classes(latents, labels_of(seeds, classes) if labels is None else labels, classes)

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import itertools
 import math
+import numbers
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +38,7 @@ from .errors import (
 )
 from .foreign import RANGES, Layout, ValueRange, describe
 from .images import to_uint8
-from .latents import labels_of, sample_latents, slerp
+from .latents import labels_of, latents_of, slerp
 from .onnx_file import Node, read_nodes
 from .providers import AUTO, check_provider, choose_provider, onnxruntime_errors, open_session, usable_cores
 from .runner import Inputs, Run, make_run, size_of
@@ -199,9 +200,9 @@ class Sampler:
         if source.kind == "seed":
             return self._draw(len(checked), lambda part: checked[part], classes)
         if truncation == 1:
-            return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim), classes)
+            return self._draw(len(checked), lambda part: latents_of(checked[part], source.dim), classes)
         scale = np.float32(truncation)
-        return self._draw(len(checked), lambda part: sample_latents(checked[part], source.dim) * scale, classes)
+        return self._draw(len(checked), lambda part: latents_of(checked[part], source.dim) * scale, classes)
 
     def resolve_labels(self, asked: Labels, seeds: Seeds) -> Seeds | None:
         """Return the class of each image, int64 (n,), by the seeds where none is asked for; None without classes.
@@ -235,19 +236,22 @@ class Sampler:
             As `sample`.
         """
         checked = check_seeds(seeds)
-        if not 0 <= truncation <= 1:
-            raise UsageError(f"truncation is {truncation}; it takes a factor from 0 to 1.")
+        self._check_options(truncation, label)
         source = self._model.input
-        if source.kind != "latent" and truncation != 1:
-            raise InputKindError(source.kind)
         if source.seeds is not None:
             known = set(source.seeds)
             for seed in checked.tolist():
                 if seed not in known:
                     raise FixedSeedError(seed, source.seeds)
-        if label is not None:
-            self.resolve_labels(label, checked[:1])
         return checked
+
+    def _check_options(self, truncation: float, label: Label | None) -> None:
+        if not (isinstance(truncation, numbers.Real) and 0 <= truncation <= 1):
+            raise UsageError(f"truncation is {truncation!r}; it takes a factor from 0 to 1.")
+        if self._model.input.kind != "latent" and truncation != 1:
+            raise InputKindError(self._model.input.kind)
+        if label is not None:
+            self.resolve_labels(label, np.zeros(1, np.int64))
 
     def stream(self, seeds: Iterable[int], truncation: float = 1.0, label: Label | None = None) -> Iterator[Pixels]:
         """Draw without end, if the seeds have none: batch by batch, the next one while the caller works on the last.
@@ -262,9 +266,12 @@ class Sampler:
             in memory.
 
         Raises:
-            As `sample`, when the batch with the mistake is due.
+            As `sample`: for a seed when its batch is due, for all else at once.
         """
-        parts = _split(seeds, self._batch_size)
+        self._check_options(truncation, label)
+        return self._stream(_split(seeds, self._batch_size), truncation, label)
+
+    def _stream(self, parts: Iterator[Seeds | list[int]], truncation: float, label: Label | None) -> Iterator[Pixels]:
         first, second = next(parts, None), next(parts, None)
         if first is None:
             raise SeedError((), "is an empty list")
@@ -300,21 +307,24 @@ class Sampler:
             UsageError: fewer than two seeds, no frames, or truncation out of range.
             InputKindError: the file makes its latents itself.
         """
-        checked = self.check_request(seeds, truncation)
-        if len(checked) < 2 or frames < 1:
-            raise UsageError(f"A walk takes two seeds or more, and one frame or more; it got {len(checked)} and {frames}.")
+        checked = self.check_request(seeds, truncation, label)
+        if len(checked) < 2 or not isinstance(frames, (int, np.integer)) or frames < 1:
+            raise UsageError(f"A walk takes two seeds or more, and one frame or more; it got {len(checked)} and {frames!r}.")
         if self._model.input.kind != "latent":
             raise InputKindError(self._model.input.kind)
-        ends = sample_latents(checked, self._model.input.dim)
+        ends = latents_of(checked, self._model.input.dim)
         if label is None and self._model.input.labels:
             label = int(labels_of(checked, len(self._model.input.labels))[0])
+        return self._walk(ends, frames, loop, label, np.float32(truncation))
+
+    def _walk(self, ends: Latents, frames: int, loop: bool, label: Label | None, scale: np.float32) -> Iterator[Pixels]:
         legs = len(ends) if loop else len(ends) - 1
         steps = legs * frames + (not loop)
         for start in range(0, steps, self._batch_size):
             places = np.arange(start, min(start + self._batch_size, steps))
             leg = np.minimum(places // frames, legs - 1)
             latents = slerp(ends[leg], ends[(leg + 1) % len(ends)], (places - leg * frames) / frames)
-            yield self.sample_latents(latents * np.float32(truncation), label)
+            yield self.sample_latents(latents * scale, label)
 
     def sample_latents(self, latents: npt.NDArray[np.floating[Any]], labels: Labels = None) -> Pixels:
         """Draw one image per latent.
@@ -478,8 +488,8 @@ def _check_file(path: Path) -> tuple[int, int, int]:
 
 def _check_numbers(threads: int | None, batch_size: int | None) -> None:
     for name, value, most in (("threads", threads, _MOST_THREADS), ("batch_size", batch_size, _MOST_IMAGES)):
-        if value is not None and not 1 <= value <= most:
-            raise UsageError(f"{name} is {value:,}; it takes 1 to {most:,}.")
+        if value is not None and not (isinstance(value, (int, np.integer)) and 1 <= value <= most):
+            raise UsageError(f"{name} is {value!r}; it takes 1 to {most:,}.")
 
 
 def _check_choices(**asked: tuple[str | None, tuple[str, ...]]) -> None:

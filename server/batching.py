@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Sampler, sample_latents
+from runtime import Sampler, latents_of
 
 from .metrics import Metrics
 from .refusals import QueueFullError, TimedOutError
@@ -199,7 +199,7 @@ class Batcher:
         """Return the latents of each; those of all seeds are worked out together."""
         by_seed = [each.seeds for each in draws if each.latents is None]
         dim = self._sampler.model.input.dim
-        worked_out = sample_latents(np.concatenate(by_seed), dim) if by_seed else np.empty((0, dim), np.float32)
+        worked_out = latents_of(np.concatenate(by_seed), dim) if by_seed else np.empty((0, dim), np.float32)
         latents, start = [], 0
         for each in draws:
             if each.latents is not None:

@@ -42,7 +42,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"description": "No key, or another one"},
     408: {"description": "The request took too long to arrive"},
     413: {"description": "The body is too large"},
-    415: {"description": "A compressed body"},
+    415: {"description": "A compressed body, or one that is not said to be JSON"},
     422: {"description": "A malformed request", "content": {"application/json": {"schema": {"type": "object"}}}},
     429: {"description": "Too much waits already; Retry-After says for how long"},
     504: {"description": "Not drawn in time"},
@@ -159,6 +159,8 @@ def _add_errors(app: FastAPI) -> None:
 
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         # A value that may be of several kinds is wrong for each: what is wrong within one says more, the deeper the more.
+        if any(each["loc"] == ("body",) for each in error.errors()) and "json" not in request.headers.get("content-type", ""):
+            return refuse(415, "The body is JSON, and says so: Content-Type: application/json.")
         meant = max(error.errors(), key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])))
         place = ".".join(str(part) for part in meant["loc"] if str(part).isalnum() and part not in ("str", "int"))
         return refuse(422, f"{place}: {meant['msg']}.")

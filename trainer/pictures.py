@@ -148,13 +148,21 @@ def _is_grey(file: Path) -> bool:
 
 
 def _open_picture(file: Path) -> Image.Image:
-    """Return a picture, upright as its camera noted it, with 8 bits a channel. Transparency is dropped."""
+    """Return a picture, upright as its camera noted it, with 8 bits a channel; what is transparent lies on white."""
     try:
         with Image.open(file) as picture:
             picture.load()
-            return _to_8_bit(file, ImageOps.exif_transpose(picture))
+            return _on_white(_to_8_bit(file, ImageOps.exif_transpose(picture)))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _unreadable(file, error) from error
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Return a picture without transparency, as a viewer shows it: beneath, a file may have any colours."""
+    if not picture.has_transparency_data:
+        return picture
+    seen = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
 
 
 def _unreadable(file: Path, error: Exception) -> DatasetContentError:

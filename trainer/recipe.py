@@ -136,6 +136,8 @@ class Recipe:
         self._check("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         if self.loss == "relativistic":
             self._check("schedule", self.schedule != "separate", "another for the loss 'relativistic', which compares pairs")
+        if self.schedule == "alternating":
+            self._check("penalty_interval", self.penalty_interval == 1, "1 for the schedule 'alternating'")
         if self.loss not in _SMOOTHABLE:
             self._check("label_smoothing", self.label_smoothing == 0, f"0 for the loss {self.loss!r}, which has no labels")
 

@@ -8,7 +8,7 @@ from export import Options, Source, export_generator, measure_costs, prove, writ
 from export.card import write_card
 from runtime import Sampler, to_uint8
 from runtime.golden import check_golden
-from runtime.latents import sample_latents, with_classes
+from runtime.latents import latents_of, with_classes
 from tests.export.conftest import shake
 from trainer.recipes import load_recipe_module
 
@@ -27,7 +27,7 @@ def source(generator) -> Source:
 
 
 def expected(generator: keras.Model, seeds, places):
-    inputs = with_classes(sample_latents(np.array(seeds), DIM), np.array(places), len(LABELS))
+    inputs = with_classes(latents_of(np.array(seeds), DIM), np.array(places), len(LABELS))
     return to_uint8(generator(inputs, training=False).numpy())
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from export import Options, Source, export_generator, load_source
-from runtime import Sampler, encode_png, make_grid, sample_latents, to_uint8
+from runtime import Sampler, encode_png, latents_of, make_grid, to_uint8
 from runtime.contract import METADATA_KEY, Contract
 from runtime.errors import (
     CheckpointError,
@@ -35,7 +35,7 @@ def test_exported_file_draws_what_keras_draws(source, tmp_path, output, batch):
     target = tmp_path / "generator.onnx"
     contract = export_generator(source, target, Options(output=output, batch=batch))
     sampler = Sampler(target)
-    expected = to_uint8(source.generator(sample_latents(SEEDS, 100), training=False).numpy())
+    expected = to_uint8(source.generator(latents_of(SEEDS, 100), training=False).numpy())
     drawn = sampler.sample(SEEDS)
     apart = np.abs(drawn.astype(int) - expected)
     assert apart.max() <= 1
@@ -251,7 +251,7 @@ def foreign(source=(5,), activation="tanh"):
 
 
 def drawn_by_keras(model, latent_shape, levels):
-    latents = sample_latents(np.arange(9), 5).reshape(-1, *latent_shape)
+    latents = latents_of(np.arange(9), 5).reshape(-1, *latent_shape)
     return np.clip(np.rint(levels(model(latents).numpy())), 0, 255).astype(int)
 
 

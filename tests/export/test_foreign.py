@@ -9,7 +9,7 @@ import tf2onnx
 
 from benchmarks.foreign_generators import GENERATORS, build
 from export import Options, load_source, prove, write_model
-from runtime import Sampler, sample_latents
+from runtime import Sampler, latents_of
 from runtime.errors import GeneratorError
 
 # What must be gone: BatchNormalization or what is left of it, upsampling outside of a convolution, shapes worked out anew.
@@ -28,7 +28,7 @@ def test_generator_of_another_shape_is_exported(name, tmp_path, input_kind):
     source = load_source(path, value_range="tanh" if path.is_dir() else None)
     proven = prove(source, Options(input=input_kind))
     write_model(proven, tmp_path / "x.onnx")
-    latents = sample_latents(np.arange(9), source.latent_dim).reshape(-1, *model.input_shape[1:])
+    latents = latents_of(np.arange(9), source.latent_dim).reshape(-1, *model.input_shape[1:])
     expected = model(latents).numpy()
     levels = 255 * expected if name == "dense" else 127.5 * (expected + 1)
     drawn = Sampler(tmp_path / "x.onnx").sample(range(9))
@@ -48,7 +48,7 @@ def test_what_tf2onnx_alone_exports_is_drawn(name, tmp_path):
     with Sampler(tmp_path / "x.onnx") as sampler:
         assert sampler.model.image.layout == "NHWC"
         drawn = sampler.sample(range(9))
-    latents = sample_latents(np.arange(9), model.input_shape[-1]).reshape(-1, *model.input_shape[1:])
+    latents = latents_of(np.arange(9), model.input_shape[-1]).reshape(-1, *model.input_shape[1:])
     assert np.abs(drawn - np.clip(np.rint(127.5 * (model(latents).numpy() + 1)), 0, 255)).max() <= 1
     assert drawn.std() > 5
 

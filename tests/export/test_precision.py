@@ -11,7 +11,7 @@ from export import Options, Source, export_generator, load_source, measure_costs
 from export.exporter import GOLDEN_SEEDS
 from export.precision import CALIBRATION_SEEDS, to_int8
 from export.verify import MAX_MEAN_LEVELS, SEEDS, open_on_cpu
-from runtime import Sampler, sample_latents
+from runtime import Sampler, latents_of
 from runtime.errors import PrecisionError, UsageError, VerificationError
 from tests.export.conftest import shake
 
@@ -42,7 +42,7 @@ def test_file_is_smaller_and_draws_nearly_the_same(source, tmp_path, kind, preci
     contract = write_model(proven, tmp_path / "x.onnx")
     assert contract.precision == precision
     seeds = np.arange(5000, 5100)
-    latents = sample_latents(seeds, chosen.latent_dim)
+    latents = latents_of(seeds, chosen.latent_dim)
     (images,) = open_on_cpu(proven.float32).run(None, {"latent": latents})
     off = np.abs(Sampler(tmp_path / "x.onnx").sample(seeds).astype(int) - images)
     assert 0 < off.mean() < MAX_MEAN_LEVELS[precision]
@@ -57,7 +57,7 @@ def test_the_error_that_the_file_states_is_its_own(tmp_path, precision):
         each: export_generator(source, file, Options(precision=each, output="float")).verification["max_abs_error"]
         for each, file in files.items()
     }
-    latents = sample_latents(np.array(SEEDS), source.latent_dim)
+    latents = latents_of(np.array(SEEDS), source.latent_dim)
     exact, rounded = (open_on_cpu(onnx.load(file)).run(None, {"latent": latents})[0] for file in files.values())
     assert stated[precision] == pytest.approx(np.abs(rounded - exact).max(), rel=0.25)  # sums in other batches
     assert stated[precision] > 10 * stated["float32"]

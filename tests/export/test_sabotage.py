@@ -13,7 +13,7 @@ from export import Options, Source, export_generator
 from export.convert import convert_generator
 from export.heads import add_seed_head
 from export.verify import MAX_PIXEL_MISMATCH, most_mismatch, require_close
-from runtime import Sampler, check_golden, sample_latents
+from runtime import Sampler, check_golden, latents_of
 from runtime.contract import METADATA_KEY
 from runtime.errors import ContractError, VerificationError
 from tests.export.conftest import shake
@@ -81,7 +81,7 @@ def test_graph_that_draws_something_else_is_refused(source, tmp_path, monkeypatc
 
 def test_single_pixel_that_is_off_by_a_thousandth_is_noticed(source, tmp_path, monkeypatch):
     """Far less than a level of 8 bits, in one pixel of 784: only the comparison of the floats sees it."""
-    drawn = source.generator(sample_latents(np.arange(64), 100), training=False).numpy()
+    drawn = source.generator(latents_of(np.arange(64), 100), training=False).numpy()
     grey = int(np.abs(drawn).mean(axis=0).argmin())  # where tanh lets a difference through
 
     def damage(*arguments):
@@ -190,7 +190,7 @@ def test_normalisation_in_training_mode_is_refused(tmp_path, dense):
 
 
 def test_golden_images_that_the_runtime_draws_otherwise_are_refused(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("runtime.sampler.sample_latents", lambda seeds, dim: sample_latents(seeds + 1, dim))
+    monkeypatch.setattr("runtime.sampler.latents_of", lambda seeds, dim: latents_of(seeds + 1, dim))
     with pytest.raises(VerificationError, match="golden"):
         export_generator(source, tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())

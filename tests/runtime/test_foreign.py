@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime import Sampler, sample_latents, to_uint8
+from runtime import Sampler, latents_of, to_uint8
 from runtime.errors import ContractError, NotAGeneratorError, UsageError
 from runtime.golden import check_golden
 
@@ -54,7 +54,7 @@ def foreign(latent_shape=(DIM,), image_shape=(3, 8, 5), last="Tanh", dtype="floa
 
 
 def expected(weights, count, act=np.tanh):
-    return act(sample_latents(np.arange(count), DIM) @ weights)
+    return act(latents_of(np.arange(count), DIM) @ weights)
 
 
 @pytest.mark.parametrize("latent_shape", [(DIM,), (DIM, 1, 1), (1, 1, DIM)], ids=str)

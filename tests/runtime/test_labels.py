@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime import Contract, InputSpec, Sampler, sample_latents, to_uint8
+from runtime import Contract, InputSpec, Sampler, latents_of, to_uint8
 from runtime.contract import METADATA_KEY
 from runtime.errors import ContractError, ContractVersionError, LabelError, UsageError
 from runtime.shards import plan_shards, write_shards
@@ -41,7 +41,7 @@ def labelled_model(batch=None, labels=LABELS, names=("latent", "label")):
 
 def expected(seeds, places):
     kernel, bias = tiny_weights()
-    latents = sample_latents(np.array(seeds), DIM)
+    latents = latents_of(np.array(seeds), DIM)
     return to_uint8(np.tanh(latents @ kernel + bias + SHIFTS[places][:, np.newaxis]).reshape(-1, 3, 4, 1))
 
 
@@ -60,7 +60,7 @@ def test_class_is_drawn_by_name_by_place_and_by_seed(batch):
         (None, [seed % 3 for seed in seeds]),
     ):
         np.testing.assert_array_equal(sampler.sample(seeds, labels=asked), expected(seeds, places))
-    latents = sample_latents(np.array(seeds), DIM)
+    latents = latents_of(np.array(seeds), DIM)
     np.testing.assert_array_equal(sampler.sample_latents(latents, "7"), expected(seeds, [2] * 5))
     np.testing.assert_array_equal(np.concatenate(list(sampler.stream(iter(seeds), label=1))), expected(seeds, [1] * 5))
     walked = np.concatenate(list(sampler.walk([5, 6], frames=1, label="red")))

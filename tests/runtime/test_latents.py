@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.latents import normal_table, philox4x32, sample_latents
+from runtime.latents import latents_of, normal_table, philox4x32
 
 seeds = st.integers(0, 2**63 - 1)
 
@@ -44,30 +44,30 @@ def test_table_is_the_known_one():
     ],
 )
 def test_latents_are_the_known_ones(seed, first, last):
-    latents = sample_latents(np.array([seed]), 100)[0]
+    latents = latents_of(np.array([seed]), 100)[0]
     assert latents[: len(first)].tolist() == first
     assert last is None or latents[-1] == np.float32(last)
 
 
 @pytest.mark.parametrize(("seed", "digest"), [(0, "85292f7f50872ed3"), (1, "a8af2e3c23af1dfa"), (42, "7a769952e0d1f5a8")])
 def test_all_hundred_latents_are_the_known_ones(seed, digest):
-    latents = sample_latents(np.array([seed]), 100)
+    latents = latents_of(np.array([seed]), 100)
     assert latents.dtype == np.float32
     assert hashlib.sha256(latents.astype("<f4").tobytes()).hexdigest()[:16] == digest
 
 
 @given(st.lists(seeds, min_size=1, max_size=20), st.integers(1, 40), st.data())
 def test_a_latent_depends_on_its_seed_and_place_alone(chosen, dim, data):
-    together = sample_latents(np.array(chosen, np.int64), dim)
+    together = latents_of(np.array(chosen, np.int64), dim)
     index = data.draw(st.integers(0, len(chosen) - 1))
     longer = dim + data.draw(st.integers(0, 40))
-    alone = sample_latents(np.array([chosen[index]], np.int64), longer)
+    alone = latents_of(np.array([chosen[index]], np.int64), longer)
     assert together.shape == (len(chosen), dim)
     np.testing.assert_array_equal(together[index], alone[0, :dim])
 
 
 def test_latents_are_standard_normal():
-    latents = sample_latents(np.arange(10_000), 100)
+    latents = latents_of(np.arange(10_000), 100)
     assert abs(latents.mean()) < 0.003  # three standard errors of a million draws
     assert abs(latents.std() - 1) < 0.003
     assert abs(np.corrcoef(latents[:, 0], latents[:, 1])[0, 1]) < 0.04

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import runtime
-from runtime import Sampler, sample_latents, to_uint8
+from runtime import Sampler, latents_of, to_uint8
 from runtime.errors import (
     ClosedSamplerError,
     ContractError,
@@ -22,6 +22,7 @@ from runtime.errors import (
     FixedSeedError,
     InferenceError,
     InputKindError,
+    LabelError,
     LatentShapeError,
     LatentValueError,
     ModelFormatError,
@@ -49,7 +50,7 @@ def sampler(request, tmp_path_factory):
 
 @given(seeds=seed_lists)
 def test_images_are_those_of_the_generator(sampler, seeds):
-    expected = to_uint8(draw_with_numpy(sample_latents(np.array(seeds, np.int64), DIM)))
+    expected = to_uint8(draw_with_numpy(latents_of(np.array(seeds, np.int64), DIM)))
     drawn = sampler.sample(seeds)
     assert drawn.dtype == np.uint8
     assert drawn.shape == (len(seeds), *SHAPE)
@@ -68,7 +69,7 @@ def test_image_belongs_to_its_seed_alone(sampler, seeds, data):
 
 def test_latents_draw_what_their_seeds_draw(sampler):
     seeds = np.arange(70)
-    latents = sample_latents(seeds, DIM)
+    latents = latents_of(seeds, DIM)
     for kind in (np.float32, np.float64):
         np.testing.assert_array_equal(sampler.sample_latents(latents.astype(kind)), sampler.sample(seeds))
     np.testing.assert_array_equal(sampler.sample_latents(latents[::-1]), sampler.sample(seeds[::-1]))
@@ -238,7 +239,9 @@ def test_bytes_draw_what_the_file_draws(tiny):
         Sampler(b"hello")
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"threads": 2**40}, {"batch_size": 0}, {"batch_size": -1}])
+@pytest.mark.parametrize(
+    "options", [{"threads": 0}, {"threads": 2**40}, {"threads": "2"}, {"batch_size": 0}, {"batch_size": 1.5}]
+)
 def test_numbers_that_can_not_be_are_refused(tiny, options):
     with pytest.raises(UsageError, match=next(iter(options))):
         Sampler(tiny, **options)
@@ -256,7 +259,7 @@ def test_threads_and_batches_change_no_byte(tiny, options):
 
 def test_truncation_scales_the_latents(tiny):
     sampler = Sampler(tiny)
-    latents = sample_latents(np.arange(9), DIM)
+    latents = latents_of(np.arange(9), DIM)
     np.testing.assert_array_equal(sampler.sample(range(9), truncation=0.5), sampler.sample_latents(latents / 2))
     assert len(np.unique(sampler.sample(range(9), truncation=0), axis=0)) == 1
     for wrong in (-0.1, 1.1, np.nan):
@@ -293,6 +296,10 @@ def test_stream_tells_mistakes(tiny):
         next(stream)
     with pytest.raises(SeedError, match="empty"):
         next(Sampler(tiny).stream([]))
+    with pytest.raises(UsageError, match=r"truncation is '0\.5'"):
+        Sampler(tiny).stream([1], "0.5")
+    with pytest.raises(LabelError):
+        Sampler(tiny).stream([1], label=7)
 
 
 def test_walk_goes_through_its_seeds(tiny):
@@ -307,9 +314,11 @@ def test_walk_goes_through_its_seeds(tiny):
     nearer = np.concatenate(list(sampler.walk([3, 1, 2], 5, truncation=0.5)))
     np.testing.assert_array_equal(nearer[::5], sampler.sample([3, 1, 2], 0.5))
     with pytest.raises(UsageError, match="two seeds"):
-        next(sampler.walk([1], 5))
+        sampler.walk([1], 5)
+    with pytest.raises(UsageError, match=r"one frame or more; it got 2 and 1\.5"):
+        sampler.walk([1, 2], 1.5)
     with pytest.raises(UsageError, match="truncation is 2"):
-        next(sampler.walk([1, 2], 5, truncation=2))
+        sampler.walk([1, 2], 5, truncation=2)
 
 
 def test_closed_sampler_says_so(tiny):

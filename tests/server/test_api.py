@@ -146,6 +146,12 @@ def test_mistakes_in_a_body(service, body, due):
     assert due in answer.document["error"]
 
 
+def test_a_body_that_is_not_said_to_be_json(service):
+    answer = service.post("/v1/sample", b'{"seeds": [1]}', Content_Type="application/x-www-form-urlencoded")
+    assert answer.status == 415
+    assert "Content-Type: application/json" in answer.document["error"]
+
+
 def test_other_addresses_and_methods(service):
     assert service.get("/v1/nothing").status == 404
     assert service.get("/v1/images/../../etc/passwd").status == 404

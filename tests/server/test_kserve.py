@@ -9,7 +9,7 @@ import pytest
 
 triton = pytest.importorskip("tritonclient.http")
 
-from runtime import Sampler, sample_latents  # noqa: E402
+from runtime import Sampler, latents_of  # noqa: E402
 from tests.tiny_generator import DIM  # noqa: E402
 
 MODEL = "mnist-conditional"
@@ -23,7 +23,7 @@ def client(service):
 
 
 def inputs(count=3, binary=True):
-    latents = sample_latents(np.arange(count), 64)
+    latents = latents_of(np.arange(count), 64)
     given = [triton.InferInput("latent", [count, 64], "FP32"), triton.InferInput("label", [count], "INT64")]
     given[0].set_data_from_numpy(latents, binary_data=binary)
     given[1].set_data_from_numpy(np.arange(count) % 10, binary_data=binary)
@@ -138,7 +138,7 @@ def test_a_model_without_classes(in_thread, tiny_file):
         client = in_thread(tiny)
         document = client.get("/v2/models/tiny").document
         assert [each["name"] for each in document["inputs"]] == ["latent"]
-        latents = sample_latents(np.arange(2), DIM)
+        latents = latents_of(np.arange(2), DIM)
         tensor = {"name": "latent", "datatype": "FP32", "shape": [2, DIM], "data": latents.ravel().tolist()}
         answer = client.post("/v2/models/tiny/infer", {"inputs": [tensor]}).document
         assert answer["outputs"][0]["data"] == tiny.sample([0, 1]).ravel().tolist()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from runtime.errors import CheckpointError, DatasetContentError, RecipeError
-from runtime.latents import generator_inputs, sample_latents
+from runtime.latents import generator_inputs, latents_of
 from tests.conftest import failure
 from trainer.checkpoints import load_checkpoint
 from trainer.draws import Draws
@@ -99,9 +99,9 @@ def test_image_is_judged_by_the_logit_of_its_own_class(recipe):
 def test_inputs_are_latents_and_the_class_of_the_seed():
     seeds = np.array([0, 1, 5, 2**62])
     inputs = generator_inputs(seeds, 6, 3)
-    np.testing.assert_array_equal(inputs[:, :6], sample_latents(seeds, 6))
+    np.testing.assert_array_equal(inputs[:, :6], latents_of(seeds, 6))
     np.testing.assert_array_equal(inputs[:, 6:], np.eye(3)[[0, 1, 2, 2**62 % 3]])
-    np.testing.assert_array_equal(generator_inputs(seeds, 6, 0), sample_latents(seeds, 6))
+    np.testing.assert_array_equal(generator_inputs(seeds, 6, 0), latents_of(seeds, 6))
 
 
 def test_resume_with_other_classes_is_refused(recipe, halves, run_on):

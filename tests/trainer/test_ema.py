@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime import sample_latents
+from runtime import latents_of
 from trainer.ema import recalibrate_batch_norm, shipped_generator, update_average
 from trainer.networks import build_networks
 from trainer.recipes import load_recipe_module
@@ -27,7 +27,7 @@ def test_average_moves_by_the_decay():
 
 
 def test_statistics_are_those_of_the_present_weights(dense):
-    latents = sample_latents(np.arange(4000), 100)
+    latents = latents_of(np.arange(4000), 100)
 
     def gap() -> float:
         """Return how far inference is from what the batch's own statistics give, on average."""

@@ -8,7 +8,7 @@ from PIL import Image
 
 from runtime.errors import DatasetContentError
 from trainer.datasets import Preparation, load_dataset
-from trainer.pictures import PictureFolder
+from trainer.pictures import PictureFolder, open_folder
 from trainer.runs import Run, load_run_data, start_run
 
 
@@ -63,6 +63,19 @@ def test_orientation_of_the_camera_is_respected(tmp_path):
     Image.fromarray(np.rot90(values).copy()).save(tmp_path / "lying.png", exif=exif)
     images = load_dataset(str(tmp_path)).images
     np.testing.assert_array_equal(images[0], images[1])
+
+
+@pytest.mark.parametrize(("mode", "seen"), [("RGBA", [127, 127, 255]), ("LA", [177]), ("P", [255, 255, 255])])
+def test_what_is_transparent_lies_on_white(tmp_path, mode, seen):
+    pixel = {"RGBA": (0, 0, 255, 128), "LA": (99, 128), "P": 1}[mode]
+    picture = Image.new(mode, (4, 4), pixel)
+    if mode == "P":
+        picture.putpalette([255, 0, 0, 0, 0, 0])
+        picture.info["transparency"] = 1
+    picture.save(tmp_path / "x.png")
+    drawn = open_folder(tmp_path, None, None).take_all()
+    assert drawn.shape == (1, 4, 4, len(seen))
+    np.testing.assert_allclose(drawn[0, 0, 0], seen, atol=1)
 
 
 def test_sub_folders_are_classes(tmp_path):

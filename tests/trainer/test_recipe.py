@@ -93,6 +93,7 @@ def test_unknown_recipe_names_the_known_ones():
         {"r1_weight": float("nan")},
         {"gradient_penalty_weight": -1.0},
         {"penalty_interval": 0},
+        {"penalty_interval": 2, "schedule": "alternating"},
         {"log_interval": 0},
         {"loss": "odd"},
         {"sampling": "odd"},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import BUNDLED, Sampler, sample_latents
+from runtime import BUNDLED, Sampler, latents_of
 from runtime.latents import slerp
 
 # Sums of floats come out in another order in WebAssembly than in native code: one level off, on few pixels.
@@ -89,7 +89,7 @@ def test_latents_are_those_of_python_to_the_bit(look, site):
         return btoa(String.fromCharCode(...new Uint8Array(latents.buffer)));
     }"""
     found = base64.b64decode(page.evaluate(code, [[str(seed) for seed in seeds], dim]))
-    assert found == sample_latents(np.array(seeds), dim).astype("<f4").tobytes()
+    assert found == latents_of(np.array(seeds), dim).astype("<f4").tobytes()
     assert hashlib.sha256(found[:400]).hexdigest()[:16] == "85292f7f50872ed3"
 
 
@@ -170,7 +170,7 @@ def paused_walk(page, sampler, truncation=1.0):
     with page.expect_download() as download:
         page.click("#save")
     frame = int(download.value.suggested_filename.removeprefix("walk").removesuffix(".png"))
-    ends = sample_latents(np.array([3, 8, 21]), sampler.model.input.dim)
+    ends = latents_of(np.array([3, 8, 21]), sampler.model.input.dim)
     leg, part = divmod(frame, 24)
     latents = slerp(ends[[leg]], ends[[(leg + 1) % 3]], np.array([part / 24])) * np.float32(truncation)
     return pixels(page, "#large"), sampler.sample_latents(latents, "3")
