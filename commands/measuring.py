@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,7 +97,7 @@ def evaluate(
             report = evaluate_images(reference, drawn, training, asked)
     drawn_as = {"seeds": seeds or f"0-{len(wanted) - 1}", "truncation": truncation}
     if as_json:
-        file = {"model": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "provider": sampler.provider}
+        file = {"model": path.name, "sha256": sampler.fingerprint(), "provider": sampler.provider}
         print(json.dumps(file | drawn_as | dataclasses.asdict(report), indent=2))
         return
     table = Table(box=None, pad_edge=False)

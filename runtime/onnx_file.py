@@ -58,8 +58,17 @@ def read_nodes(model: Path | bytes) -> tuple[Node, ...]:
     Raises:
         ModelFormatError: no ONNX file, or one that would do harm.
     """
+    return _read(model)[0]
+
+
+def weight_files(model: Path | bytes) -> tuple[Path, ...]:
+    """Return the files beside a model that its weights lie in, in the order of their names; as `read_nodes`."""
+    return _read(model)[1]
+
+
+def _read(model: Path | bytes) -> tuple[tuple[Node, ...], tuple[Path, ...]]:
     if is_ort_format(model):
-        return ()
+        return (), ()
     try:
         if isinstance(model, bytes):
             return _read_model(memoryview(model), None)
@@ -81,7 +90,7 @@ def is_ort_format(model: Path | bytes) -> bool:
     return model[4:8] == b"ORTM" if isinstance(model, bytes) else model.suffix.lower() == ".ort"
 
 
-def _read_model(content: memoryview, folder: Path | None) -> tuple[Node, ...]:
+def _read_model(content: memoryview, folder: Path | None) -> tuple[tuple[Node, ...], tuple[Path, ...]]:
     reader = _Reader(folder)
     graph = None
     for number, value in _fields(content):
@@ -93,7 +102,7 @@ def _read_model(content: memoryview, folder: Path | None) -> tuple[Node, ...]:
         raise _HarmError("it has no graph")
     nodes = reader.read_graph(graph, 0)
     reader.check_functions()
-    return nodes
+    return nodes, tuple(sorted(reader.beside))
 
 
 class _Reader:
@@ -101,6 +110,7 @@ class _Reader:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self.beside: set[Path] = set()  # files that weights lie in
         self.functions: dict[tuple[str, str], list[Node]] = {}
 
     def read_function(self, message: memoryview) -> None:
@@ -268,6 +278,7 @@ class _Reader:
         path = self.folder / location
         if not location or not path.is_file() or not path.resolve().is_relative_to(self.folder.resolve()):
             raise _HarmError(f"its weights lie in {location!r}, which is no file in its folder")
+        self.beside.add(path)
         size = path.stat().st_size
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import itertools
 import math
 import numbers
@@ -39,7 +40,7 @@ from .errors import (
 from .foreign import RANGES, Layout, ValueRange, describe
 from .images import to_uint8
 from .latents import labels_of, latents_of, slerp
-from .onnx_file import Node, read_nodes
+from .onnx_file import Node, read_nodes, weight_files
 from .providers import AUTO, check_provider, choose_provider, onnxruntime_errors, open_session, usable_cores
 from .runner import Inputs, Run, make_run, size_of
 from .seeds import check_seeds
@@ -157,6 +158,17 @@ class Sampler:
         content = self._place if isinstance(self._place, bytes) else self._place.read_bytes()
         _, _, _, batch_size = self._remake.args
         return functools.partial(Sampler, content, self.provider, threads, batch_size, **self._remake.keywords)
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the model's file, in hex; where weights lie in files beside it, of all their hashes."""
+        if isinstance(self._place, bytes):
+            return hashlib.sha256(self._place).hexdigest()
+        hashes = []
+        for path in (self._place, *weight_files(self._place)):
+            with path.open("rb") as file:
+                hashes.append(hashlib.file_digest(file, "sha256"))
+        found = hashes[0] if len(hashes) == 1 else hashlib.sha256(b"".join(each.digest() for each in hashes))
+        return found.hexdigest()
 
     def close(self) -> None:
         """Let go of the model; what other threads are drawing they draw to the end."""

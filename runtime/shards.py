@@ -159,10 +159,9 @@ def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[Shard]:
 
 def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int, label: Label | None) -> dict[str, object]:
     """Return what the bytes of the shards depend on."""
-    source = sampler.source if isinstance(sampler.source, bytes) else sampler.source.read_bytes()
     return {
         "model": sampler.model.name,
-        "model_sha256": hashlib.sha256(source).hexdigest(),
+        "model_sha256": sampler.fingerprint(),
         "provider": sampler.provider,
         "layout": sampler.model.image.layout,
         "range": list(sampler.model.image.range),

@@ -120,9 +120,8 @@ def service_name(sampler: Sampler) -> str:
 
 def fingerprint_of(sampler: Sampler) -> str:
     """Return a hash of all that an image depends on but its seed and options: model, version, provider."""
-    content = sampler.source if isinstance(sampler.source, bytes) else sampler.source.read_bytes()
     about = f"{__version__} {sampler.provider}".encode()
-    return hashlib.sha256(hashlib.sha256(content).digest() + about).hexdigest()[:32]
+    return hashlib.sha256(bytes.fromhex(sampler.fingerprint()) + about).hexdigest()[:32]
 
 
 class _Site(StaticFiles):

@@ -1,5 +1,6 @@
 """Files that would do harm are refused before onnxruntime sees them, in little time and memory."""
 
+import hashlib
 import time
 import tracemalloc
 
@@ -246,6 +247,20 @@ def test_weights_in_a_file_beside_are_read(tmp_path):
     )
     with pytest.raises(ModelFormatError, match="which bytes do not bring along"):
         Sampler((tmp_path / "x.onnx").read_bytes())
+
+
+def test_fingerprint_is_of_the_file_and_of_the_weights_beside_it(tmp_path):
+    content = tiny_model().SerializeToString()
+    (tmp_path / "alone.onnx").write_bytes(content)
+    expected = hashlib.sha256(content).hexdigest()
+    assert Sampler(content).fingerprint() == Sampler(tmp_path / "alone.onnx").fingerprint() == expected
+
+    onnx.save_model(tiny_model(), tmp_path / "x.onnx", save_as_external_data=True, location="x.data", size_threshold=100)
+    before = Sampler(tmp_path / "x.onnx").fingerprint()
+    weights = bytearray((tmp_path / "x.data").read_bytes())
+    weights[3] ^= 1
+    (tmp_path / "x.data").write_bytes(weights)
+    assert Sampler(tmp_path / "x.onnx").fingerprint() != before
 
 
 def test_operations_are_listed(tmp_path):
