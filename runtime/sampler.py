@@ -51,6 +51,7 @@ BATCH_SIZE = 256
 LARGE_BATCH_SIZE = 64  # on the CPU, of large images
 _LARGE = 64 * 64 * 3  # values
 _MOST_THREADS = 1_024  # onnxruntime starts them all, and ends the process where it can't
+_MOST_OFF = 16  # levels of 0 to 255, that rounding may move a pixel by
 _MOST_IMAGES = 2**24  # of a batch: memory ends before
 
 Latents = npt.NDArray[np.float32]
@@ -138,6 +139,7 @@ class Sampler:
         self._batch_size = self._model.batch or batch_size or (LARGE_BATCH_SIZE if is_large else BATCH_SIZE)
         self._latent_shape = tuple(session.get_inputs()[0].shape[1:]) if self._model.input.kind == "latent" else ()
         self._process = os.getpid()
+        self._is_unproven = not self._model.created_by  # our own files are verified when they are made
         self._run_batch: Run | None = self._make_run(session)
 
     def __enter__(self) -> Sampler:
@@ -430,7 +432,18 @@ class Sampler:
         feed = {self._model.input.name: inputs}
         if classes is not None:
             feed[LABEL] = classes
-        return self._to_pixels(self._infer(run, feed))
+        images = self._to_pixels(self._infer(run, feed))
+        if self._is_unproven and len(images) > 1:
+            self._check_alone(images[0], self._to_pixels(self._infer(run, {self._model.input.name: inputs[:1]}))[0])
+            self._is_unproven = False
+        return images
+
+    def _check_alone(self, image: Pixels, alone: Pixels) -> None:
+        """Raise InferenceError where an image is another among others than alone."""
+        off = int(np.abs(image.astype(np.int16) - alone).max())
+        if off > _MOST_OFF:
+            problem = f"an image depends on the others in its batch: alone it is up to {off} levels off"
+            raise InferenceError(self.source, f"{problem}, as of a generator that was exported while it trains")
 
     def _infer(self, run: Run, inputs: Inputs) -> npt.NDArray[Any]:
         try:

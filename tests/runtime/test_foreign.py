@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from runtime import Sampler, latents_of, to_uint8
-from runtime.errors import ContractError, NotAGeneratorError, UsageError
+from runtime.errors import ContractError, InferenceError, NotAGeneratorError, UsageError
 from runtime.golden import check_golden
 
 HERE = Path(__file__).parent / "foreign"
@@ -111,6 +112,20 @@ def test_layout_that_the_shape_leaves_open_is_asked_for():
 def test_shape_that_the_graph_leaves_open_is_drawn_once():
     model, _ = foreign(output_shape=["n", "c", "h", "w"])
     assert Sampler(model).sample([1, 2]).shape == (2, 8, 5, 3)
+
+
+@pytest.mark.parametrize("batch", ["n", 4])
+def test_images_that_depend_on_their_batch_are_refused(batch):
+    proto = onnx.load_from_string(foreign(batch=batch)[0])
+    matmul = next(node for node in proto.graph.node if node.op_type == "MatMul")
+    matmul.output[0] = "raw"
+    place = list(proto.graph.node).index(matmul)
+    proto.graph.node.insert(place + 1, helper.make_node("ReduceMean", ["raw"], ["mean"], axes=[0]))
+    proto.graph.node.insert(place + 2, helper.make_node("Sub", ["raw", "mean"], ["a"]))
+    sampler = Sampler(proto.SerializeToString())
+    for _ in range(2):
+        with pytest.raises(InferenceError, match="depends on the others in its batch: alone it is up to"):
+            sampler.sample(range(9))
 
 
 def test_uint8_images_are_pixels():
