@@ -195,7 +195,7 @@ def recipes() -> None:
         table.add_row(name, f"{module.RECIPE.steps:,}", *expected, f"{summary} ({module.RECIPE.dataset})")
     results.print(table)
     results.print("minutes: on two cores of 2.6 GHz; Fréchet: the distance to real images, where both were measured.")
-    results.print("The -conditional ones: --mixed-precision; digits and clothes by --evaluate-every N, and export --best, too.")
+    results.print("-dcgan, -conditional: --mixed-precision; those of 28x28 by --evaluate-every N, and export --best, too.")
 
 
 def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
