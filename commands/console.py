@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from runtime.errors import MissingPackageError
+from runtime.errors import MissingPackageError, printable
 
 ModelArgument = Annotated[
     Path | None,
@@ -27,8 +27,17 @@ RangeOption = Annotated[
     Literal["tanh", "sigmoid"] | None,
     typer.Option("--range", help="Of a foreign model's images: -1..1 or 0..1.", show_default="by its last activation"),
 ]
-results = Console(highlight=False, soft_wrap=True)  # stdout
-messages = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+class _Lines(Console):
+    """A console that shows what files say as text, whatever it is."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **settings)
+
+
+results = _Lines(highlight=False, soft_wrap=True)  # stdout
+messages = _Lines(highlight=False, soft_wrap=True, stderr=True)
 
 
 def find_model(model: Path | None) -> Path:

@@ -37,7 +37,7 @@ def walk(
     from runtime import Sampler, parse_seeds
     from runtime.command import say_provider
     from runtime.progress import shown
-    from runtime.writers import ANIMATIONS, LARGEST_GRID, STDOUT, check_size, write_animation, write_frames
+    from runtime.writers import ANIMATIONS, LARGEST_GRID, STDOUT, check_frames, write_animation, write_frames
 
     if out != STDOUT and out.suffix.lower() not in ANIMATIONS:
         raise typer.BadParameter(f"--out is {out}; it takes a name that ends in {' or '.join(ANIMATIONS)}, or - for stdout.")
@@ -46,7 +46,7 @@ def walk(
     path = find_model(model)
     with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
         say_provider(sampler, provider)
-        check_size(out, count, sampler.model.image.shape)
+        check_frames(out, count, sampler.model.image.shape)
         batches = shown(sampler.walk(wanted.tolist(), frames, loop, label, truncation), count)
         if out == STDOUT:
             write_frames(batches, sys.stdout.buffer)

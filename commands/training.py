@@ -195,7 +195,8 @@ def recipes() -> None:
         table.add_row(name, f"{module.RECIPE.steps:,}", *expected, f"{summary} ({module.RECIPE.dataset})")
     results.print(table)
     results.print("minutes: on two cores of 2.6 GHz; Fréchet: the distance to real images, where both were measured.")
-    results.print("-dcgan, -conditional: --mixed-precision; those of 28x28 by --evaluate-every N, and export --best, too.")
+    results.print("All of convolutions but digits: by train --mixed-precision; those of 28x28 with --evaluate-every N, then")
+    results.print("export --best.")
 
 
 def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:

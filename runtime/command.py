@@ -47,7 +47,7 @@ def guarded(run: Callable[[], int]) -> int:
         # What the library has no error of its own for: a place that may not be looked into, say.
         return _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
     except MemoryError:
-        return _fail("This takes more memory than there is. Fewer images at a time take less: --batch-size, --seeds.", 1)
+        return _fail("This takes more memory than there is; fewer or smaller images at a time take less.", 1)
     except KeyboardInterrupt:
         return 130
 
@@ -133,7 +133,7 @@ def bundled_model() -> tuple[Path, str]:
 def say_provider(sampler: Sampler, asked: str) -> None:
     """Say which provider draws where that was left open, and why no faster one does."""
     if sampler.provider != asked:
-        reasons = "".join(f"; {name} can't: {problem}" for name, problem in sampler.passed_over.items())
+        reasons = "".join(f"; {name} can't: {printable(problem)}" for name, problem in sampler.passed_over.items())
         print(f"provider: {sampler.provider} (the fastest that works{reasons})", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ import math
 import mmap
 import struct
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import ModelFormatError
@@ -26,14 +26,14 @@ _DEEPEST = 16  # graphs within graphs, as in the branches of an If
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WORD = 0xFFFFFFFF
 _EXTERNAL = 1  # TensorProto.DataLocation
-_NUMBERS = {1: "f", 6: "i", 7: "q", 11: "d"}  # how they lie in a file, by TensorProto.DataType
-_LARGEST = 8  # bytes of such a number
+_INT32 = 6  # TensorProto.DataType
+# By type, how numbers lie in a file's bytes, and the field that they have where they do not lie there.
+_NUMBERS = {1: ("f", 4), _INT32: ("i", 5), 7: ("q", 7), 11: ("d", 10)}
+_RAW = 9
 _UNBOUNDED = ("Loop", "Scan")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 # Operations that make a tensor of the shape, or of so many times the size, that one of their inputs holds.
 _SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
-# And of the sides of one input times the factors of another; which one that is has changed.
-_SCALED_BY = {"Resize": (1, 2), "Upsample": (1,)}
 
 _Value = int | memoryview
 _Known = ChainMap[str, list[float]]  # small tensors, which may be shapes, by name
@@ -115,15 +115,15 @@ class _Reader:
 
     def read_function(self, message: memoryview) -> None:
         name, domain, nodes = "", "", []
-        known = _Known()
         for number, value in _fields(message):
             if number == 1:
                 name = _text(value)
             elif number == 10:
                 domain = _text(value)
             elif number == 7:
-                nodes.append(self._read_node(_message(value), known, 0))
-        self.functions.setdefault((domain, name), []).extend(nodes)  # overloads are taken together
+                nodes.append(_message(value))
+        # Overloads are taken together.
+        self.functions.setdefault((domain, name), []).extend(self._read_nodes(nodes, _Known(), 0))
 
     def check_functions(self) -> None:
         """Refuse a function that calls itself: it would be written out without end."""
@@ -157,10 +157,17 @@ class _Reader:
                 self._read_sparse(_message(value))
             elif number == 1:
                 later.append(_message(value))
-        return tuple(self._read_node(node, known, depth) for node in later)
+        return self._read_nodes(later, known, depth)
+
+    def _read_nodes(self, messages: list[memoryview], known: _Known, depth: int) -> tuple[Node, ...]:
+        """Return the operations, after the constants were read: in a file they may stand behind what takes them."""
+        constants = {place for place, message in enumerate(messages) if _kind_of(message) == "Constant"}
+        order = sorted(range(len(messages)), key=lambda place: place not in constants)
+        read = {place: self._read_node(messages[place], known, depth) for place in order}
+        return tuple(read[place] for place in range(len(messages)))
 
     def _read_node(self, message: memoryview, known: _Known, depth: int) -> Node:
-        kind, domain, inputs, outputs, constant, trains = "", "", [], [], None, False
+        kind, domain, inputs, outputs, constant, trains, attributes = "", "", [], [], None, False, 0
         for number, value in _fields(message):
             if number == 1:
                 inputs.append(_text(value))
@@ -171,9 +178,12 @@ class _Reader:
             elif number == 5:
                 found = self._read_attribute(_message(value), depth, known)
                 constant = found or constant
+                attributes += 1
                 trains = trains or _is_set(_message(value), "training_mode")
             elif number == 7:
                 domain = _text(value)
+        if kind == "Constant" and attributes > 1:
+            raise _HarmError("it has a Constant of more than one value")
         if kind == "Constant" and constant is not None and outputs:
             known[outputs[0]] = constant
         _check_node(kind, inputs, known, constant)
@@ -211,6 +221,8 @@ class _Reader:
                 self.read_graph(_message(value), depth + 1, known)
             elif number in (22, 23):
                 self._read_sparse(_message(value))
+        if tensor is not None and numbers is not None:
+            raise IndexError
         if graph is not None:
             self.read_graph(graph, depth + 1, known)
         return self._read_tensor(tensor)[1] if tensor is not None else numbers
@@ -229,22 +241,19 @@ class _Reader:
     def _read_tensor(self, message: memoryview) -> tuple[str, list[float] | None]:
         """Return a tensor's name, and its numbers where they may be a shape."""
         dims: list[int] = []
-        numbers: list[float] = []
+        found: dict[int, list[memoryview | int]] = {}  # what may be few numbers, by field
         elsewhere: dict[str, str] = {}
         name, kind, held, external = "", 0, 0, False
-        raw = b""
         for number, value in _fields(message):
             if number == 1:
                 dims += _integers(value)
             elif number == 2:
                 kind = _number(value) & _WORD  # as onnxruntime's reader cuts it
-            elif number in (5, 7):
-                numbers += _integers(value, _MOST_DIMS + 1) if len(numbers) <= _MOST_DIMS else []
-                held += 1 if isinstance(value, int) else len(value)
-            elif number in (4, 6, 9, 10, 11):
-                held += 8 if isinstance(value, int) else len(value) + (number == 6)
-                if number in (4, 9, 10) and len(raw) <= _LARGEST * _MOST_DIMS:  # floats, the bytes of any type, doubles
-                    raw += _message(value)[: _LARGEST * (_MOST_DIMS + 1)]
+            elif number in (4, 5, 6, 7, _RAW, 10, 11):
+                held += (1 if number == 7 else 8) if isinstance(value, int) else len(value) + (number == 6)
+                parts = found.setdefault(number, [])
+                if len(parts) <= _MOST_DIMS:
+                    parts.append(value)
             elif number == 8:
                 name = _text(value)
             elif number == 13:
@@ -255,9 +264,11 @@ class _Reader:
         if external:
             held = self._measure_external(elsewhere)
         self._check_size(name, dims, held)
+        if len(found) > 1 or len(found.get(_RAW, ())) > 1:
+            raise IndexError  # onnxruntime would take one of them
         if kind not in _NUMBERS or len(dims) > 1 or external:
             return name, None
-        return name, _unpacked(raw, _NUMBERS[kind]) if raw else numbers
+        return name, _few_numbers(kind, found)
 
     def _check_size(self, name: str, dims: list[int], held: int) -> None:
         if len(dims) > _MOST_DIMS:
@@ -306,9 +317,9 @@ def _check_node(kind: str, inputs: list[str], known: _Known, attribute: list[flo
         sides = [1 + max(0, before) + max(0, behind) for before, behind in zip(pads[:axes], pads[axes:], strict=False)]
         if len(pads) > _MOST_DIMS or math.prod(sides) > MOST_NUMBERS:
             raise _HarmError(f"it has a Pad by {pads}")
-    for place in _SCALED_BY.get(kind, ()):
-        factors = known.get(inputs[place], []) if place < len(inputs) else attribute or []
-        if math.prod(max(1, factor) for factor in factors) > MOST_NUMBERS:
+    if kind in ("Resize", "Upsample"):
+        factors = _factors(kind, inputs, known, attribute)
+        if len(factors) > _MOST_DIMS or math.prod(max(1, factor) for factor in factors) > MOST_NUMBERS:
             raise _HarmError(f"it has the operation {kind} by {factors}")
     shaped_by = _SHAPED_BY.get(kind)
     if shaped_by is None or shaped_by >= len(inputs) or inputs[shaped_by] not in known:
@@ -316,6 +327,35 @@ def _check_node(kind: str, inputs: list[str], known: _Known, attribute: list[flo
     shape = known[inputs[shaped_by]]
     if len(shape) > _MOST_DIMS or any(dim < -1 for dim in shape) or math.prod(max(1, dim) for dim in shape) > MOST_NUMBERS:
         raise _HarmError(f"it has a {kind} to the shape {shape}")
+
+
+def _factors(kind: str, inputs: list[str], known: _Known, attribute: list[float] | None) -> list[float]:
+    """Return what the sides of an image are multiplied with, where a file says it: that has moved from version to version."""
+    if kind == "Upsample" and len(inputs) == 1:
+        return attribute or []
+    place = 1 if len(inputs) == 2 else 2  # before version 11 there was no region of interest
+    return known.get(inputs[place], []) if place < len(inputs) else []
+
+
+def _kind_of(node: memoryview) -> str:
+    """Return the kind of an operation; the last that is named, as `_read_node`."""
+    kinds = [_text(value) for number, value in _fields(node) if number == 4]
+    return kinds[-1] if kinds else ""
+
+
+def _few_numbers(kind: int, found: Mapping[int, Sequence[memoryview | int]]) -> list[float]:
+    """Return a tensor's numbers, or the first of them, from the field that they lie in."""
+    form, own = _NUMBERS[kind]
+    if _RAW in found:
+        return _unpacked(_message(found[_RAW][0]), form)
+    numbers: list[float] = []
+    for value in found.get(own, ()):
+        if len(numbers) > _MOST_DIMS:
+            break
+        numbers += _integers(value, _MOST_DIMS + 1) if form in "iq" else _unpacked(_message(value), form)
+    if kind == _INT32:  # as onnxruntime's reader cuts it
+        numbers = [_signed((int(number) & _WORD) << 32) >> 32 for number in numbers]
+    return numbers
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:

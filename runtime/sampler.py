@@ -51,7 +51,7 @@ BATCH_SIZE = 256
 LARGE_BATCH_SIZE = 64  # on the CPU, of large images
 _LARGE = 64 * 64 * 3  # values
 _MOST_THREADS = 1_024  # onnxruntime starts them all, and ends the process where it can't
-_MOST_OFF = 16  # levels of 0 to 255, that rounding may move a pixel by
+_MOST_OFF = 16  # levels of 0 to 255: rounding moves a pixel by less, the statistics of a batch by more
 _MOST_IMAGES = 2**24  # of a batch: memory ends before
 
 Latents = npt.NDArray[np.float32]
@@ -68,7 +68,7 @@ class Sampler:
 
     An image belongs to its seed: on the CPU the same bytes whether drawn alone, in a batch, or in another order. Many threads
     may share a Sampler. It has read the file once it is made: what becomes of that later does not matter, but to a pickled
-    Sampler and on the other side of a fork, where the file is opened again.
+    Sampler and on the other side of a fork, where the file is opened again, and to `fingerprint`.
 
     Args:
         model: path of an .onnx or .ort file that `ganport export` made, or of another's ONNX generator; or its bytes; or the
@@ -139,8 +139,9 @@ class Sampler:
         self._batch_size = self._model.batch or batch_size or (LARGE_BATCH_SIZE if is_large else BATCH_SIZE)
         self._latent_shape = tuple(session.get_inputs()[0].shape[1:]) if self._model.input.kind == "latent" else ()
         self._process = os.getpid()
-        self._is_unproven = not self._model.created_by  # our own files are verified when they are made
         self._run_batch: Run | None = self._make_run(session)
+        if not self._model.created_by and self._latent_shape:  # our own files are verified when they are made
+            self._check_batch(make_run(session, self._model, self.provider, None, self.threads))
 
     def __enter__(self) -> Sampler:
         return self
@@ -162,9 +163,14 @@ class Sampler:
         return functools.partial(Sampler, content, self.provider, threads, batch_size, **self._remake.keywords)
 
     def fingerprint(self) -> str:
-        """Return the sha256 of the model's file, in hex; where weights lie in files beside it, of all their hashes."""
+        """Return the sha256 of the model's file, in hex; where weights lie in files beside it, of all their hashes.
+
+        Raises:
+            ModelError: the file has changed since it was opened, or is gone.
+        """
         if isinstance(self._place, bytes):
             return hashlib.sha256(self._place).hexdigest()
+        self._check_unchanged(self._place)
         hashes = []
         for path in (self._place, *weight_files(self._place)):
             with path.open("rb") as file:
@@ -318,18 +324,21 @@ class Sampler:
             uint8 (n, height, width, channels), n frames at a time.
 
         Raises:
-            UsageError: fewer than two seeds, no frames, or truncation out of range.
+            UsageError: fewer than two seeds, or no frames.
             InputKindError: the file makes its latents itself.
+            As `sample` for the rest, at once.
         """
         checked = self.check_request(seeds, truncation, label)
-        if len(checked) < 2 or not isinstance(frames, (int, np.integer)) or frames < 1:
-            raise UsageError(f"A walk takes two seeds or more, and one frame or more; it got {len(checked)} and {frames!r}.")
+        if len(checked) < 2 or not isinstance(frames, (int, np.integer)) or not 1 <= frames <= _MOST_IMAGES:
+            raise UsageError(
+                f"A walk takes two seeds or more, and 1 to {_MOST_IMAGES:,} frames; it got {len(checked)} and {frames!r}."
+            )
         if self._model.input.kind != "latent":
             raise InputKindError(self._model.input.kind)
         ends = latents_of(checked, self._model.input.dim)
         if label is None and self._model.input.labels:
             label = int(labels_of(checked, len(self._model.input.labels))[0])
-        return self._walk(ends, frames, loop, label, np.float32(truncation))
+        return self._walk(ends, int(frames), loop, label, np.float32(truncation))
 
     def _walk(self, ends: Latents, frames: int, loop: bool, label: Label | None, scale: np.float32) -> Iterator[Pixels]:
         legs = len(ends) if loop else len(ends) - 1
@@ -379,9 +388,13 @@ class Sampler:
                 self.passed_over[self.provider] = error.problem
 
     def _open(self, threads: int) -> Any:
-        if isinstance(self._place, Path) and _check_file(self._place) != self._signature:
-            raise ModelFormatError(self._place, "it has changed since it was opened")
+        if isinstance(self._place, Path):
+            self._check_unchanged(self._place)
         return open_session(self._place, self.provider, threads, repeatable=self._repeatable)
+
+    def _check_unchanged(self, place: Path) -> None:
+        if _check_file(place) != self._signature:
+            raise ModelFormatError(place, "it has changed since it was opened")
 
     def _make_run(self, session: Any) -> Run:
         share = self._open(threads=1) if self._is_serial and self._model.batch is None else None
@@ -432,18 +445,20 @@ class Sampler:
         feed = {self._model.input.name: inputs}
         if classes is not None:
             feed[LABEL] = classes
-        images = self._to_pixels(self._infer(run, feed))
-        if self._is_unproven and len(images) > 1:
-            self._check_alone(images[0], self._to_pixels(self._infer(run, {self._model.input.name: inputs[:1]}))[0])
-            self._is_unproven = False
-        return images
+        return self._to_pixels(self._infer(run, feed))
 
-    def _check_alone(self, image: Pixels, alone: Pixels) -> None:
-        """Raise InferenceError where an image is another among others than alone."""
-        off = int(np.abs(image.astype(np.int16) - alone).max())
+    def _check_batch(self, run: Run) -> None:
+        """Raise InferenceError where an image is another beside another than alone; `run` is to share no batch."""
+        feed = {self._model.input.name: latents_of((0, 1), self._model.input.dim).reshape(-1, *self._latent_shape)}
+        if self._model.input.labels:
+            feed[LABEL] = np.zeros(2, np.int64)
+        beside, alone = (
+            self._to_pixels(self._infer(run, {name: values[:count] for name, values in feed.items()}))[0] for count in (2, 1)
+        )
+        off = int(np.abs(beside.astype(np.int16) - alone).max())
         if off > _MOST_OFF:
             problem = f"an image depends on the others in its batch: alone it is up to {off} levels off"
-            raise InferenceError(self.source, f"{problem}, as of a generator that was exported while it trains")
+            raise InferenceError(self.source, f"{problem}; export the generator in evaluation mode, quantised by fixed scales")
 
     def _infer(self, run: Run, inputs: Inputs) -> npt.NDArray[Any]:
         try:

@@ -26,8 +26,8 @@ ARRAYS = (".npz", ".npy")
 ANIMATIONS = (".gif", ".webp")
 _WRITERS = 4  # threads that encode PNGs; zlib works outside of Python's lock
 LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
-# Bytes of pixels of what is held in memory, by the ending. Grids are held several times, and viewers end before them.
-_MOST_BYTES = {**dict.fromkeys(ANIMATIONS, 2**30), **dict.fromkeys(GRIDS, 2**28), **dict.fromkeys(ARRAYS, 2**31)}
+# Bytes of pixels of what is held in memory. Grids are held several times, and viewers end before them.
+_MOST_OF_GRID, _MOST_OF_ARRAY, _MOST_OF_ANIMATION = 2**28, 2**31, 2**30
 
 
 def check_output(path: Path) -> None:
@@ -44,23 +44,32 @@ def check_output(path: Path) -> None:
 
 
 def check_size(path: Path, count: int, shape: tuple[int, int, int]) -> None:
-    """Raise UsageError where so many images are too many for a file that is made in memory: a grid, an array, an animation.
+    """Raise UsageError where so many images are too many for a file that is made in memory: a grid, an array.
 
     Args:
-        path: as for `check_output`, or of an animation.
+        path: as for `check_output`.
         count: of the images.
         shape: height, width and channels of one.
     """
-    suffix = path.suffix.lower()
-    if suffix not in _MOST_BYTES:
-        return
-    fitting = _MOST_BYTES[suffix] // math.prod(shape)
-    fitting = fitting if suffix in ARRAYS else min(fitting, LARGEST_GRID)
+    suffix, remedy = path.suffix.lower(), "name a folder, a .tar for shards, or - for raw RGB, for more"
+    if suffix in GRIDS:
+        _check_fit(path, count, "images", shape, min(LARGEST_GRID, _MOST_OF_GRID // math.prod(shape)), remedy)
+    elif suffix in ARRAYS:
+        _check_fit(path, count, "images", shape, _MOST_OF_ARRAY // math.prod(shape), remedy)
+
+
+def check_frames(path: Path, count: int, shape: tuple[int, int, int]) -> None:
+    """Raise UsageError where so many frames are too many for an animation; as `check_size`."""
+    if path != STDOUT:
+        fitting = min(LARGEST_GRID, _MOST_OF_ANIMATION // math.prod(shape))
+        _check_fit(path, count, "frames", shape, fitting, "name - for raw RGB, for more")
+
+
+def _check_fit(path: Path, count: int, what: str, shape: tuple[int, int, int], fitting: int, remedy: str) -> None:
     if count > fitting:
-        height, width, channels = shape
+        size = "x".join(map(str, shape))
         raise UsageError(
-            f"{path} would hold {count:,} images of {height}x{width}x{channels}, and is made in memory, where {fitting:,} fit; "
-            "name a folder, a .tar for shards, or - for raw RGB, for more."
+            f"{path} would hold {count:,} {what} of {size}, and is made in memory, where {fitting:,} fit; {remedy}."
         )
 
 
@@ -85,11 +94,11 @@ def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[n
     elif suffix == ".webp":
         write_bytes(path, _encode(_picture(make_grid(images)), suffix, lossless=True))
     else:
-        with replacing(path) as temporary:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             if suffix == ".npy":
-                np.save(temporary, images)
+                np.save(file, images)
             else:
-                np.savez_compressed(temporary, images=images, seeds=np.asarray(seeds, np.int64))
+                np.savez_compressed(file, images=images, seeds=np.asarray(seeds, np.int64))
 
 
 def write_frames(batches: Iterable[Pixels], stream: BinaryIO) -> int:
@@ -149,7 +158,7 @@ def _gather(batches: Iterable[Pixels], count: int) -> Pixels:
         images = images if start else np.empty((count, *batch.shape[1:]), np.uint8)
         images[start : start + len(batch)] = batch
         start += len(batch)
-    return images
+    return images[:start]
 
 
 def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path) -> None:

@@ -158,7 +158,8 @@ def _add_errors(app: FastAPI) -> None:
 
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         # A value that may be of several kinds is wrong for each: what is wrong within one says more, the deeper the more.
-        if any(each["loc"] == ("body",) for each in error.errors()) and "json" not in request.headers.get("content-type", ""):
+        said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if any(each["loc"] == ("body",) for each in error.errors()) and not re.fullmatch(r"application/(.+\+)?json", said):
             return refuse(415, "The body is JSON, and says so: Content-Type: application/json.")
         meant = max(error.errors(), key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])))
         place = ".".join(str(part) for part in meant["loc"] if str(part).isalnum() and part not in ("str", "int"))

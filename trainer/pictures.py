@@ -158,7 +158,10 @@ def _open_picture(file: Path) -> Image.Image:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """Return a picture without transparency, as a viewer shows it: beneath, a file may have any colours."""
+    """Return a picture without transparency, as a viewer shows it: beneath, a file may have any colours.
+
+    A colour that is transparent in a PNG of 16 bits in colour, or of 2 or 4 in grey, is not known by Pillow.
+    """
     if not picture.has_transparency_data:
         return picture
     seen = picture.convert("RGBA")
@@ -176,4 +179,6 @@ def _to_8_bit(file: Path, picture: Image.Image) -> Image.Image:
     if not picture.mode.startswith("I;16"):
         return picture
     # Pillow's own conversion clips instead of scaling: nearly all of the picture would be white.
-    return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    levels = np.asarray(picture)
+    hidden = picture.info.get("transparency")  # one level, of 16 bits
+    return Image.fromarray(np.where(levels == hidden, 255, levels // 257).astype(np.uint8))

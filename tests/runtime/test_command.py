@@ -58,7 +58,7 @@ def test_more_pixels_than_memory_is_known_before_one_is_drawn(tmp_path, name, fi
 
 def test_end_of_memory_is_one_line(capsys):
     assert guarded(lambda: len(np.empty(2**60, np.uint8))) == 1
-    assert capsys.readouterr().err.startswith("error: This takes more memory than there is.")
+    assert capsys.readouterr().err.startswith("error: This takes more memory than there is;")
 
 
 class Terminal(io.StringIO):

@@ -122,10 +122,27 @@ def test_images_that_depend_on_their_batch_are_refused(batch):
     place = list(proto.graph.node).index(matmul)
     proto.graph.node.insert(place + 1, helper.make_node("ReduceMean", ["raw"], ["mean"], axes=[0]))
     proto.graph.node.insert(place + 2, helper.make_node("Sub", ["raw", "mean"], ["a"]))
-    sampler = Sampler(proto.SerializeToString())
-    for _ in range(2):
-        with pytest.raises(InferenceError, match="depends on the others in its batch: alone it is up to"):
-            sampler.sample(range(9))
+    with pytest.raises(InferenceError, match="depends on the others in its batch: alone it is up to"):
+        Sampler(proto.SerializeToString(), threads=4)
+
+
+def test_images_that_depend_on_a_batch_which_threads_share_are_refused():
+    """A part of one image is proven of nothing, and a ConvTranspose has the batch shared."""
+    kernel = RNG.standard_normal((DIM, 3, 8, 8)).astype(np.float32)
+    nodes = [
+        helper.make_node("ConvTranspose", ["z", "kernel"], ["raw"]),
+        helper.make_node("ReduceMean", ["raw"], ["mean"], axes=[0]),
+        helper.make_node("Sub", ["raw", "mean"], ["centred"]),
+        helper.make_node("Tanh", ["centred"], ["image"]),
+    ]
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])]
+        for name, shape in (("z", (DIM, 1, 1)), ("image", (3, 8, 8)))
+    ]
+    graph = helper.make_graph(nodes, "foreign", *ends, [numpy_helper.from_array(kernel, "kernel")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(InferenceError, match="depends on the others in its batch"):
+        Sampler(model.SerializeToString(), threads=4)
 
 
 def test_uint8_images_are_pixels():

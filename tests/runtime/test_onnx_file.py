@@ -1,6 +1,7 @@
 """Files that would do harm are refused before onnxruntime sees them, in little time and memory."""
 
 import hashlib
+import os
 import time
 import tracemalloc
 
@@ -10,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from runtime import Sampler
-from runtime.errors import ModelError, ModelFormatError
+from runtime.errors import ModelError, ModelFormatError, ModelNotFoundError
 from runtime.onnx_file import read_nodes
 from tests.tiny_generator import tiny_model
 
@@ -49,6 +50,16 @@ def shape(*sizes):
 
 def factors(*numbers):
     return numpy_helper.from_array(np.array(numbers, np.float32), "s")
+
+
+def numbers_in(kind, unknown=b"", **fields):
+    """Return a scalar whose numbers lie in these fields, or in wire format behind it."""
+    return TensorProto.FromString(TensorProto(name="s", data_type=kind, **fields).SerializeToString() + unknown)
+
+
+def varint(number):
+    groups = [number >> shift & 0x7F for shift in range(0, max(1, number.bit_length()), 7)]
+    return bytes([group | 0x80 for group in groups[:-1]] + [groups[-1]])
 
 
 def scalar(name, value, kind):
@@ -130,6 +141,28 @@ HOSTILE = {
     ),
     "scales of old": (model(("Upsample", ["z"], "y", {"scales": [1.0, 2.0**30]})), "operation Upsample by"),
     "scales of less old": (model(("Upsample", ["z", "s"], "y", {}), initializers=[factors(1, 2**30)]), "operation Upsample by"),
+    "scales of 18 sides": (model(("Resize", ["z", "", "s"], "y", {}), initializers=[factors(*[1] * 17, 1e9)]), "Resize by"),
+    "scales before their constant": (
+        model(("Resize", ["z", "", "s"], "y", {}), ("Constant", [], "s", {"value_floats": [1.0, 1e20]})),
+        "Resize by",
+    ),
+    "numbers written twice": (
+        model(
+            ("ConstantOfShape", ["s"], "y", {}), initializers=[numbers_in(TensorProto.INT64, int32_data=[0], int64_data=[HUGE])]
+        ),
+        "damaged",
+    ),
+    "int32 of more bits": (
+        model(
+            ("Range", ["a", "s", "a"], "y", {}),
+            initializers=[scalar("a", 1, "int32"), numbers_in(TensorProto.INT32, unknown=b"\x28" + varint(2**63 + 2**30))],
+        ),
+        "a Range from 1 to",
+    ),
+    "constant of two values": (
+        model(("Constant", [], "s", {"value_ints": [HUGE], "value_floats": [1.0]}), ("ConstantOfShape", ["s"], "y", {})),
+        "more than one value",
+    ),
     "loop": (model(("Loop", ["n", "c", "z"], "y", {"body": BODY})), "a Loop, which may have no end"),
     "random": (model(("RandomNormalLike", ["z"], "y", {})), "no image belongs to its seed"),
     "statistics of the batch": (
@@ -168,6 +201,21 @@ def test_mark_of_the_other_format_hides_nothing(tmp_path):
         Sampler(tmp_path / "x.onnx")
     with pytest.raises(ModelFormatError):
         Sampler(content)
+
+
+def test_tensor_with_two_raw_fields_is_refused():
+    """onnxruntime would take the last."""
+    twice = shape(5).SerializeToString() + b"\x4a\x08" + HUGE.to_bytes(8, "little")
+    graph = model(("ConstantOfShape", ["s"], "y", {})).graph.SerializeToString() + b"\x2a" + bytes([len(twice)]) + twice
+    content = b"\x08\x09\x3a" + varint(len(graph)) + graph
+    with pytest.raises(ModelFormatError, match="damaged"):
+        read_nodes(content)
+
+
+def test_region_of_interest_is_no_factor():
+    region = numpy_helper.from_array(np.array([0, 0, 20_000, 20_000], np.float32), "r")
+    proto = model(("Resize", ["z", "r", "s"], "y", {}), initializers=[region, factors(1, 2)])
+    assert [node.kind for node in read_nodes(proto.SerializeToString())] == ["Resize"]
 
 
 def test_function_with_the_name_of_an_operation_is_no_loop():
@@ -260,7 +308,14 @@ def test_fingerprint_is_of_the_file_and_of_the_weights_beside_it(tmp_path):
     weights = bytearray((tmp_path / "x.data").read_bytes())
     weights[3] ^= 1
     (tmp_path / "x.data").write_bytes(weights)
-    assert Sampler(tmp_path / "x.onnx").fingerprint() != before
+    sampler = Sampler(tmp_path / "x.onnx")
+    assert sampler.fingerprint() != before
+    os.utime(tmp_path / "x.onnx")
+    with pytest.raises(ModelFormatError, match="has changed since it was opened"):
+        sampler.fingerprint()
+    (tmp_path / "x.onnx").unlink()
+    with pytest.raises(ModelNotFoundError):
+        sampler.fingerprint()
 
 
 def test_operations_are_listed(tmp_path):

@@ -315,8 +315,11 @@ def test_walk_goes_through_its_seeds(tiny):
     np.testing.assert_array_equal(nearer[::5], sampler.sample([3, 1, 2], 0.5))
     with pytest.raises(UsageError, match="two seeds"):
         sampler.walk([1], 5)
-    with pytest.raises(UsageError, match=r"one frame or more; it got 2 and 1\.5"):
+    with pytest.raises(UsageError, match=r"it got 2 and 1\.5"):
         sampler.walk([1, 2], 1.5)
+    with pytest.raises(UsageError, match="frames; it got 2 and 1180591620717411303424"):
+        sampler.walk([1, 2], 2**70)
+    assert sum(map(len, sampler.walk([1, 2], np.int8(100)))) == 200
     with pytest.raises(UsageError, match="truncation is 2"):
         sampler.walk([1, 2], 5, truncation=2)
 

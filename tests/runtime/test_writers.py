@@ -8,7 +8,7 @@ from PIL import Image
 
 from runtime import make_grid
 from runtime.errors import OutputError, UsageError
-from runtime.writers import check_output, check_size, write_animation, write_images
+from runtime.writers import check_frames, check_output, check_size, write_animation, write_images
 
 RNG = np.random.default_rng(1)
 SEEDS = [7, 3, 2**62]
@@ -49,8 +49,9 @@ def test_folder_has_a_picture_for_each_seed(images, tmp_path):
 def test_arrays(images, tmp_path):
     write_images(batches(images), SEEDS, tmp_path / "x.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), images)
-    write_images(batches(images), SEEDS, tmp_path / "x.npz")
-    with np.load(tmp_path / "x.npz") as arrays:
+    write_images(batches(images), SEEDS, tmp_path / "x.NPZ")  # to which numpy would add an ending
+    assert len(list(tmp_path.iterdir())) == 2
+    with np.load(tmp_path / "x.NPZ") as arrays:
         np.testing.assert_array_equal(arrays["images"], images)
         assert arrays["seeds"].tolist() == SEEDS
 
@@ -77,13 +78,20 @@ def test_a_place_of_another_kind_is_refused():
         ("x.webp", 341, (512, 512, 3)),
         ("x.npz", 2_739_137, (28, 28, 1)),
         ("x.npy", 2_730, (512, 512, 3)),
-        ("x.gif", 1_365, (512, 512, 3)),
     ],
 )
 def test_what_is_made_in_memory_is_bounded_by_its_bytes(name, fitting, shape):
     check_size(Path(name), fitting, shape)
     with pytest.raises(UsageError, match=rf"{fitting + 1:,} images of .*, where {fitting:,} fit; name a folder"):
         check_size(Path(name), fitting + 1, shape)
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.webp"])
+def test_animations_are_bounded_by_their_bytes(name):
+    check_frames(Path(name), 1_365, (512, 512, 3))
+    with pytest.raises(UsageError, match=r"1,366 frames of 512x512x3, .*, where 1,365 fit; name - for raw RGB"):
+        check_frames(Path(name), 1_366, (512, 512, 3))
+    check_frames(Path("-"), 10**7, (512, 512, 3))
 
 
 @pytest.mark.parametrize("name", ["folder", "x.tar", "-"])

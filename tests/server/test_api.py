@@ -146,10 +146,17 @@ def test_mistakes_in_a_body(service, body, due):
     assert due in answer.document["error"]
 
 
-def test_a_body_that_is_not_said_to_be_json(service):
-    answer = service.post("/v1/sample", b'{"seeds": [1]}', Content_Type="application/x-www-form-urlencoded")
+@pytest.mark.parametrize("said", ["application/x-www-form-urlencoded", "text/json", "text/plain; x=json"])
+def test_a_body_that_is_not_said_to_be_json(service, said):
+    answer = service.post("/v1/sample", b'{"seeds": [1]}', Content_Type=said)
     assert answer.status == 415
     assert "Content-Type: application/json" in answer.document["error"]
+
+
+@pytest.mark.parametrize("said", ["Application/JSON", "application/json; charset=utf-8", "application/problem+json"])
+def test_a_body_that_is_said_to_be_json_and_is_another(service, said):
+    assert service.post("/v1/sample", b'{"seeds": [1]}', Content_Type=said).status == 200
+    assert service.post("/v1/sample", b"[1]", Content_Type=said).status == 422
 
 
 def test_other_addresses_and_methods(service):

@@ -65,14 +65,14 @@ def test_orientation_of_the_camera_is_respected(tmp_path):
     np.testing.assert_array_equal(images[0], images[1])
 
 
-@pytest.mark.parametrize(("mode", "seen"), [("RGBA", [127, 127, 255]), ("LA", [177]), ("P", [255, 255, 255])])
+@pytest.mark.parametrize(("mode", "seen"), [("RGBA", [127, 127, 255]), ("LA", [177]), ("P", [255] * 3), ("I;16", [255])])
 def test_what_is_transparent_lies_on_white(tmp_path, mode, seen):
-    pixel = {"RGBA": (0, 0, 255, 128), "LA": (99, 128), "P": 1}[mode]
+    pixel = {"RGBA": (0, 0, 255, 128), "LA": (99, 128), "P": 1, "I;16": 1000}[mode]
     picture = Image.new(mode, (4, 4), pixel)
     if mode == "P":
         picture.putpalette([255, 0, 0, 0, 0, 0])
         picture.info["transparency"] = 1
-    picture.save(tmp_path / "x.png")
+    picture.save(tmp_path / "x.png", **({"transparency": 1000} if mode == "I;16" else {}))
     drawn = open_folder(tmp_path, None, None).take_all()
     assert drawn.shape == (1, 4, 4, len(seen))
     np.testing.assert_allclose(drawn[0, 0, 0], seen, atol=1)
