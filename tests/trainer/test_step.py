@@ -155,6 +155,7 @@ def test_rates_that_decay_reach_zero_with_the_last_step(setting, schedule):
     recipe = dataclasses.replace(
         recipe,
         schedule=schedule,
+        penalty_interval=1,
         steps=26 if schedule == "alternating" else 6,
         generator_optimizer=decaying,
         discriminator_optimizer=decaying,
@@ -256,7 +257,7 @@ def test_relativistic_step_holds_each_fake_against_a_real_image(setting, schedul
 def test_alternating_epochs_update_one_network_at_a_time(setting):
     """Fifty images in batches of eight: seven updates of the generator, then six of the discriminator."""
     recipe, module, images = setting
-    recipe = dataclasses.replace(recipe, schedule="alternating", ema_decay=0.0)
+    recipe = dataclasses.replace(recipe, schedule="alternating", penalty_interval=1, ema_decay=0.0)
     networks, moved = build_networks(recipe, module), []
     for step in range(15):
         before = [model.trainable_variables[0].numpy() for model in (networks.generator, networks.discriminator)]

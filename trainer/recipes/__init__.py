@@ -34,6 +34,7 @@ EXPECTED: Mapping[str, tuple[float, float]] = {
     "mnist-dropout": (7.8, 19.7),
     "mnist-minimal": (1.7, 7.71),
     "mnist-dcgan": (28, 0.216),
+    "fashion-dcgan": (40, 0.691),
     "mnist-conditional": (28, 0.053),
     "fashion-conditional": (40, 0.129),
     "rps-conditional": (27, 0.53),
