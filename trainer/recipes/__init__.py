@@ -27,7 +27,8 @@ RECIPES = (
 DEFAULT_RECIPE = "digits"
 
 # What a run to the end came to: minutes of training on two cores of 2.6 GHz, the convolutions with --mixed-precision but
-# `digits`, and the Fréchet distance by `evaluate` (docs/quality.md). Those that are not here were not measured so.
+# `digits`, and the Fréchet distance by `evaluate` (docs/quality.md); where other work ran beside, the minutes are by
+# the rate of a run alone. Those that are not here were not measured so.
 EXPECTED: Mapping[str, tuple[float, float]] = {
     "digits": (1.2, 0.22),
     "mnist-dense": (7.6, 1.23),
