@@ -70,14 +70,12 @@ def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path
         due = json.loads(ganport(*training, "--dry-run", capture=True))
         if json.loads((run / "recipe.json").read_text()) != due:
             raise SystemExit(f"{run} is a run of other settings than {name} has now; move it away")
-    if not report.exists():
-        if (run / "recipe.json").exists():
-            ganport("train", "--resume", "--out", run)
-        else:
-            ganport(*training, "--out", run)
-        ganport("export", run, *options[1], "--out", model, "--overwrite")
-        ganport("sample", model, "--out", run / "grid.png")
-    # Measured anew each time: by the classifiers and the measure of now, whatever was there.
+        ganport("train", "--resume", "--out", run)
+    else:
+        ganport(*training, "--out", run)
+    # Exported and measured anew each time: by the options, the classifiers and the measure of now, whatever was there.
+    ganport("export", run, *options[1], "--out", model, "--overwrite")
+    ganport("sample", model, "--out", run / "grid.png")
     found = evaluate(model, data_dir)
     report.write_text(json.dumps(found, indent=2))
     return found

@@ -37,7 +37,9 @@ def run(arguments: list[str]) -> int:
     try:
         status: int | None = app(arguments, standalone_mode=False)
     except typer.TyperException as error:
-        raise UsageError(f"{_usage_message(error)} See: ganport {' '.join(arguments[:1])} --help") from error
+        known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+        about = f"{arguments[0]} " if arguments[:1] and arguments[0] in known else ""
+        raise UsageError(f"{_usage_message(error)} See: ganport {about}--help") from error
     return status or 0
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from runtime.errors import MissingPackageError, printable
 
@@ -38,6 +39,15 @@ class _Lines(Console):
 
 results = _Lines(highlight=False, soft_wrap=True)  # stdout
 messages = _Lines(highlight=False, soft_wrap=True, stderr=True)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table of which nothing is cut or folded, however narrow the terminal: half a number is another number."""
+    table.width = results.measure(table, options=results.options.update(max_width=_ANY_WIDTH)).maximum
+    results.print(table)
+
+
+_ANY_WIDTH = 10_000
 
 
 def find_model(model: Path | None) -> Path:

@@ -51,7 +51,7 @@ def export(
     from trainer.runs import RUNS, newest_run
 
     if source is None:
-        source = newest_run(RUNS).path
+        source = newest_run(RUNS, is_trained=True).path
         messages.print(f"run: {source} (the newest)", markup=False)
     target = _export_target(source, out, form)
     baked = tuple(parse_seeds(seeds, at_most=LARGEST_GRID).tolist()) if seeds else ()
@@ -76,6 +76,8 @@ def export(
     loaded = exporter.load_source(source, best, value_range, trust)
     if best:
         messages.print(f"checkpoint: {_why_best(loaded.training)}", markup=False)
+    elif loaded.training and loaded.training["steps"] < loaded.recipe["steps"]:
+        messages.print(f"checkpoint: step {loaded.training['steps']:,} of {loaded.recipe['steps']:,}", markup=False)
     proven = exporter.prove(loaded, options)
     if explain:
         _print_costs("rewrite", exporter.explain(proven.plain))

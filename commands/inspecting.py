@@ -12,7 +12,7 @@ from rich.text import Text
 
 from runtime.errors import DrawingError, printable
 
-from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, results
+from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, print_whole, results
 
 
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
@@ -34,7 +34,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print them as J
         size = f"{BUNDLED[name].stat().st_size / 1e6:.2f}"
         distances = [f"{each['frechet']:.3f}" for each in (scores, scores["floor"])]
         table.add_row(name, shape, str(len(model.input.labels or ())), size, *distances, model.data["licence"])
-    results.print(table)
+    print_whole(table)
     results.print("Fréchet: the distance to real images, and what other real ones have; --json has all that was measured.")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, results
+from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, print_whole, results
 
 if TYPE_CHECKING:
     from evaluation import Reference
@@ -47,7 +48,7 @@ def bench(
     if as_json:
         print(json.dumps([dataclasses.asdict(speed) for speed in found], indent=2))
     else:
-        results.print(table)
+        print_whole(table)
 
 
 def evaluate(
@@ -72,30 +73,37 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how good a model's images are, beside real ones: distances, precision and recall, classes, copies."""
+    import numpy as np
+
     from evaluation import check_images
     from evaluation import evaluate as evaluate_images
     from runtime import Sampler
     from runtime.command import say_provider
+    from runtime.errors import ranges_of
 
     path = find_model(model)
     with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
         say_provider(sampler, provider)
         image, source = sampler.model.image, sampler.model.input
+        wanted = _evaluated_seeds(seeds, source.seeds)
         with messages.status("reading real images"):
-            reference = _load_real_images(data, sampler.model)
-        wanted = _evaluated_seeds(seeds, reference)
+            reference = _load_real_images(data, data_dir, sampler.model)
+        if wanted is None:
+            wanted = np.arange(reference.floor["images"])
         check_images(reference, len(wanted), image.shape)
         training = _training_images(reference, data_dir, sampler.model)
         asked = None
         if source.labels and source.labels != reference.labels:
             messages.print(f"Its classes are not those of {reference.name}: drawn in turn, without agreement", markup=False)
-        elif source.labels and source.kind != "fixed":
+        elif source.labels and source.kind == "fixed":
+            messages.print("Its classes are baked in, in turn: not as often as in the real images; without agreement")
+        elif source.labels:
             asked = reference.draw_labels(len(wanted))
         with messages.status("drawing and measuring"):
             parts = [slice(at, at + sampler.batch_size) for at in range(0, len(wanted), sampler.batch_size)]
             drawn = (sampler.sample(wanted[part], truncation, None if asked is None else asked[part]) for part in parts)
             report = evaluate_images(reference, drawn, training, asked)
-    drawn_as = {"seeds": seeds or f"0-{len(wanted) - 1}", "truncation": truncation}
+    drawn_as = {"seeds": seeds or ranges_of(wanted.tolist()), "truncation": truncation}
     if as_json:
         file = {"model": path.name, "sha256": sampler.fingerprint(), "provider": sampler.provider}
         print(json.dumps(file | drawn_as | dataclasses.asdict(report), indent=2))
@@ -110,10 +118,10 @@ def evaluate(
     results.print(f"{path}, seeds {drawn_as['seeds']}{cut}: {report.describe()}", markup=False)
 
 
-def _load_real_images(data: str | None, model: Contract) -> Reference:
+def _load_real_images(data: str | None, data_dir: Path | None, model: Contract) -> Reference:
     """Return what a model is held against: by default the set that it was trained on."""
     from evaluation import LABELS, load_reference, own_reference
-    from evaluation.features import whole_set
+    from evaluation.features import FOLDERS, whole_set
     from runtime.errors import EvaluationError
     from trainer.datasets import Preparation, load_dataset
 
@@ -122,30 +130,38 @@ def _load_real_images(data: str | None, model: Contract) -> Reference:
     if data is None and trained_on not in LABELS:
         made_of = f"{known!r}, whose images are not in the box" if known else "something that it does not say"
         raise EvaluationError(f"the model was trained on {made_of}; give --data and the images, or {', '.join(LABELS)}")
-    name = whole_set(data or trained_on)
+    name = whole_set(trained_on if data is None else data)
+    if data_dir and (name == FOLDERS or name not in LABELS):
+        raise typer.BadParameter(f"--data-dir is for copies, which are not looked for with {name}; leave it out.")
     if name in LABELS:
         reference = load_reference(name)
     else:
         height, width, channels = model.image.shape
         images = load_dataset(name, preparation=Preparation(height if height == width else None, min(channels, 3)))
+        if images.image_shape[:2] != (height, width):
+            real = "x".join(map(str, images.image_shape[:2]))
+            raise EvaluationError(f"the model draws {height}x{width}, the pictures of {name} are {real}; give some of its size")
         reference = own_reference(images.name, images.count, images.take, tuple(images.classes), images.labels)
     if trained_on not in ("", reference.name):
         messages.print(f"The model was trained on {known}, and is held against {reference.name}", markup=False)
     return reference
 
 
-def _evaluated_seeds(text: str | None, reference: Reference) -> Seeds:
+def _evaluated_seeds(text: str | None, baked: Sequence[int] | None) -> Seeds | None:
+    """Return the seeds that are asked for, or baked into the file; None where it is as many as there are real images."""
     import numpy as np
 
+    from evaluation.report import check_count
     from runtime import parse_seeds
     from runtime.errors import SeedError
     from runtime.writers import LARGEST_GRID
 
     if text is None:
-        return np.arange(reference.floor["images"])
+        return None if baked is None else np.array(baked)
     seeds = parse_seeds(text, at_most=LARGEST_GRID)
     if len(np.unique(seeds)) < len(seeds):
         raise SeedError(text, "lists a seed twice, which would count as two images")
+    check_count(len(seeds))  # before thousands of real images are read
     return seeds
 
 
@@ -155,8 +171,6 @@ def _training_images(reference: Reference, data_dir: Path | None, model: Contrac
     from trainer.datasets import find_training_images
 
     if not reference.is_unseen:
-        if data_dir:
-            raise typer.BadParameter(f"--data-dir is for copies, which are not looked for with {reference.name}; leave it out.")
         if model.data.get("name") == reference.name:
             seen = f"The model has seen the images of {reference.name}: copies of them would score as real ones do"
             messages.print(seen, markup=False)

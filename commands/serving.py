@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,7 +36,7 @@ def web(
         f"{site.webgpu / 1e6:.1f} MB more where WebGPU may be worth it",
         markup=False,
     )
-    results.print(f"Look at it: python -m http.server --bind 127.0.0.1 --directory {out}", markup=False)
+    results.print(f"Look at it: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(out))}", markup=False)
 
 
 def serve(

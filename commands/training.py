@@ -6,16 +6,18 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from runtime.errors import MissingPackageError
+from runtime.errors import MissingPackageError, printable
 
-from .console import load_tensorflow, messages, results
+from .console import load_tensorflow, messages, print_whole, results
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset
@@ -168,17 +170,24 @@ def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboar
             observers.append(stack.enter_context(Report(messages, recipe.steps)))
         if devices.is_chief and tensorboard:
             observers.append(stack.enter_context(TensorBoard(run.tensorboard_folder)))
-        stopped_by = train_run(recipe, data, run, observers, devices)
+        try:
+            stopped_by = train_run(recipe, data, run, observers, devices)
+        except KeyboardInterrupt:  # before the first step, or for the second time
+            messages.print(f"Stopped; {_go_on(run)}", markup=False)
+            raise
     seconds = time.perf_counter() - started
     if stopped_by is not None:
-        remedy = f"go on with: ganport train --resume --out {run.path}"
-        messages.print(f"Stopped and saved at step {run.newest_step():,}; {remedy}", markup=False)
+        messages.print(f"Stopped and saved at step {run.newest_step():,}; {_go_on(run)}", markup=False)
         raise typer.Exit(128 + stopped_by)
     if not devices.is_chief:
         return
     preview = run.preview_file(recipe.steps)
     took = "" if is_complete else f" in {seconds:.0f} s"
     results.print(f"{run.path}: trained to step {recipe.steps:,}{took}; preview: {preview}", markup=False)
+
+
+def _go_on(run: Run) -> str:
+    return f"go on with: ganport train --resume --out {shlex.quote(str(run.path))}"
 
 
 def recipes() -> None:
@@ -210,17 +219,25 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSO
     if not found:
         messages.print(f"No run in {RUNS}; make one with: ganport train", markup=False)
         return
+    measured = [each for each in _RUN_METRICS if any(each[1] in run.metrics for run in found)]
     table = Table(box=None, pad_edge=False)
-    for heading in ("run", "recipe", "step", "D loss", "G loss", "D right", "distance", "Fréchet", "saved"):
-        table.add_column(heading, justify="left" if heading in ("run", "recipe") else "right", no_wrap=True, overflow="fold")
+    for heading in ("run", "recipe", "step", *(each[0] for each in measured), "saved"):
+        table.add_column(heading, justify="left" if heading in ("run", "recipe") else "right", no_wrap=True)
     for run in found:
-        shown = [f"{run.metrics[name]:{form}}" if name in run.metrics else "" for name, form in _RUN_METRICS]
-        table.add_row(str(run.path), run.recipe, f"{run.step:,} of {run.steps:,}", *shown, f"{_age(run.age)} ago")
-    results.print(table)
+        shown = [f"{run.metrics[name]:{form}}" if name in run.metrics else "" for _, name, form in measured]
+        cells = (str(run.path), run.recipe, f"{run.step:,} of {run.steps:,}", *shown, f"{_age(run.age)} ago")
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    print_whole(table)
     results.print("distance, Fréchet: to the training images; they compare runs on the same images.")
 
 
-_RUN_METRICS = (("d_loss", ".3f"), ("g_loss", ".3f"), ("d_accuracy", ".0%"), ("distance", ".3f"), ("frechet", ".3f"))
+_RUN_METRICS = (
+    ("D loss", "d_loss", ".3f"),
+    ("G loss", "g_loss", ".3f"),
+    ("D right", "d_accuracy", ".0%"),
+    ("distance", "distance", ".3f"),
+    ("Fréchet", "frechet", ".3f"),
+)
 
 
 def _age(seconds: float) -> str:

@@ -81,8 +81,16 @@ def check_shape(name: str, shape: tuple[int, ...]) -> None:
         )
 
 
+def _on_white(images: Pixels) -> Pixels:
+    """Return images (n, height, width, 3 or 4) without transparency, as a viewer shows them and training takes them."""
+    if images.shape[-1] == 3:
+        return images
+    colours, opacity = images[..., :3].astype(np.uint16), images[..., 3:].astype(np.uint16)
+    return ((colours * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+
+
 def prepare(name: str, images: Pixels) -> Pixels:
-    """Return images as the network of a set takes them: digits and clothes as they are, others 64x64 in colour.
+    """Return images as the network of a set takes them: digits and clothes as they are, others 64x64 in colour, on white.
 
     Resizing averages over all the pixels that a new one covers; without that, figures tell resizers apart, not generators
     (Parmar et al., "On aliased resizing", CVPR 2022).
@@ -95,7 +103,7 @@ def prepare(name: str, images: Pixels) -> Pixels:
     check_shape(name, images.shape[1:])
     if name != FOLDERS:
         return images
-    colours = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
+    colours = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else _on_white(images)
     if colours.shape[1:3] == (_SIDE, _SIDE):
         return np.ascontiguousarray(colours)
     resize = functools.partial(Image.Image.resize, size=(_SIDE, _SIDE), resample=Image.Resampling.BICUBIC)

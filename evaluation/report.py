@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ class Report:
             training image: see `measures.nearest_share`. None without the training images, and where the reference is of these.
         agreement: share of the images that the classifier takes for the class that was asked for; None without labels.
         floor: what real images score; the number of images that its distances are of is "images".
-        by_class: whether there are as many of each class, of these images and of those that score the floor.
+        asked: whether each image was drawn for a class, as many of each as the real images have.
+        by_class: whether those that score the floor have as many of each, too.
     """
 
     data: str
@@ -52,16 +53,16 @@ class Report:
     nearest_in_training: float | None
     agreement: float | None
     floor: dict[str, Any]
+    asked: bool
     by_class: bool
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Return the figures for people: name, value, that of real images, and what it is."""
         floor = self.floor
-        parts = floor.get("frechet_of_parts", ())
-        spread = f" ({min(parts):.3f} to {max(parts):.3f})" if len(parts) > 1 else ""
+        spread, kernels = (_range_of(floor.get(f"{figure}_of_parts", ()), form) for figure, form in _RANGED)
         rows = [
             ("Fréchet distance", f"{self.frechet:.3f}", f"{floor['frechet']:.3f}{spread}", "less is better"),
-            ("kernel distance", f"{self.kernel:.4f}", f"{floor['kernel']:.4f}", "less is better"),
+            ("kernel distance", f"{self.kernel:.4f}", f"{floor['kernel']:.4f}{kernels}", "less is better"),
             ("precision", f"{self.precision:.3f}", f"{floor['precision']:.3f}", "images among real ones"),
             ("recall", f"{self.recall:.3f}", f"{floor['recall']:.3f}", "real images among these"),
         ]
@@ -86,7 +87,8 @@ class Report:
         """Return what was compared with what."""
         reference, others = self.protocol
         network = "its classifier" if self.network == self.data else f"the classifier of {self.network}"
-        asked = "" if self.agreement is None else "; classes as often as in the training split"
+        whole = "pictures" if self.network != self.data else "training split"
+        asked = f"; classes as often as in the {whole}" if self.asked else ""
         as_many = self.floor["images"]
         other = ""
         if self.images != as_many:
@@ -99,22 +101,42 @@ class Report:
         )
 
 
+_RANGED = (("frechet", ".3f"), ("kernel", ".4f"))
+
+
+def _range_of(parts: Sequence[float], form: str) -> str:
+    return f" ({min(parts):{form}} to {max(parts):{form}})" if len(parts) > 1 else ""
+
+
 def check_images(reference: Reference, count: int, shape: tuple[int, ...]) -> None:
     """Raise EvaluationError where so many images, of this height, width and channels, can't be measured."""
-    _check_count(count)
+    check_count(count)
     check_shape(reference.network, shape)
 
 
-def _check_count(count: int) -> None:
+def check_count(count: int) -> None:
+    """Raise EvaluationError where so many images are too few."""
     if count < FEWEST:
         raise EvaluationError(f"{count:,} images are too few for these figures, which take {FEWEST:,}")
+
+
+def _check_classes(asked: npt.NDArray[Any], count: int, reference: Reference) -> None:
+    if asked.shape != (count,):
+        raise EvaluationError(
+            f"there are {count:,} images, and classes of the shape {asked.shape}; it takes one for each image"
+        )
+    classes = len(reference.labels)
+    if asked.dtype.kind not in "iu" or asked.min() < 0 or asked.max() >= classes:
+        raise EvaluationError(
+            f"the classes that were asked for are whole numbers from 0 to {classes - 1}, as {reference.name} has"
+        )
 
 
 def evaluate(
     reference: Reference,
     images: Pixels | Iterable[Pixels],
     training: Pixels | None = None,
-    asked: npt.NDArray[np.int64] | None = None,
+    asked: npt.NDArray[np.int64] | Sequence[int] | None = None,
 ) -> Report:
     """Return the figures of drawn images.
 
@@ -126,20 +148,22 @@ def evaluate(
         asked: the class that each image was drawn for, shape (n,), as many of each as `Reference.draw_labels` says.
 
     Raises:
-        EvaluationError: too few images, no uint8, or of a shape that the classifier does not take; not one class for each.
+        EvaluationError: too few images, no uint8, or of a shape that the classifier does not take; not one class of
+            the set for each; no training images.
     """
     network = FeatureNetwork(reference.network)
     parts = [images] if isinstance(images, np.ndarray) else images
     judged = [network.judge(part) for part in parts if len(part)]
     count = sum(len(features) for features, _ in judged)
-    _check_count(count)
+    check_count(count)
     features, probabilities = (np.concatenate(each) for each in zip(*judged, strict=True))
-    if asked is not None and asked.shape != (count,):
-        raise EvaluationError(
-            f"there are {count:,} images, and classes of the shape {asked.shape}; it takes one for each image"
-        )
+    if asked is not None:
+        asked = np.asarray(asked)
+        _check_classes(asked, count, reference)
     by_class = None if asked is None else reference.floor_by_class
     floor, nearest, classes, agreement = by_class or reference.floor, None, None, None
+    if training is not None and not len(training):
+        raise EvaluationError("there are no training images to look for copies among; leave them out")
     if training is not None and reference.is_unseen:
         nearest = nearest_share(features, network.judge(training)[0], reference.features)
         floor = {**floor, "nearest_in_training": len(training) / (len(training) + len(reference.features))}
@@ -160,5 +184,6 @@ def evaluate(
         nearest_in_training=nearest,
         agreement=agreement,
         floor=floor,
+        asked=asked is not None,
         by_class=by_class is not None,
     )

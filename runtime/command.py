@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -33,12 +37,17 @@ Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]  # as `shards.wr
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """Return the exit code of a command: 2 for wrong usage, 1 for other errors, each with one red line, 130 for Ctrl-C."""
+    """Return the exit code of a command: 2 for wrong usage, 1 for other errors, each with one red line, 130 for Ctrl-C.
+
+    Raises:
+        SystemExit: SIGTERM came, or help was asked for; what was half-written is gone.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text, nor a terminal show all that is
             stream.reconfigure(errors="backslashreplace")
     try:
-        return run()
+        with _terminated_cleanly():
+            return run()
     except UsageError as error:
         return _fail(str(error), 2)
     except GanportError as error:
@@ -50,6 +59,23 @@ def guarded(run: Callable[[], int]) -> int:
         return _fail("This takes more memory than there is; fewer or smaller images at a time take less.", 1)
     except KeyboardInterrupt:
         return 130
+
+
+@contextlib.contextmanager
+def _terminated_cleanly() -> Iterator[None]:
+    """Let SIGTERM, which ends a process at once, unwind it as Ctrl-C does: files that are half-written go."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _fail(message: str, status: int) -> int:
@@ -80,7 +106,7 @@ def sample(arguments: Sequence[str], default: Default, command: str, engines: Ma
         raise UsageError(f"--resume and --shard-size are for shards: --out NAME.tar, not {out}.")
     if not sharded and getattr(asked, "engine", None):
         raise UsageError(f"--engine is for shards: --out NAME.tar, not {out}.")
-    seeds = parse_seeds(asked.seeds, at_most=MOST_IMAGES)
+    seeds = None if asked.seeds is None else parse_seeds(asked.seeds, at_most=MOST_IMAGES)
     check_output(out)
     model = find_model(asked.model, default)
     with Sampler(
@@ -93,6 +119,8 @@ def sample(arguments: Sequence[str], default: Default, command: str, engines: Ma
         value_range=asked.value_range,
     ) as sampler:
         say_provider(sampler, asked.provider)
+        if seeds is None:
+            seeds = np.array(sampler.model.input.seeds or range(64), np.int64)
         sampler.check_request(seeds, asked.truncation, asked.label)
         check_size(out, len(seeds), sampler.model.image.shape)
         started = time.perf_counter()
@@ -162,7 +190,7 @@ def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentP
     parser = _Parser(prog=command, description="Draw images: one seed, one image.", allow_abbrev=False)
     option = parser.add_argument
     option("model", nargs="?", type=Path, help="an .onnx or .ort file, or a name in the box, as mnist; else the newest export")
-    option("--seeds", default="0-63", help="such as 0-63 (if not given) or 0,5,9-12")
+    option("--seeds", help="such as 0-63 (if not given) or 0,5,9-12; of a file of certain seeds those, if not given")
     option("--provider", default="cpu", help=f"{', '.join(PROVIDERS)}; or {AUTO}; cpu if not given, and there is no fallback")
     option("--out", type=Path, default=Path("grid.png"), help=_OUT)
     option("--label", help="class to draw, of a model that has some, such as 7 or sneaker; by the seeds, if not given")

@@ -118,7 +118,8 @@ class LabelError(UsageError):
     def __init__(self, got: object, known: Sequence[str]) -> None:
         self.got, self.known = got, tuple(known)
         due = f"its classes are {_few_of(known)}" if known else "it draws no classes on demand; leave the label out"
-        super().__init__(f"Label {got!r} does not fit the generator: {due}.")
+        shown = repr(got)
+        super().__init__(f"Label {shown if len(shown) <= 60 else shown[:57] + '...'} does not fit the generator: {due}.")
 
 
 def _few_of(names: Sequence[str], at_most: int = 20) -> str:
@@ -138,8 +139,8 @@ class InputKindError(GanportError, ValueError):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        takes = "seeds" if kind == "seed" else "nothing: its seeds are baked in"
-        super().__init__(f"This generator takes {takes}; for latents, export it with --input latent.")
+        takes = "seeds" if kind == "seed" else "nothing: its seeds, and their classes, are baked in"
+        super().__init__(f"This generator takes {takes}; for all else, export it with --input latent.")
 
 
 class FixedSeedError(GanportError, LookupError):
@@ -147,8 +148,24 @@ class FixedSeedError(GanportError, LookupError):
 
     def __init__(self, seed: int, known: Sequence[int]) -> None:
         self.seed, self.known = seed, tuple(known)
-        shown = ", ".join(map(str, known[:8])) + (", ..." if len(known) > 8 else "")
+        shown = ranges_of(known)
         super().__init__(f"Seed {seed} is not baked into this file, which draws {shown}; export it with --input seed for any.")
+
+
+def ranges_of(seeds: Sequence[int], at_most: int = 8) -> str:
+    """Return seeds as `--seeds` takes them, of many the first few ranges.
+
+    >>> ranges_of([0, 1, 2, 7, 9, 10])
+    '0-2,7,9-10'
+    """
+    spans: list[list[int]] = []
+    for seed in seeds:
+        if spans and seed == spans[-1][1] + 1:
+            spans[-1][1] = seed
+        else:
+            spans.append([seed, seed])
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in spans[:at_most]]
+    return ",".join(shown) + (",..." if len(spans) > at_most else "")
 
 
 class MissingPackageError(GanportError, ImportError):
@@ -199,9 +216,9 @@ class ModelError(GanportError):
 class ModelNotFoundError(ModelError, FileNotFoundError):
     """There is no model file, or none that may be read."""
 
-    def __init__(self, path: Path, problem: str = "there is none") -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"No model file at {path} ({problem}); make one with: ganport export")
+    def __init__(self, path: Path, problem: str = "there is none", remedy: str = "make one with: ganport export") -> None:
+        self.path, self.problem, self.remedy = path, problem, remedy
+        super().__init__(f"No model file at {path} ({problem}); {remedy}")
 
 
 class ModelFormatError(ModelError, ValueError):

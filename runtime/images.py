@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import UsageError
 from .files import write_bytes
 
 GRID_GAP = 2  # pixels between two images of a grid
@@ -45,11 +46,12 @@ def make_grid(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         Shape (rows * (height + 2) - 2, columns * (width + 2) - 2, channels), the gaps and the empty places black.
 
     Raises:
-        ValueError: no such images; `to_uint8` makes them of a generator's numbers.
+        UsageError: no such images; `to_uint8` makes them of a generator's numbers.
 
     >>> make_grid(np.ones((3, 28, 28, 1), dtype=np.uint8)).shape
     (58, 58, 1)
     """
+    images = np.asarray(images)
     _check_pixels(images)
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
@@ -61,11 +63,11 @@ def make_grid(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _check_pixels(images: npt.NDArray[Any]) -> None:
-    """Raise ValueError for other arrays, which numpy would cut to 8 bits without a word."""
+    """Raise UsageError for other arrays, which numpy would cut to 8 bits without a word."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in _COLOUR_TYPES or 0 in images.shape:
-        raise ValueError(
-            f"images are uint8 (n, height, width, channels) with 1, 3 or 4 channels, these are {images.dtype} {images.shape}; "
-            "to_uint8 makes them of numbers in [-1, 1]"
+        raise UsageError(
+            f"Images are uint8 (n, height, width, channels) with 1, 3 or 4 channels, these are {images.dtype} {images.shape}; "
+            "to_uint8 makes them of numbers in [-1, 1]."
         )
 
 
@@ -95,7 +97,12 @@ def split_grid(grid: npt.NDArray[np.uint8], count: int, shape: tuple[int, int, i
 
 
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
-    """Return one image, shape (height, width, channels) with 1, 3 or 4 channels, as PNG."""
+    """Return one image, shape (height, width, channels) with 1, 3 or 4 channels, as PNG. Raises UsageError."""
+    image = np.asarray(image)
+    if image.ndim != 3:
+        raise UsageError(
+            f"An image is uint8 (height, width, channels), this is {image.dtype} {image.shape}; make_grid joins many."
+        )
     return encode_pngs(image[np.newaxis])[0]
 
 
@@ -106,8 +113,9 @@ def encode_pngs(images: npt.NDArray[np.uint8]) -> list[bytes]:
     a third to a quarter of Pillow's time, and files of its size, for digits and photographs (`benchmarks/sampling.py`).
 
     Raises:
-        ValueError: no such images.
+        UsageError: no such images.
     """
+    images = np.asarray(images)
     _check_pixels(images)
     count, height, width, channels = images.shape
     flat = images.reshape(count, height, width * channels)

@@ -9,10 +9,11 @@ import itertools
 import math
 import numbers
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -243,7 +244,7 @@ class Sampler:
             raise LabelError(asked, known)
         if self._model.input.kind == "fixed":
             raise InputKindError("fixed")
-        if isinstance(asked, (Sequence, np.ndarray)) and not isinstance(asked, str) and np.ndim(asked):
+        if _is_list(asked):
             if len(asked) != count:
                 raise UsageError(f"There are {len(asked):,} labels for {count:,} images; give one for each, or one for all.")
             return np.array([_place(label, known) for label in asked], np.int64)
@@ -270,6 +271,8 @@ class Sampler:
             raise UsageError(f"truncation is {truncation!r}; it takes a factor from 0 to 1.")
         if self._model.input.kind != "latent" and truncation != 1:
             raise InputKindError(self._model.input.kind)
+        if _is_list(label):
+            raise UsageError("A stream and a request take one label for all; `sample` takes one for each image.")
         if label is not None:
             self.resolve_labels(label, np.zeros(1, np.int64))
 
@@ -485,6 +488,12 @@ class Sampler:
         return np.ascontiguousarray(images)
 
 
+def _is_list(asked: object) -> TypeGuard[Sequence[Label] | npt.NDArray[Any]]:
+    if isinstance(asked, np.ndarray):
+        return asked.ndim > 0
+    return isinstance(asked, Sequence) and not isinstance(asked, (str, bytes))
+
+
 def _place(label: object, known: Sequence[str]) -> int:
     """Return the place of a class that is asked for by its name, or by its place. Raises LabelError."""
     if isinstance(label, np.ndarray) and label.ndim == 0:
@@ -509,6 +518,16 @@ def _split(seeds: Iterable[int], size: int) -> Iterator[Seeds | list[int]]:
         yield part
 
 
+def _model_in(folder: Path) -> str:
+    """Return what to do about a folder that was named for a model."""
+    for inside in (folder / "generator.onnx", folder / "1" / "model.onnx"):
+        if inside.is_file():
+            return f"the model in it is {inside}"
+    if (folder / "recipe.json").exists():
+        return f"it is a run; make one with: ganport export {shlex.quote(str(folder))}"
+    return "make one with: ganport export"
+
+
 def _check_file(path: Path) -> tuple[int, int, int]:
     """Return what tells this file from one that takes its place."""
     try:
@@ -520,7 +539,10 @@ def _check_file(path: Path) -> tuple[int, int, int]:
     except UnicodeEncodeError:
         raise ModelNotFoundError(path, "onnxruntime opens names in UTF-8 only") from None
     except FileNotFoundError:
-        raise ModelNotFoundError(path) from None
+        named = f"make one with: ganport export, or name one in the box: {', '.join(BUNDLED)}" if BUNDLED else None
+        raise (ModelNotFoundError(path, remedy=named) if named else ModelNotFoundError(path)) from None
+    except IsADirectoryError:
+        raise ModelNotFoundError(path, "it is a folder", _model_in(path)) from None
     except OSError as error:
         raise ModelNotFoundError(path, system_reason(error)) from error
     return facts.st_ino, facts.st_size, facts.st_mtime_ns

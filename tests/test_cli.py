@@ -99,7 +99,9 @@ def test_fixed_head(walked, ganport, tmp_path):
     target = str(tmp_path / "x.onnx")
     assert ganport("export", "--input", "fixed", "--seeds", "3,5-7", "--out", target, cwd=folder).returncode == 0
     assert ganport("sample", target, "--seeds", "5-7", "--out", str(tmp_path / "x.png")).returncode == 0
-    assert "Seed 9 is not baked" in failure(ganport("sample", target, "--seeds", "9"))
+    assert ganport("sample", target, "--out", str(tmp_path / "all.png")).stdout.startswith(f"{tmp_path / 'all.png'}: 4 images")
+    line = failure(ganport("sample", target, "--seeds", "9"))
+    assert "Seed 9 is not baked into this file, which draws 3,5-7;" in line
 
 
 def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
@@ -144,8 +146,9 @@ def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
 
 def test_runs_are_listed(walked, ganport):
     folder, _ = walked
-    listed = ganport("runs", cwd=folder)
-    assert re.search(r"runs/mnist-minimal +mnist-minimal +30 of 30 .* s|min ago", listed.stdout)
+    listed = ganport("runs", cwd=folder, COLUMNS="40")
+    assert re.search(r"runs/mnist-minimal +mnist-minimal +30 of 30 +0\.\d{3} .* (s|min) ago", listed.stdout)
+    assert "Fréchet  " not in listed.stdout  # none was measured
     document = json.loads(ganport("runs", "--json", cwd=folder).stdout)
     run = next(run for run in document if run["path"] == "runs/mnist-minimal")
     assert (run["recipe"], run["step"], run["steps"]) == ("mnist-minimal", 30, 30)

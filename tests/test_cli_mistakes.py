@@ -42,7 +42,7 @@ def test_dry_run_prints_the_resolved_recipe_and_leaves_nothing(ganport, tmp_path
         (["sample", "--truncation", "2"], ["--truncation"]),
         (["walk", "--out", "walk.mp4"], ["walk.mp4", ".gif"]),
         (["sample", "--nonsense"], ["--nonsense", "sample --help"]),
-        (["nonsense"], ["nonsense"]),
+        (["nonsense"], ["nonsense", "See: ganport --help"]),
         (["train", "mnst"], ["Recipe 'mnst' is unknown", "digits"]),
         (["train", "mnst", "--resume"], ["Recipe 'mnst' is unknown", "digits"]),
         (["train", "--steps", "0"], ["--steps"]),

@@ -7,6 +7,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from PIL import Image
 
 from runtime import Sampler, make_grid
 from runtime.contract import METADATA_KEY
-from tests.conftest import failure, run_ganport
+from tests.conftest import ROOT, failure, run_ganport
 from tests.tiny_generator import tiny_contract, tiny_model
 
 
@@ -181,3 +184,15 @@ def test_place_that_may_not_be_looked_into(ganport, tiny_file):
     """Whatever the system refuses ends in one line too; /proc refuses even root."""
     for arguments in (("sample", tiny_file, "--out", "/proc/grid.png"), ("inspect", "/proc/self/mem")):
         assert failure(ganport(*arguments))
+
+
+def test_a_terminated_command_leaves_nothing_half_written(tmp_path):
+    command = [sys.executable, str(ROOT / "cli.py"), "sample", "mnist", "--seeds", "0-999999", "--out", "x.tar"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".*part*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert list(tmp_path.glob(".*part*"))
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+    assert not list(tmp_path.glob(".*"))

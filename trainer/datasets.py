@@ -148,6 +148,8 @@ def load_dataset(source: str, data_dir: Path | None = None, preparation: Prepara
             remedy = f"name one of {', '.join(NAMED_DATASETS)}, a folder of images, or an .npz or IDX file that exists."
             raise DatasetNotFoundError(source, remedy)
         name, licence = path.stem if path.is_file() else path.name, "unknown"
+        if name in _LICENCES:  # what a file is called says nothing of what it holds: `evaluate` would take it for that set
+            name = f"own-{name}"
         images, labels = _load_path(path, preparation)
     where = str(path or source)
     if isinstance(images, PictureFolder):

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -118,7 +119,8 @@ class _Session:
                 if step == recipe.steps:
                     self._finish()
         except OutputError as error:
-            remedy = f"make room, and go on from step {saved:,} with: ganport train --resume --out {self.run.path}"
+            again = f"ganport train --resume --out {shlex.quote(str(self.run.path))}"
+            remedy = f"make room, and go on from step {saved:,} with: {again}"
             raise OutputError(error.path, error.problem, remedy) from error
         except DivergedError:
             with contextlib.suppress(OutputError):

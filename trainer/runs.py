@@ -21,6 +21,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,7 +142,8 @@ class Run:
         """Return the step of the newest checkpoint. Raises CheckpointError where there is none."""
         steps = self.checkpoint_steps()
         if not steps:
-            raise CheckpointError(self.path, "there is none; train it first with: ganport train")
+            again = f"ganport train --resume --out {shlex.quote(str(self.path))}"
+            raise CheckpointError(self.path, f"there is none; go on with: {again}")
         return steps[-1]
 
     def best_step(self) -> int:
@@ -311,9 +313,15 @@ def _summary(run: Run) -> RunSummary:
     return RunSummary(run.path, recipe.name, step, recipe.steps, shown, time.time() - _last_change(run))
 
 
-def newest_run(root: Path, recipe: str | None = None) -> Run:
-    """Return the run under a folder that was worked on last, of one recipe or of any. Raises RunNotFoundError."""
+def newest_run(root: Path, recipe: str | None = None, is_trained: bool = False) -> Run:
+    """Return the run under a folder that was worked on last, of one recipe or of any, or of those with a checkpoint.
+
+    Raises:
+        RunNotFoundError: there is none.
+    """
     runs = [Run(file.parent) for file in root.glob("*/recipe.json")]
+    if is_trained:
+        runs = [run for run in runs if run.checkpoint_steps()]
     if recipe:
         runs = [run for run in runs if _recipe_name(run) == recipe]
     if not runs:

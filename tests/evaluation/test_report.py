@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation import LABELS, FeatureNetwork, evaluate, load_reference, own_reference
-from evaluation.features import MODELS, prepare
+from evaluation.features import FOLDERS, MODELS, prepare
 from evaluation.references import REFERENCES, _parts_by_class
 from runtime import BUNDLED, Sampler
 from runtime.errors import EvaluationError
@@ -130,6 +130,34 @@ def test_copies_are_found_even_where_they_were_changed(reference, digits):
     assert evaluate(reference, digits.images[1::2], training).nearest_in_training < new + 0.1
 
 
+@pytest.mark.parametrize("side", [64, 32])
+def test_what_lies_beneath_transparency_is_not_seen(side):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, side, side, 4), np.uint8)
+    images[..., 3] = np.where(np.arange(side) < side // 2, 255, 0)
+    seen = images[..., :3].copy()
+    seen[:, :, side // 2 :] = 255
+    np.testing.assert_array_equal(prepare(FOLDERS, images), prepare(FOLDERS, seen))
+    half = np.full((1, 64, 64, 4), 100, np.uint8) | np.array([0, 0, 0, 128], np.uint8)  # opacity 228
+    expected = round(100 * 228 / 255 + 255 * 27 / 255)
+    assert np.unique(prepare(FOLDERS, half)).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"asked": [99] * 600}, "whole numbers from 0 to 9, as mnist has"),
+        ({"asked": [-1] * 600}, "whole numbers from 0 to 9"),
+        ({"asked": [0.5] * 600}, "whole numbers from 0 to 9"),
+        ({"asked": [1] * 599}, "one for each image"),
+        ({"training": np.zeros((0, 28, 28, 1), np.uint8)}, "no training images"),
+    ],
+)
+def test_arguments_that_say_nothing_are_refused(reference, digits, arguments, problem):
+    with pytest.raises(EvaluationError, match=problem):
+        evaluate(reference, digits.images[:600], **arguments)
+
+
 def test_pictures_of_ones_own_are_a_reference(digits):
     images, labels = digits.images[::4], digits.labels[::4]
     own = own_reference("mine", len(images), lambda places: images[places], list("0123456789"), labels)
@@ -147,8 +175,12 @@ def test_pictures_of_ones_own_are_a_reference(digits):
     assert [row[0] for row in dark.rows()] == ["Fréchet distance", "kernel distance", "precision", "recall"]
     assert dark.describe() == (
         "625 images against 625, half of the pictures of mine, in 64 features of the classifier of rock-paper-scissors; "
-        "real images: 625 others of them"
+        "classes as often as in the pictures; "
+        "real images: 625 against as many others of them, the mean of 10 ways to halve them"
     )
+    assert evaluate(own, digits.images[1::8]).describe().count("as often") == 0
+    assert own.floor["frechet"] == pytest.approx(np.mean(own.floor["frechet_of_parts"]))
+    assert min(own.floor["kernel_of_parts"]) < own.floor["kernel"] < max(own.floor["kernel_of_parts"])
     with pytest.raises(EvaluationError, match="mine has 999 pictures; to compare with one half of them takes 1,000"):
         own_reference("mine", 999, lambda places: images[places])
 
@@ -232,7 +264,11 @@ def test_evaluate_on_the_command_line(ganport, tmp_path):
     assert "too few" in failure(ganport("evaluate", "mnist", "--seeds", "0-99"))
     assert "lists a seed twice" in failure(ganport("evaluate", "mnist", "--seeds", "0-499,7"), 2)
     assert "No data set 'cats'" in failure(ganport("evaluate", "mnist", "--data", "cats"))
+    assert "No data set ''" in failure(ganport("evaluate", "mnist", "--data", ""))
     (tmp_path / "tiny.onnx").write_bytes(tiny_model("uint8").SerializeToString())
+    np.savez(tmp_path / "mine.npz", images=np.zeros((1000, 6, 8, 1), np.uint8))
+    other = failure(ganport("evaluate", "tiny.onnx", "--data", "mine.npz"))
+    assert "the model draws 3x4, the pictures of mine.npz are 6x8; give some of its size" in other
     assert "give --data and the images, or mnist" in failure(ganport("evaluate", "tiny.onnx"))
     assert "these are 3x4x1" in failure(ganport("evaluate", "tiny.onnx", "--data", "mnist"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.errors import OutputError
+from runtime.errors import OutputError, UsageError
 from runtime.images import encode_png, encode_pngs, make_grid, save_png, to_uint8
 from runtime.writers import write_animation
 
@@ -77,5 +77,12 @@ def test_gif_plays_the_frames_in_order(tmp_path, channels):
 )
 def test_arrays_that_are_no_pixels_are_refused(images):
     for function in (make_grid, encode_pngs):
-        with pytest.raises(ValueError, match="images are uint8"):
+        with pytest.raises(UsageError, match="Images are uint8"):
             function(images)
+
+
+def test_a_list_of_images_is_taken_and_many_are_no_png(tmp_path):
+    images = list(np.zeros((4, 8, 8, 3), np.uint8))
+    assert make_grid(images).shape == (18, 18, 3)
+    with pytest.raises(UsageError, match=r"this is uint8 \(4, 8, 8, 3\); make_grid joins many"):
+        save_png(np.array(images), tmp_path / "x.png")

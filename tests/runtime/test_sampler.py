@@ -100,6 +100,40 @@ def test_missing_file(tmp_path):
             Sampler(path)
 
 
+def test_a_name_that_is_nearly_one_in_the_box_is_told_those():
+    with pytest.raises(ModelNotFoundError, match="name one in the box: fashion-mnist, mnist, rock-paper-scissors"):
+        Sampler("minst")
+
+
+@pytest.mark.parametrize(
+    ("inside", "remedy"),
+    [
+        ("generator.onnx", "the model in it is .*generator.onnx"),
+        ("1/model.onnx", "the model in it is .*1/model.onnx"),
+        ("recipe.json", "it is a run; make one with: ganport export '.*a run'"),
+    ],
+)
+def test_folder_of_a_model_says_where_that_is(tmp_path, inside, remedy):
+    folder = tmp_path / "a run"
+    (folder / inside).parent.mkdir(parents=True)
+    (folder / inside).touch()
+    with pytest.raises(ModelNotFoundError, match=remedy):
+        Sampler(folder)
+
+
+@pytest.mark.parametrize("labels", [[[1], [1, 2]], [np.array(1), np.array([2])], [None, 1], [list(range(3000)), 1]])
+def test_lists_that_hold_no_classes_are_refused(labels):
+    with pytest.raises(LabelError) as caught:
+        Sampler("mnist").sample([1, 2], labels=labels)
+    assert len(str(caught.value)) < 200
+
+
+def test_stream_takes_one_class_for_all():
+    for labels in ([1, 2], np.array([1, 2])):
+        with pytest.raises(UsageError, match="one label for all"):
+            Sampler("mnist").stream([1, 2], label=labels)
+
+
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="the file that even root can't read")
 def test_file_that_cant_be_read():
     with pytest.raises(ModelNotFoundError, match="input/output error"):

@@ -141,6 +141,13 @@ def test_data_dir_that_is_no_folder_is_refused(tmp_path, monkeypatch):
         load_dataset("mnist")
 
 
+@pytest.mark.parametrize("name", ["digits", "mnist", "fashion-mnist", "rock-paper-scissors"])
+def test_data_of_ones_own_is_no_public_set_by_its_name(tmp_path, pixels, name):
+    np.savez(tmp_path / f"{name}.npz", images=pixels)
+    own = load_dataset(str(tmp_path / f"{name}.npz"))
+    assert (own.name, own.licence) == (f"own-{name}", "unknown")
+
+
 def test_digits_without_their_package_give_the_install_line(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'ganport\[train\]'"):

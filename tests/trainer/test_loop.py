@@ -23,6 +23,7 @@ from runtime.errors import (
     OutputError,
     RunExistsError,
     RunInUseError,
+    RunNotFoundError,
 )
 from tests.conftest import ROOT
 from tests.trainer.conftest import load_squares, one_device
@@ -308,11 +309,17 @@ def test_newest_run_and_unused_name(tmp_path, small_recipe, small_data):
         start_run(run, small_recipe, small_data)
         os.utime(run.recipe_file, (1000 + age, 1000 + age))
     assert newest_run(tmp_path).path.name == "other"
+    with pytest.raises(RunNotFoundError):
+        newest_run(tmp_path, is_trained=True)
     run = Run(tmp_path / "digits-2")
     run.checkpoint_file(3).parent.mkdir()
     run.checkpoint_file(3).touch()
     assert newest_run(tmp_path).path.name == "digits-2"  # started first, saved last
     assert newest_run(tmp_path, "mnist-minimal").path.name == "digits-2"
+    os.utime(Run(tmp_path / "other").recipe_file, (2e9, 2e9))  # begun since, without a checkpoint
+    assert newest_run(tmp_path).path.name == "other"
+    assert newest_run(tmp_path, is_trained=True).path.name == "digits-2"
+    os.utime(Run(tmp_path / "other").recipe_file, (1000, 1000))
     assert unused_run(tmp_path, "digits").path.name == "digits-3"
     (tmp_path / "digits" / "recipe.json").write_text("damaged")
     assert newest_run(tmp_path, "mnist-minimal").path.name == "digits-2"
