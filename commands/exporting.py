@@ -51,7 +51,7 @@ def export(
     from trainer.runs import RUNS, newest_run
 
     if source is None:
-        source = newest_run(RUNS, is_trained=True).path
+        source = newest_run(RUNS, prefer_trained=True).path
         messages.print(f"run: {source} (the newest)", markup=False)
     target = _export_target(source, out, form)
     baked = tuple(parse_seeds(seeds, at_most=LARGEST_GRID).tolist()) if seeds else ()

@@ -103,7 +103,7 @@ def evaluate(
             parts = [slice(at, at + sampler.batch_size) for at in range(0, len(wanted), sampler.batch_size)]
             drawn = (sampler.sample(wanted[part], truncation, None if asked is None else asked[part]) for part in parts)
             report = evaluate_images(reference, drawn, training, asked)
-    drawn_as = {"seeds": seeds or ranges_of(wanted.tolist()), "truncation": truncation}
+    drawn_as = {"seeds": seeds or ranges_of(wanted.tolist(), at_most=len(wanted)), "truncation": truncation}
     if as_json:
         file = {"model": path.name, "sha256": sampler.fingerprint(), "provider": sampler.provider}
         print(json.dumps(file | drawn_as | dataclasses.asdict(report), indent=2))

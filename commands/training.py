@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -173,21 +172,17 @@ def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboar
         try:
             stopped_by = train_run(recipe, data, run, observers, devices)
         except KeyboardInterrupt:  # before the first step, or for the second time
-            messages.print(f"Stopped; {_go_on(run)}", markup=False)
+            messages.print(f"Stopped; go on with: {run.resume_command}", markup=False)
             raise
     seconds = time.perf_counter() - started
     if stopped_by is not None:
-        messages.print(f"Stopped and saved at step {run.newest_step():,}; {_go_on(run)}", markup=False)
+        messages.print(f"Stopped and saved at step {run.newest_step():,}; go on with: {run.resume_command}", markup=False)
         raise typer.Exit(128 + stopped_by)
     if not devices.is_chief:
         return
     preview = run.preview_file(recipe.steps)
     took = "" if is_complete else f" in {seconds:.0f} s"
     results.print(f"{run.path}: trained to step {recipe.steps:,}{took}; preview: {preview}", markup=False)
-
-
-def _go_on(run: Run) -> str:
-    return f"go on with: ganport train --resume --out {shlex.quote(str(run.path))}"
 
 
 def recipes() -> None:

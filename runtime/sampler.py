@@ -523,9 +523,7 @@ def _model_in(folder: Path) -> str:
     for inside in (folder / "generator.onnx", folder / "1" / "model.onnx"):
         if inside.is_file():
             return f"the model in it is {inside}"
-    if (folder / "recipe.json").exists():
-        return f"it is a run; make one with: ganport export {shlex.quote(str(folder))}"
-    return "make one with: ganport export"
+    return f"make one with: ganport export {shlex.quote(str(folder))}"
 
 
 def _check_file(path: Path) -> tuple[int, int, int]:
@@ -539,8 +537,8 @@ def _check_file(path: Path) -> tuple[int, int, int]:
     except UnicodeEncodeError:
         raise ModelNotFoundError(path, "onnxruntime opens names in UTF-8 only") from None
     except FileNotFoundError:
-        named = f"make one with: ganport export, or name one in the box: {', '.join(BUNDLED)}" if BUNDLED else None
-        raise (ModelNotFoundError(path, remedy=named) if named else ModelNotFoundError(path)) from None
+        others = f", or name one in the box: {', '.join(BUNDLED)}" if BUNDLED else ""
+        raise ModelNotFoundError(path, remedy=f"make one with: ganport export{others}") from None
     except IsADirectoryError:
         raise ModelNotFoundError(path, "it is a folder", _model_in(path)) from None
     except OSError as error:

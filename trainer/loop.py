@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import json
 import math
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -119,8 +118,7 @@ class _Session:
                 if step == recipe.steps:
                     self._finish()
         except OutputError as error:
-            again = f"ganport train --resume --out {shlex.quote(str(self.run.path))}"
-            remedy = f"make room, and go on from step {saved:,} with: {again}"
+            remedy = f"make room, and go on from step {saved:,} with: {self.run.resume_command}"
             raise OutputError(error.path, error.problem, remedy) from error
         except DivergedError:
             with contextlib.suppress(OutputError):

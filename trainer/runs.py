@@ -125,6 +125,11 @@ class Run:
         finally:
             os.close(folder)  # and with it goes the lock, however the process ends
 
+    @property
+    def resume_command(self) -> str:
+        """What a shell takes to go on with the run."""
+        return f"ganport train --resume --out {shlex.quote(str(self.path))}"
+
     def exists(self) -> bool:
         """Return whether the folder holds a run, as far as it can be looked into."""
         try:
@@ -142,8 +147,7 @@ class Run:
         """Return the step of the newest checkpoint. Raises CheckpointError where there is none."""
         steps = self.checkpoint_steps()
         if not steps:
-            again = f"ganport train --resume --out {shlex.quote(str(self.path))}"
-            raise CheckpointError(self.path, f"there is none; go on with: {again}")
+            raise CheckpointError(self.path, f"there is none; go on with: {self.resume_command}")
         return steps[-1]
 
     def best_step(self) -> int:
@@ -313,15 +317,15 @@ def _summary(run: Run) -> RunSummary:
     return RunSummary(run.path, recipe.name, step, recipe.steps, shown, time.time() - _last_change(run))
 
 
-def newest_run(root: Path, recipe: str | None = None, is_trained: bool = False) -> Run:
-    """Return the run under a folder that was worked on last, of one recipe or of any, or of those with a checkpoint.
+def newest_run(root: Path, recipe: str | None = None, prefer_trained: bool = False) -> Run:
+    """Return the run under a folder that was worked on last, of one recipe or of any; with a checkpoint, if one has some.
 
     Raises:
         RunNotFoundError: there is none.
     """
     runs = [Run(file.parent) for file in root.glob("*/recipe.json")]
-    if is_trained:
-        runs = [run for run in runs if run.checkpoint_steps()]
+    if prefer_trained:
+        runs = [run for run in runs if run.checkpoint_steps()] or runs
     if recipe:
         runs = [run for run in runs if _recipe_name(run) == recipe]
     if not runs:

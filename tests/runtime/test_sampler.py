@@ -110,7 +110,7 @@ def test_a_name_that_is_nearly_one_in_the_box_is_told_those():
     [
         ("generator.onnx", "the model in it is .*generator.onnx"),
         ("1/model.onnx", "the model in it is .*1/model.onnx"),
-        ("recipe.json", "it is a run; make one with: ganport export '.*a run'"),
+        ("recipe.json", "make one with: ganport export '.*a run'"),
     ],
 )
 def test_folder_of_a_model_says_where_that_is(tmp_path, inside, remedy):

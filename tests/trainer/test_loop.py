@@ -23,7 +23,6 @@ from runtime.errors import (
     OutputError,
     RunExistsError,
     RunInUseError,
-    RunNotFoundError,
 )
 from tests.conftest import ROOT
 from tests.trainer.conftest import load_squares, one_device
@@ -309,8 +308,7 @@ def test_newest_run_and_unused_name(tmp_path, small_recipe, small_data):
         start_run(run, small_recipe, small_data)
         os.utime(run.recipe_file, (1000 + age, 1000 + age))
     assert newest_run(tmp_path).path.name == "other"
-    with pytest.raises(RunNotFoundError):
-        newest_run(tmp_path, is_trained=True)
+    assert newest_run(tmp_path, prefer_trained=True).path.name == "other"  # none has a checkpoint
     run = Run(tmp_path / "digits-2")
     run.checkpoint_file(3).parent.mkdir()
     run.checkpoint_file(3).touch()
@@ -318,7 +316,7 @@ def test_newest_run_and_unused_name(tmp_path, small_recipe, small_data):
     assert newest_run(tmp_path, "mnist-minimal").path.name == "digits-2"
     os.utime(Run(tmp_path / "other").recipe_file, (2e9, 2e9))  # begun since, without a checkpoint
     assert newest_run(tmp_path).path.name == "other"
-    assert newest_run(tmp_path, is_trained=True).path.name == "digits-2"
+    assert newest_run(tmp_path, prefer_trained=True).path.name == "digits-2"
     os.utime(Run(tmp_path / "other").recipe_file, (1000, 1000))
     assert unused_run(tmp_path, "digits").path.name == "digits-3"
     (tmp_path / "digits" / "recipe.json").write_text("damaged")
