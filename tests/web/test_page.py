@@ -220,7 +220,7 @@ def test_works_by_keyboard(look, site):
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
     # The browser gives the focus back to the tile that was left, then the page takes it to the one that was seen last.
-    page.wait_for_function(f"({focused}) === '{20 * columns + 1}'", timeout=5_000)
+    until(page, f"({focused}) === '{20 * columns + 1}'")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
