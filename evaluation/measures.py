@@ -54,8 +54,9 @@ def kernel_distance(first: Features, second: Features, asked: Classes | None = N
     7.0
     """
     x, y = (each.astype(np.float64) for each in (first, second))
+    across = sum(_kernel_sum(x[start : start + _ROWS] @ y.T, x.shape[1]) for start in range(0, len(x), _ROWS))
     same = _mean_among(x, np.zeros(len(x), np.int64)) + _mean_among(y, np.zeros(len(y), np.int64) if asked is None else asked)
-    return float(same - 2 * _kernel_sum(x, y) / (len(x) * len(y)))
+    return float(same - 2 * across / (len(x) * len(y)))
 
 
 def _mean_among(points: Numbers, classes: Classes) -> float:
@@ -64,22 +65,28 @@ def _mean_among(points: Numbers, classes: Classes) -> float:
     Pairs of one class stand for those that a point makes with itself, too; with one class that is the mean over all pairs of
     two different points.
     """
-    within, made_up = 0.0, 0.0
-    for members in (points[classes == each] for each in np.unique(classes)):
-        together = _kernel_sum(members, members)
-        itself = float(_cube(np.einsum("ij,ij->i", members, members), members.shape[1]).sum())
-        within += together
+    groups = [points[classes == each] for each in np.unique(classes)]
+    within = [_sum_among(members) for members in groups]
+    whole = within[0] if len(groups) == 1 else _sum_among(points)
+    made_up = 0.0
+    for members, together in zip(groups, within, strict=True):
+        itself = _kernel_sum(np.einsum("ij,ij->i", members, members), members.shape[1])
         made_up += (together - itself) * len(members) / (len(members) - 1) if len(members) > 1 else together
-    return (_kernel_sum(points, points) - within + made_up) / len(points) ** 2
+    return (whole - sum(within) + made_up) / len(points) ** 2
 
 
-def _kernel_sum(x: Numbers, y: Numbers) -> float:
-    return sum(float(_cube(x[start : start + _ROWS] @ y.T, x.shape[1]).sum()) for start in range(0, len(x), _ROWS))
+def _sum_among(points: Numbers) -> float:
+    """Return the sum of the kernel over all pairs, of a point with itself too; k(x, y) is k(y, x), and is worked out once."""
+    total = 0.0
+    for start in range(0, len(points), _ROWS):
+        part, rest = points[start : start + _ROWS], points[start + _ROWS :]
+        total += _kernel_sum(part @ part.T, points.shape[1]) + 2 * _kernel_sum(part @ rest.T, points.shape[1])
+    return total
 
 
-def _cube(products: Numbers, dim: int) -> Numbers:
+def _kernel_sum(products: Numbers, dim: int) -> float:
     base: Numbers = products / dim + 1
-    return base * base * base  # many times as fast as ** 3
+    return float(np.vdot(base * base, base))  # many times as fast as ** 3
 
 
 def precision_recall(real: Features, fake: Features, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
@@ -91,13 +98,24 @@ def precision_recall(real: Features, fake: Features, neighbours: int = NEIGHBOUR
     >>> precision_recall(np.float64([[0], [1], [2], [3]]), np.float64([[0.5], [1.5], [9], [9.1]]), neighbours=1)
     (0.5, 0.75)
     """
-    return _share_among(fake, real, neighbours), _share_among(real, fake, neighbours)
+    around_real, around_fake = (_squared_radii(each, neighbours) for each in (real, fake))
+    precise, recalled = [], np.zeros(len(real), bool)
+    for start, table in zip(range(0, len(fake), _ROWS), _squares(fake, real), strict=True):
+        precise.append((table <= around_real).any(axis=1))
+        recalled |= (table <= around_fake[start : start + _ROWS, np.newaxis]).any(axis=0)
+    return float(np.concatenate(precise).mean()), float(recalled.mean())
 
 
-def _share_among(points: Features, others: Features, neighbours: int) -> float:
-    # Of the distances of a point to its own kind the smallest is that to itself.
-    radii = np.concatenate([np.partition(part, neighbours, axis=1)[:, neighbours] for part in _squares(others, others)])
-    return float(np.mean(np.concatenate([(part <= radii).any(axis=1) for part in _squares(points, others)])))
+def _squared_radii(points: Features, neighbours: int) -> npt.NDArray[np.float32]:
+    """Return the squared distance of each point to its k-th neighbour, shape (n,)."""
+    radii = []
+    for table in _squares(points, points):
+        rows = np.arange(len(table))
+        # The nearest is the point itself. To strike out the nearest k times takes a seventh of the time of np.partition.
+        for _ in range(neighbours):
+            table[rows, table.argmin(axis=1)] = np.inf
+        radii.append(table.min(axis=1))
+    return np.concatenate(radii)
 
 
 def compare(real: Features, fake: Features, asked: Classes | None = None) -> dict[str, float]:
@@ -135,7 +153,9 @@ def _squares(points: Features, others: Features) -> Iterator[npt.NDArray[np.floa
     norms = np.einsum("ij,ij->i", y, y)
     for start in range(0, len(x), _ROWS):
         part = x[start : start + _ROWS]
-        table = np.einsum("ij,ij->i", part, part)[:, np.newaxis] + norms - 2 * (part @ y.T)
+        table = part @ y.T
+        table *= -2
+        table += np.einsum("ij,ij->i", part, part)[:, np.newaxis] + norms
         yield np.maximum(table, 0, out=table)
 
 
