@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.bundle_models import MADE_BY, evaluate, ganport
+from scripts.bundle_models import MADE_BY, evaluate, ganport, train
 from trainer.recipes import RECIPES, load_recipe_module, published_recipe
 
 RUNS = Path("runs/quality")
@@ -65,14 +65,7 @@ def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path
     """Return the report of `ganport evaluate`, and leave it beside the run."""
     run = RUNS / f"{name}-{variant.replace(' ', '-')}-{seed}"
     model, report = run / "generator.onnx", run / "report.json"
-    training = ["train", name, *options[0], "--seed", seed, "--data-dir", data_dir]
-    if (run / "recipe.json").exists():
-        due = json.loads(ganport(*training, "--dry-run", capture=True))
-        if json.loads((run / "recipe.json").read_text()) != due:
-            raise SystemExit(f"{run} is a run of other settings than {name} has now; move it away")
-        ganport("train", "--resume", "--out", run)
-    else:
-        ganport(*training, "--out", run)
+    train(run, name, *options[0], "--seed", seed, "--data-dir", data_dir)
     # Exported and measured anew each time: by the options, the classifiers and the measure of now, whatever was there.
     ganport("export", run, *options[1], "--out", model, "--overwrite")
     ganport("sample", model, "--out", run / "grid.png")

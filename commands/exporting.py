@@ -52,7 +52,8 @@ def export(
 
     if source is None:
         source = newest_run(RUNS, prefer_trained=True).path
-        messages.print(f"run: {source} (the newest)", markup=False)
+        passed_over = newest_run(RUNS).path != source
+        messages.print(f"run: {source} (the newest{' with a checkpoint' if passed_over else ''})", markup=False)
     target = _export_target(source, out, form)
     baked = tuple(parse_seeds(seeds, at_most=LARGEST_GRID).tolist()) if seeds else ()
     load_tensorflow("export", "export")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import onnx
+
 from runtime.errors import UsageError
 from runtime.seeds import check_seeds
 
@@ -31,7 +33,7 @@ class Options:
         precision: of weights and arithmetic.
         allow_loss: write a file in float16 or int8 however much its pictures lose.
         batch: images per call, for hosts that need it fixed; None leaves it to the caller.
-        opset: of the ONNX standard operators, 13 or newer.
+        opset: of the ONNX standard operators, 13 or newer, as far as the installed onnx knows them.
 
     Raises:
         UsageError: they do not fit together.
@@ -56,6 +58,8 @@ class Options:
             raise UsageError("With --input fixed the number of seeds is the batch; leave out --batch.")
         if self.opset < OLDEST_OPSET:
             raise UsageError(f"--opset is {self.opset}; {OLDEST_OPSET} is the oldest that generators are written in.")
+        if self.opset > (newest := onnx.defs.onnx_opset_version()):
+            raise UsageError(f"--opset is {self.opset}; {newest} is the newest that onnx {onnx.__version__} knows.")
         if self.input == "seed" and self.opset < _SEED_HEAD_OPSET:
             raise UsageError(
                 f"--input seed works with BitwiseAnd and BitwiseXor, which ONNX has from opset {_SEED_HEAD_OPSET} on; "

@@ -63,9 +63,9 @@ def load_source(path: Path, best: bool = False, value_range: Range | None = None
         trust: run the code that a Keras file brings along, as Python would run a script.
 
     Raises:
-        RunNotFoundError: nothing there, or a folder without a run.
+        RunNotFoundError: no such folder, or one without a run.
         CheckpointError: a run without a checkpoint that can be used.
-        GeneratorError: a file that is no Keras model, a model that is no generator, or one whose range is not known.
+        GeneratorError: no such file, or no Keras model in it; a model that is no generator, or whose range is not known.
     """
     if path.is_dir() and not (path / "saved_model.pb").exists():
         if value_range is not None:
@@ -87,6 +87,9 @@ def _load_foreign(path: Path, trust: bool) -> keras.Model:
         return _load_keras(path, trust)
     if path.is_file():
         raise GeneratorError(path, "it is neither a run folder nor a .keras or .h5 file, nor a SavedModel.")
+    if path.suffix:
+        beside = f"; {path.parent} is a run, which can be exported itself" if Run(path.parent).exists() else ""
+        raise GeneratorError(path, f"there is no such file{beside}.")
     raise RunNotFoundError(path)
 
 

@@ -93,7 +93,8 @@ class UnknownRecipeError(UsageError, LookupError):
 
     def __init__(self, got: str, known: Sequence[str]) -> None:
         self.got, self.known = got, tuple(known)
-        super().__init__(f"Recipe {got!r} is unknown; choose one of {', '.join(known)}.")
+        problem = f"There is no recipe file {got!r}" if got.endswith(".py") else f"Recipe {got!r} is unknown"
+        super().__init__(f"{problem}; choose one of {', '.join(known)}, or name a file of yours, NAME.py.")
 
 
 class LatentShapeError(GanportError, ValueError):

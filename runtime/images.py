@@ -145,5 +145,13 @@ def _deflate(rows: npt.NDArray[np.uint8]) -> bytes:
 
 
 def save_png(image: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
-    """Write one image as a PNG file, whole or not at all. Raises OutputError."""
-    write_bytes(Path(path), encode_png(image))
+    """Write one image as a PNG file, whole or not at all.
+
+    Raises:
+        UsageError: the name ends as that of another kind of file.
+        OutputError: it can't be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ""):
+        raise UsageError(f"{path} would hold a PNG; give it a name that ends in .png.")
+    write_bytes(path, encode_png(image))

@@ -148,8 +148,13 @@ def remove_parts(plan: Plan) -> None:
 
 
 def draw_shard(sampler: Sampler, shard: Shard, plan: Plan, encoders: ThreadPoolExecutor) -> Iterator[int]:
-    """Write one shard of a plan, whole or not at all, and yield how many images came to it each time."""
-    yield from _write_shard(shard.path, shard.seeds, sampler.stream(shard.seeds, plan.truncation, plan.label), encoders)
+    """Write one shard of a plan, whole or not at all, and yield how many images came to it each time. Raises OutputError."""
+    batches = sampler.stream(shard.seeds, plan.truncation, plan.label)
+    try:
+        yield from _write_shard(shard.path, shard.seeds, batches, encoders)
+    except OutputError as error:
+        remedy = "what is there already is whole: once there is room, go on with --resume."
+        raise OutputError(error.path, error.problem, remedy) from error
 
 
 def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[Shard]:

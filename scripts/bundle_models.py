@@ -2,7 +2,7 @@
 
     python -m scripts.bundle_models mnist --data-dir DATA
 
-DATA as for scripts/train_classifiers.py. A run that is there already is gone on with.
+DATA as for scripts/train_classifiers.py. A run of these settings that is there already is gone on with.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from evaluation.features import FOLDERS
 from runtime import BUNDLED, Sampler
 from runtime.bundled import figures
+from runtime.files import write_bytes
 
 MODELS = Path("runtime/models")
 # By name: how it is trained and exported; in the smallest precision that keeps the quality (docs/quality.md).
@@ -35,19 +36,34 @@ MADE_BY = {
 
 def make(name: str, data_dir: Path) -> None:
     recipe, export = MADE_BY[name]
-    run, file = Path("runs") / f"bundled-{name}", MODELS / f"{name}.onnx"
+    run = Path("runs") / f"bundled-{name}"
+    train(run, *recipe, "--data-dir", data_dir)
+    # Measured before it takes the place of the one that is there, whose figures stand beside it.
+    made = run / f"{name}.onnx"
+    ganport("export", run, *export, "--out", made, "--overwrite")
+    found = evaluate(made, data_dir)
+    write_bytes(MODELS / made.name, made.read_bytes())
+    write_figures(name, found)
+
+
+def measure(name: str, data_dir: Path) -> None:
+    write_figures(name, evaluate(MODELS / f"{name}.onnx", data_dir))
+
+
+def train(run: Path, *options: object) -> None:
+    """Train a run to its end; one that is there already is gone on with, if its settings are those."""
     if (run / "recipe.json").exists():
+        due = json.loads(ganport("train", *options, "--dry-run", capture=True))
+        if json.loads((run / "recipe.json").read_text()) != due:
+            raise SystemExit(f"{run} is a run of other settings than {options[0]} has now; move it away")
         ganport("train", "--resume", "--out", run)
     else:
-        ganport("train", *recipe, "--data-dir", data_dir, "--out", run)
-    ganport("export", run, *export, "--out", file, "--overwrite")
-    score(name, data_dir)
+        ganport("train", *options, "--out", run)
 
 
-def score(name: str, data_dir: Path) -> None:
-    """Write the figures of a generator that is there, with the hash of the file that has them."""
-    found = evaluate(MODELS / f"{name}.onnx", data_dir)
-    (MODELS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+def write_figures(name: str, found: dict[str, Any]) -> None:
+    """Write what a generator in the box scores; the hash of the file that has these figures is among them."""
+    write_bytes(MODELS / f"{name}.json", f"{json.dumps(found, indent=2)}\n".encode())
 
 
 def evaluate(file: Path, data_dir: Path) -> dict[str, Any]:
@@ -117,7 +133,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--keep", action="store_true", help="the file that is there: measure it anew")
     arguments = parser.parse_args()
-    (score if arguments.keep else make)(arguments.name, arguments.data_dir)
+    (measure if arguments.keep else make)(arguments.name, arguments.data_dir)
     (MODELS / "README.md").write_text(page())
 
 

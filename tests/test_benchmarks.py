@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.quality import variants
+from scripts.bundle_models import train
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,10 @@ def test_a_generator_in_the_box_is_measured_as_it_is_made():
     assert variants("fashion-conditional") == {
         "ours": (["--mixed-precision", "--evaluate-every", "5000"], ["--best", "--precision", "float16"])
     }
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path):
+    (tmp_path / "recipe.json").write_text('{"name": "mnist-minimal"}')
+    with pytest.raises(SystemExit, match="a run of other settings than mnist-minimal has now"):
+        train(tmp_path, "mnist-minimal", "--steps", 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]

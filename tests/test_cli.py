@@ -183,6 +183,16 @@ def test_run_without_a_checkpoint(walked, ganport, tmp_path):
     assert not (tmp_path / "run" / "generator.onnx").exists()
 
 
+def test_export_says_that_it_passes_over_a_run_without_a_checkpoint(walked, ganport, tmp_path):
+    folder, _ = walked
+    (tmp_path / "runs/later").mkdir(parents=True)
+    (tmp_path / "runs/trained").symlink_to(folder / "runs/mnist-minimal")
+    (tmp_path / "runs/later/recipe.json").write_bytes((folder / "runs/mnist-minimal/recipe.json").read_bytes())
+    result = ganport("export", "--out", "x.onnx")
+    assert result.returncode == 0, result.stderr
+    assert "run: runs/trained (the newest with a checkpoint)" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["train", "export", "sample"])
 def test_place_that_cant_be_written(walked, ganport, tiny_file, tmp_path, command):
     folder, _ = walked

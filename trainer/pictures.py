@@ -88,7 +88,7 @@ class PictureFolder:
         if picture.size != (width, height):
             if not self.resized:
                 sizes = f"{self.files[0].name} is {width}x{height}, {file.name} is {picture.width}x{picture.height}"
-                remedy = "give --image-size, and they are resized and cropped to squares"
+                remedy = "bring them to one size; `ganport train` crops and resizes them to squares with --image-size"
                 raise DatasetContentError(self.path, f"its images differ in size ({sizes}); {remedy}.")
             picture = fit(picture, height)
         return np.asarray(picture, dtype=np.uint8).reshape(height, width, channels)

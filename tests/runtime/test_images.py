@@ -52,6 +52,14 @@ def test_png_that_cant_be_written_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_png_under_another_name_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"x\.jpg would hold a PNG; give it a name that ends in \.png"):
+        save_png(np.zeros((2, 2, 1), np.uint8), tmp_path / "x.jpg")
+    for name in ("x.PNG", "x"):
+        save_png(np.zeros((2, 2, 1), np.uint8), str(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "x.PNG"]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gif_plays_the_frames_in_order(tmp_path, channels):
     frames = [np.full((4, 6, channels), shade, np.uint8) for shade in (0, 128, 255)]

@@ -85,6 +85,26 @@ def test_shards_that_are_there_are_not_drawn_over(sampler, tmp_path):
         write(sampler, SEEDS, tmp_path / "x.tar")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_full_disk_says_how_to_go_on(sampler, tmp_path):
+    import resource
+
+    plan = plan_shards(sampler, np.arange(500), tmp_path / "x.tar", shard_size=200)
+    counts = write_shards(sampler, plan)
+    while not (tmp_path / "x-000000.tar").exists():
+        next(counts)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"x-000001\.tar: file too large; .* go on with --resume\.$"):
+            list(counts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(contents(tmp_path)) == ["x-000000.tar", "x.json"]
+    assert write(sampler, np.arange(500), tmp_path / "x.tar", shard_size=200, resume=True)[0] == 200
+    assert len(contents(tmp_path)) == 4
+
+
 def test_two_who_planned_the_same_do_not_write_the_same(sampler, tmp_path):
     first, second = (plan_shards(sampler, SEEDS, tmp_path / "x.tar", truncation=each) for each in (1.0, 0.5))
     list(write_shards(sampler, first))

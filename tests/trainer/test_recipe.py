@@ -74,6 +74,8 @@ def test_published_settings_are_the_described_ones():
 def test_unknown_recipe_names_the_known_ones():
     with pytest.raises(UnknownRecipeError, match=r"mnst.*digits, mnist-dense, fashion-dense"):
         load_recipe_module("mnst")
+    with pytest.raises(UnknownRecipeError, match=r"There is no recipe file 'mine\.py'; .*digits"):
+        load_recipe_module("mine.py")
 
 
 @pytest.mark.parametrize(
