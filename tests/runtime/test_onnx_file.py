@@ -229,10 +229,10 @@ def test_harmful_file_is_refused_in_no_time(name):
     proto, words = HOSTILE[name]
     content = proto.SerializeToString()
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.thread_time()  # what other programs take does not count
     with pytest.raises(ModelFormatError, match=words) as caught:
         Sampler(content)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
     assert tracemalloc.get_traced_memory()[1] < 5e7
     tracemalloc.stop()
     assert len(str(caught.value)) < 500
@@ -246,9 +246,10 @@ def test_many_functions_of_one_name_and_many_branches_are_read_in_little_time():
         initializers=[scalar(f"n{place}", 1, "int64") for place in range(20_000)],
         functions=[function] * 20_000,
     )
-    started = time.perf_counter()
-    assert len(read_nodes(proto.SerializeToString())) == 20_000
-    assert time.perf_counter() - started < 4  # 12 s, where each is compared with all the others
+    content = proto.SerializeToString()
+    started = time.thread_time()
+    assert len(read_nodes(content)) == 20_000
+    assert time.thread_time() - started < 4  # 12 s, where each is compared with all the others
 
 
 def test_unknown_domain_is_refused():
