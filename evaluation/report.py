@@ -69,15 +69,15 @@ class Report:
         if self.labels:
             most = np.log2(len(self.labels))
             rows += [
-                ("confidence", f"{self.confidence:.3f}", f"{floor['confidence']:.3f}", "mean, in the likeliest class"),
-                ("entropy", f"{self.entropy:.3f}", f"{floor['entropy']:.3f}", f"of the classes, of {most:.3f} bits"),
+                ("confidence", f"{self.confidence:.3f}", f"{floor['confidence']:.3f}", "of the likeliest class"),
+                ("entropy", f"{self.entropy:.3f}", f"{floor['entropy']:.3f}", f"in bits, at most {most:.3f}"),
             ]
             rows += [
                 (f"  {label}", f"{share:.1%}", f"{real:.1%}", "")
                 for label, share, real in zip(self.labels, self.shares, floor["shares"], strict=True)
             ]
         if self.agreement is not None:
-            rows.append(("agreement", f"{self.agreement:.1%}", f"{floor['agreement']:.1%}", "images of the class asked for"))
+            rows.append(("agreement", f"{self.agreement:.1%}", f"{floor['agreement']:.1%}", "of the class asked for"))
         if self.nearest_in_training is not None:
             new = f"{floor['nearest_in_training']:.1%}"
             rows.append(("next to training", f"{self.nearest_in_training:.1%}", new, "nearest real image is one"))

@@ -299,3 +299,13 @@ def test_evaluate_takes_pictures_of_ones_own(ganport, tmp_path, digits):
     assert "The model has seen" not in result.stderr
     result = ganport("evaluate", "rock-paper-scissors", "--seeds", "0-499")
     assert "The model has seen the images of rock-paper-scissors: copies of them would score as real ones do" in result.stderr
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_the_table_fits_a_terminal_even_for_noise(name):
+    reference = load_reference(name)
+    images = np.random.default_rng(0).integers(0, 256, (500, 28, 28, 1), dtype=np.uint8)
+    classes = reference.draw_labels(500)
+    training = images if reference.is_unseen else None
+    rows = [("figure", "value", "real images", "what it is"), *evaluate(reference, images, training, classes).rows()]
+    assert sum(max(map(len, column)) for column in zip(*rows, strict=True)) + 2 * 3 <= 80
