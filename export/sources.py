@@ -89,7 +89,7 @@ def _load_foreign(path: Path, trust: bool) -> keras.Model:
         raise GeneratorError(path, "it is neither a run folder nor a .keras or .h5 file, nor a SavedModel.")
     if path.suffix:
         beside = f"; {path.parent} is a run, which can be exported itself" if Run(path.parent).exists() else ""
-        raise GeneratorError(path, f"there is no such file{beside}.")
+        raise GeneratorError(path, f"there is no such file or folder{beside}.")
     raise RunNotFoundError(path)
 
 

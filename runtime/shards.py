@@ -153,7 +153,7 @@ def draw_shard(sampler: Sampler, shard: Shard, plan: Plan, encoders: ThreadPoolE
     try:
         yield from _write_shard(shard.path, shard.seeds, batches, encoders)
     except OutputError as error:
-        remedy = "what is there already is whole: once there is room, go on with --resume."
+        remedy = "the shards that are there are whole; put that right, and go on with --resume."
         raise OutputError(error.path, error.problem, remedy) from error
 
 

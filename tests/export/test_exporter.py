@@ -189,10 +189,10 @@ def test_what_is_not_there_is_no_run(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_called_that(tmp_path):
-    with pytest.raises(GeneratorError, match=r"Can't export .*generator\.keras: there is no such file\.$"):
+    with pytest.raises(GeneratorError, match=r"Can't export .*generator\.keras: there is no such file or folder\.$"):
         load_source(tmp_path / "generator.keras")
     (tmp_path / "recipe.json").write_text("{}")
-    with pytest.raises(GeneratorError, match=r"there is no such file; .* is a run, which can be exported itself"):
+    with pytest.raises(GeneratorError, match=r"there is no such file or folder; .* is a run, which can be exported itself"):
         load_source(tmp_path / "generator.keras")
 
 
@@ -352,7 +352,7 @@ def test_opset_that_is_too_old_is_refused(options, words):
         Options(**options)
 
 
-def test_opset_that_nobody_has_is_refused(tmp_path):
+def test_opset_that_nobody_has_is_refused():
     newest = onnx.defs.onnx_opset_version()
     with pytest.raises(UsageError, match=rf"--opset is {newest + 1}; {newest} is the newest that onnx"):
         Options(opset=newest + 1)
