@@ -1,48 +1,6 @@
-"""The command line, from its first word to its exit code: a mistake of the user ends in one red line and in 1, or 2 for usage.
+"""`python cli.py ...` in a clone of the repository: the command line without an installation."""
 
-`sample` is the command that reaches other people's devices. It comes with the runtime, and starts in half the time and memory
-without typer and rich; all other commands are in commands/.
-"""
-
-from __future__ import annotations
-
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from runtime.command import guarded, sample
-
-if TYPE_CHECKING:
-    from runtime import Sampler
-    from runtime.shards import Plan
-
-
-def main() -> None:
-    """Run the command line, and exit."""
-    sys.exit(guarded(lambda: _run(sys.argv[1:] or ["--help"])))
-
-
-def _run(arguments: list[str]) -> int:
-    command, *rest = arguments
-    if command == "sample":
-        return sample(rest, _default_model, "ganport sample", {"ray": _write_shards_on_ray})
-    from commands import run
-
-    return run(arguments)
-
-
-def _write_shards_on_ray(sampler: Sampler, plan: Plan, address: str | None) -> Iterator[int]:
-    from cluster import write_shards_on_ray
-
-    return write_shards_on_ray(sampler, plan, address)
-
-
-def _default_model() -> tuple[Path, str]:
-    from trainer.runs import default_model
-
-    return default_model()
-
+from ganport.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from evaluation.features import FeatureNetwork, Pixels
-from evaluation.measures import compare, nearest_share
-from evaluation.references import load_reference
-from trainer.datasets import load_dataset
+from ganport.evaluation.features import FeatureNetwork, Pixels
+from ganport.evaluation.measures import compare, nearest_share
+from ganport.evaluation.references import load_reference
+from ganport.trainer.datasets import load_dataset
 
 COUNT = 10_000
 BLURS = (0.2, 0.3, 0.4)  # standard deviation of a Gaussian, in pixels

@@ -19,10 +19,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+from ganport.runtime import BUNDLED, Sampler
+from ganport.web import write_site
 from playwright.sync_api import sync_playwright
-
-from runtime import BUNDLED, Sampler
-from web import write_site
 
 REPEATS = 5
 BATCHES = 12

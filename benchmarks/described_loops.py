@@ -7,9 +7,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-
-from trainer.recipe import Optimizer, Recipe
-from trainer.recipes import load_recipe_module
+from ganport.trainer.recipe import Optimizer, Recipe
+from ganport.trainer.recipes import load_recipe_module
 
 Steps = Callable[[int], None]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import litserve
 from fastapi import Response
-
-from runtime import Sampler, encode_png
+from ganport.runtime import Sampler, encode_png
 
 
 class Api(litserve.LitAPI):

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ganport.trainer.recipes import RECIPES, load_recipe_module, published_recipe
+
 from scripts.bundle_models import MADE_BY, evaluate, ganport, train
-from trainer.recipes import RECIPES, load_recipe_module, published_recipe
 
 RUNS = Path("runs/quality")
 

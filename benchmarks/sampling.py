@@ -28,12 +28,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from ganport.runtime import Sampler, latents_of, to_uint8
+from ganport.runtime.images import encode_pngs
+from ganport.runtime.providers import usable_cores
+from ganport.runtime.shards import plan_shards, write_shards
 from PIL import Image
-
-from runtime import Sampler, latents_of, to_uint8
-from runtime.images import encode_pngs
-from runtime.providers import usable_cores
-from runtime.shards import plan_shards, write_shards
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = {"mnist-dense": (28, 28, 1), "rps-dcgan": (100, 100, 3)}
@@ -45,12 +44,13 @@ Draw = Callable[[], object]
 
 def export(name: str, folder: Path):
     """Return a generator in Keras, and its exported file."""
-    from trainer.devices import load_tensorflow
+    from ganport.trainer.devices import load_tensorflow
 
     load_tensorflow()
+    from ganport.export import Source, export_generator
+    from ganport.trainer.recipes import load_recipe_module
+
     from benchmarks.foreign_generators import shake
-    from export import Source, export_generator
-    from trainer.recipes import load_recipe_module
 
     generator = shake(load_recipe_module(name).build_generator(100, SYSTEMS[name]))
     path = folder / f"{name}.onnx"
@@ -183,8 +183,7 @@ def _pytorch(generator, path, name):
     import dataclasses
 
     import torch
-
-    from trainer.recipes import load_recipe_module
+    from ganport.trainer.recipes import load_recipe_module
 
     recipe = dataclasses.replace(load_recipe_module(name).RECIPE, image_shape=SYSTEMS[name])
     network = torch_loops.networks(recipe)[0].eval()
@@ -230,7 +229,7 @@ def cold(files: Mapping[str, Path], folder: Path, repeats: int) -> None:
     commands = {
         "the three libraries": libraries,
         "a script with them": bare,
-        "and ours": f"{libraries}; import runtime",
+        "and ours": f"{libraries}; import ganport.runtime",
         "cli.py sample": f"import runpy, sys; sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')",
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}

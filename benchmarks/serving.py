@@ -32,9 +32,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from ganport.server import Settings
 
 from benchmarks.sampling import SYSTEMS, export
-from server import Settings
 
 CONNECTIONS = (1, 16, 64, 256)
 GET = """
@@ -92,16 +92,16 @@ def running(kind: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
 
 
 def ours(model: str, port: int, gathers: bool) -> None:
-    from runtime import Sampler
-    from server import serve
+    from ganport.runtime import Sampler
+    from ganport.server import serve
 
     with Sampler(model) as sampler:
         serve(sampler, Settings(gathers=gathers), port=port)
 
 
 def ours_on_ray(model: str, port: int) -> None:
-    from cluster.replicas import serve_on_ray
-    from runtime import Sampler
+    from ganport.cluster.replicas import serve_on_ray
+    from ganport.runtime import Sampler
 
     with Sampler(model, repeatable=True) as sampler:
         serve_on_ray(sampler, Settings(), port=port, replicas=1)

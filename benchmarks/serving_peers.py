@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime import Sampler, encode_png
+from ganport.runtime import Sampler, encode_png
 
 
 def plain(model: str, port: int) -> None:

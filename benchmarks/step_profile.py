@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from trainer.devices import load_tensorflow
+from ganport.trainer.devices import load_tensorflow
 
 load_tensorflow()
 

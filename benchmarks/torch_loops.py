@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-
-from trainer.recipe import Optimizer, Recipe
+from ganport.trainer.recipe import Optimizer, Recipe
 
 try:
     import torch
@@ -125,7 +124,7 @@ def _dense(widths: list[int], between: Callable[[int], list[nn.Module]]) -> list
 
 
 def _convolutional(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-    from trainer.recipes.rps_dcgan import block_sides, block_widths
+    from ganport.trainer.recipes.rps_dcgan import block_sides, block_widths
 
     sides = [side for side, _ in block_sides(recipe.image_shape)]
     widths, channels = block_widths(len(sides) - 1), recipe.image_shape[2]

@@ -11,14 +11,14 @@ import argparse
 import dataclasses
 import statistics
 
-from trainer.devices import load_tensorflow
+from ganport.trainer.devices import load_tensorflow
 
 load_tensorflow()
 
 import numpy as np  # noqa: E402
+from ganport.trainer.recipes import load_recipe_module  # noqa: E402
 
 from benchmarks.training import IMAGES, images_per_second, our_loop  # noqa: E402
-from trainer.recipes import load_recipe_module  # noqa: E402
 
 CASES = (
     ("mnist-dense", (28, 28, 1)),

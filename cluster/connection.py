@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from runtime.errors import ClusterError, GanportError, MissingPackageError, first_line, system_reason
+from ganport.runtime.errors import ClusterError, GanportError, MissingPackageError, first_line, system_reason
 
 _CONNECT_S = 5.0
 _ON_GPUS = ("cuda", "tensorrt")

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from runtime import Sampler
-from runtime.errors import ClusterError, MissingPackageError
-from server import Settings, address_of, listen, make_service, service_name
+from ganport.runtime import Sampler
+from ganport.runtime.errors import ClusterError, MissingPackageError
+from ganport.server import Settings, address_of, listen, make_service, service_name
 
 from .connection import import_ray, joined, room_for
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from runtime import Sampler
-from runtime.errors import ClusterError, GanportError, OutputError, first_line
-from runtime.shards import Plan, Shard, begin, draw_shard, remove_parts
+from ganport.runtime import Sampler
+from ganport.runtime.errors import ClusterError, GanportError, OutputError, first_line
+from ganport.runtime.shards import Plan, Shard, begin, draw_shard, remove_parts
 
 from .connection import import_ray, joined, room_for
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import typer
-
-from runtime.errors import UsageError
+from ganport.runtime.errors import UsageError
 
 from .drawing import sample, walk
 from .exporting import export

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from ganport.runtime.errors import MissingPackageError, printable
 from rich.console import Console
 from rich.table import Table
-
-from runtime.errors import MissingPackageError, printable
 
 ModelArgument = Annotated[
     Path | None,
@@ -56,8 +55,8 @@ def find_model(model: Path | None) -> Path:
     Raises:
         ModelNotFoundError: there is none.
     """
-    from runtime.command import find_model
-    from trainer.runs import default_model
+    from ganport.runtime.command import find_model
+    from ganport.trainer.runs import default_model
 
     return find_model(model, default_model)
 
@@ -77,7 +76,7 @@ def load_tensorflow(purpose: str, extra: str) -> None:
     Raises:
         MissingPackageError: it isn't here; the extra of this name brings it.
     """
-    from trainer import devices
+    from ganport.trainer import devices
 
     with messages.status("loading TensorFlow"), needs(purpose, extra):
         devices.load_tensorflow()

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from runtime.errors import UsageError
+from ganport.runtime.errors import UsageError
 
 from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, results
 
@@ -34,10 +33,10 @@ def walk(
     value_range: RangeOption = None,
 ) -> None:
     """Draw an animation that goes from seed to seed."""
-    from runtime import Sampler, parse_seeds
-    from runtime.command import say_provider
-    from runtime.progress import shown
-    from runtime.writers import ANIMATIONS, LARGEST_GRID, STDOUT, check_frames, write_animation, write_frames
+    from ganport.runtime import Sampler, parse_seeds
+    from ganport.runtime.command import say_provider
+    from ganport.runtime.progress import shown
+    from ganport.runtime.writers import ANIMATIONS, LARGEST_GRID, STDOUT, check_frames, write_animation, write_frames
 
     if out != STDOUT and out.suffix.lower() not in ANIMATIONS:
         raise typer.BadParameter(f"--out is {out}; it takes a name that ends in {' or '.join(ANIMATIONS)}, or - for stdout.")

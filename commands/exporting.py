@@ -12,8 +12,8 @@ from rich.table import Table
 from .console import RangeOption, load_tensorflow, messages, needs, results
 
 if TYPE_CHECKING:
-    from export import Cost, Proven
-    from runtime import Contract
+    from ganport.export import Cost, Proven
+    from ganport.runtime import Contract
 
 
 def export(
@@ -46,9 +46,9 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Turn a generator into one verified .onnx file."""
-    from runtime import parse_seeds
-    from runtime.writers import LARGEST_GRID
-    from trainer.runs import RUNS, newest_run
+    from ganport.runtime import parse_seeds
+    from ganport.runtime.writers import LARGEST_GRID
+    from ganport.trainer.runs import RUNS, newest_run
 
     if source is None:
         source = newest_run(RUNS, prefer_trained=True).path
@@ -58,7 +58,7 @@ def export(
     baked = tuple(parse_seeds(seeds, at_most=LARGEST_GRID).tolist()) if seeds else ()
     load_tensorflow("export", "export")
     with needs("export", "export"):
-        import export as exporter
+        from ganport import export as exporter
 
     options = exporter.Options(
         input=input_kind,
@@ -110,7 +110,7 @@ def _why_best(training: Mapping[str, Any]) -> str:
 
 def _export_target(source: Path, out: Path | None, form: Literal["onnx", "ort", "triton"]) -> Path:
     """Return where an export goes."""
-    from trainer.runs import Run
+    from ganport.trainer.runs import Run
 
     is_run = source.is_dir() and not (source / "saved_model.pb").exists()
     source = source if source.name else source.resolve()  # "." has no name
@@ -125,7 +125,7 @@ def _export_target(source: Path, out: Path | None, form: Literal["onnx", "ort", 
 
 def _print_bill(proven: Proven, contract: Contract) -> None:
     """Print what the file costs, and what another precision than float32 saves and loses."""
-    from export import measure_costs
+    from ganport.export import measure_costs
 
     checks = contract.verification
     if contract.precision == "float32":

@@ -7,18 +7,17 @@ import json
 from typing import Annotated
 
 import typer
+from ganport.runtime.errors import DrawingError, printable
 from rich.table import Table
 from rich.text import Text
-
-from runtime.errors import DrawingError, printable
 
 from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, print_whole, results
 
 
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
     """List the generators in the box; each has the name of the data set that it was trained on."""
-    from runtime import BUNDLED, Sampler
-    from runtime.bundled import figures
+    from ganport.runtime import BUNDLED, Sampler
+    from ganport.runtime.bundled import figures
 
     found = {name: (Sampler(name).model, figures(name)) for name in BUNDLED}
     if as_json:
@@ -45,7 +44,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole contract as JSON.")] = False,
 ) -> None:
     """Show what a model file says about itself."""
-    from runtime import Sampler
+    from ganport.runtime import Sampler
 
     path = find_model(model)
     contract = Sampler(path, layout=layout, value_range=value_range).model
@@ -84,8 +83,8 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
 ) -> None:
     """Draw a file's golden images on this device, and compare them with those it drew when it was made."""
-    from runtime import Sampler, check_golden
-    from runtime.command import say_provider
+    from ganport.runtime import Sampler, check_golden
+    from ganport.runtime.command import say_provider
 
     path = find_model(model)
     sampler = Sampler(path, provider)
@@ -109,8 +108,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Say what is installed, what works, and what to do about the rest."""
-    from runtime.doctor import examine
-    from runtime.providers import check_provider
+    from ganport.runtime.doctor import examine
+    from ganport.runtime.providers import check_provider
 
     if provider is not None:
         check_provider(provider)

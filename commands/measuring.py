@@ -14,9 +14,9 @@ from rich.table import Table
 from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, print_whole, results
 
 if TYPE_CHECKING:
-    from evaluation import Reference
-    from runtime import Contract
-    from runtime.sampler import Pixels, Seeds
+    from ganport.evaluation import Reference
+    from ganport.runtime import Contract
+    from ganport.runtime.sampler import Pixels, Seeds
 
 
 def bench(
@@ -28,9 +28,9 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how long a model takes here: to open, for one image, for many; by provider and threads."""
-    from runtime.bench import measure
-    from runtime.doctor import working_providers
-    from runtime.providers import usable_cores
+    from ganport.runtime.bench import measure
+    from ganport.runtime.doctor import working_providers
+    from ganport.runtime.providers import usable_cores
 
     path = find_model(model)
     providers = (working_providers() or ["cpu"]) if provider is None else [provider]  # which then says what is missing
@@ -74,12 +74,11 @@ def evaluate(
 ) -> None:
     """Measure how good a model's images are, beside real ones: distances, precision and recall, classes, copies."""
     import numpy as np
-
-    from evaluation import check_images
-    from evaluation import evaluate as evaluate_images
-    from runtime import Sampler
-    from runtime.command import say_provider
-    from runtime.errors import ranges_of
+    from ganport.evaluation import check_images
+    from ganport.evaluation import evaluate as evaluate_images
+    from ganport.runtime import Sampler
+    from ganport.runtime.command import say_provider
+    from ganport.runtime.errors import ranges_of
 
     path = find_model(model)
     with Sampler(path, provider, layout=layout, value_range=value_range) as sampler:
@@ -120,10 +119,10 @@ def evaluate(
 
 def _load_real_images(data: str | None, data_dir: Path | None, model: Contract) -> Reference:
     """Return what a model is held against: by default the set that it was trained on."""
-    from evaluation import LABELS, load_reference, own_reference
-    from evaluation.features import FOLDERS, whole_set
-    from runtime.errors import EvaluationError
-    from trainer.datasets import Preparation, load_dataset
+    from ganport.evaluation import LABELS, load_reference, own_reference
+    from ganport.evaluation.features import FOLDERS, whole_set
+    from ganport.runtime.errors import EvaluationError
+    from ganport.trainer.datasets import Preparation, load_dataset
 
     known = model.data.get("name", "")
     trained_on = whole_set(known)
@@ -150,11 +149,10 @@ def _load_real_images(data: str | None, data_dir: Path | None, model: Contract) 
 def _evaluated_seeds(text: str | None, baked: Sequence[int] | None) -> Seeds | None:
     """Return the seeds that are asked for, or baked into the file; None where it is as many as there are real images."""
     import numpy as np
-
-    from evaluation.report import check_count
-    from runtime import parse_seeds
-    from runtime.errors import SeedError
-    from runtime.writers import LARGEST_GRID
+    from ganport.evaluation.report import check_count
+    from ganport.runtime import parse_seeds
+    from ganport.runtime.errors import SeedError
+    from ganport.runtime.writers import LARGEST_GRID
 
     if text is None:
         return None if baked is None else np.array(baked)
@@ -167,8 +165,8 @@ def _evaluated_seeds(text: str | None, baked: Sequence[int] | None) -> Seeds | N
 
 def _training_images(reference: Reference, data_dir: Path | None, model: Contract) -> Pixels | None:
     """Return the training images of a set whose real images are others; None where they don't lie here."""
-    from runtime.errors import DatasetNotFoundError
-    from trainer.datasets import find_training_images
+    from ganport.runtime.errors import DatasetNotFoundError
+    from ganport.trainer.datasets import find_training_images
 
     if not reference.is_unseen:
         if model.data.get("name") == reference.name:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-
-from runtime.errors import UsageError
+from ganport.runtime.errors import UsageError
 
 from .console import ModelArgument, ProviderOption, find_model, messages, needs, results
 
 if TYPE_CHECKING:
-    from runtime import Sampler
-    from server import Settings
+    from ganport.runtime import Sampler
+    from ganport.server import Settings
 
 
 def web(
@@ -26,7 +25,7 @@ def web(
     ] = None,
 ) -> None:
     """Write a page that draws the model's images in the browser: a folder for any web server."""
-    from web import write_site
+    from ganport.web import write_site
 
     path = find_model(model)
     with messages.status("putting the site together"):
@@ -58,12 +57,12 @@ def serve(
     if engine == "ray" and threads:
         raise UsageError("--threads is of one process: on a cluster each replica has one; choose --replicas.")
     with needs("serve", "server"):
-        import server
+        from ganport import server
     import os
     import tempfile
 
-    from runtime import Sampler
-    from runtime.command import say_provider
+    from ganport.runtime import Sampler
+    from ganport.runtime.command import say_provider
 
     path, api_key = find_model(model), os.environ.get("GANPORT_API_KEY") or None
     settings = server.Settings(most_waiting=queue, patience=timeout, api_key=api_key)
@@ -80,7 +79,7 @@ def serve(
 def _serve_on_ray(
     sampler: Sampler, settings: Settings, host: str, port: int, replicas: int | None, address: str | None, said: str
 ) -> None:
-    from cluster.replicas import serve_on_ray
+    from ganport.cluster.replicas import serve_on_ray
 
     def started(where: str, count: int) -> None:
         messages.print(f"{where} serves {said}, {count} replicas on Ray; Ctrl-C stops them")
@@ -90,8 +89,8 @@ def _serve_on_ray(
 
 def _make_site(model: Path, folder: Path) -> Path | None:
     """Return the folder of the browser page; None, and the reason said, where it can't be put together."""
-    from runtime.errors import OutputError, WebError
-    from web import write_site
+    from ganport.runtime.errors import OutputError, WebError
+    from ganport.web import write_site
 
     try:
         return write_site(model, folder).folder

@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from ganport.runtime.errors import MissingPackageError, printable
 from rich.table import Table
 from rich.text import Text
-
-from runtime.errors import MissingPackageError, printable
 
 from .console import load_tensorflow, messages, print_whole, results
 
 if TYPE_CHECKING:
-    from trainer.datasets import Dataset
-    from trainer.devices import Devices
-    from trainer.recipe import Recipe
-    from trainer.report import Observer
-    from trainer.runs import Run
+    from ganport.trainer.datasets import Dataset
+    from ganport.trainer.devices import Devices
+    from ganport.trainer.recipe import Recipe
+    from ganport.trainer.report import Observer
+    from ganport.trainer.runs import Run
 
 
 def train(
@@ -74,9 +73,9 @@ def train(
         _resume(recipe, out, device, devices, tensorboard)
         return
 
-    from trainer.datasets import Preparation, load_dataset
-    from trainer.recipes import DEFAULT_RECIPE, is_recipe_file, load_recipe_module, published_recipe
-    from trainer.runs import RUNS, Run, await_run, check_images, start_run, unused_run
+    from ganport.trainer.datasets import Preparation, load_dataset
+    from ganport.trainer.recipes import DEFAULT_RECIPE, is_recipe_file, load_recipe_module, published_recipe
+    from ganport.trainer.runs import RUNS, Run, await_run, check_images, start_run, unused_run
 
     name = recipe or DEFAULT_RECIPE
     if is_recipe_file(name) and Path(name).is_file():
@@ -109,7 +108,7 @@ def train(
         raise typer.BadParameter("Hosts that train together need --out, a folder that all of them see.")
     run = Run(out) if out else unused_run(RUNS, resolved.name)
     if is_recipe_file(name):
-        from trainer.networks import build_networks
+        from ganport.trainer.networks import build_networks
 
         build_networks(resolved, module)  # a mistake in these should leave no run behind
     if chosen.is_chief:
@@ -122,8 +121,8 @@ def train(
 def _resume(
     recipe: str | None, out: Path | None, device: Literal["auto", "cpu", "gpu"], devices: int, tensorboard: bool
 ) -> None:
-    from trainer.recipes import is_recipe_file, load_recipe_module
-    from trainer.runs import RUNS, Run, load_run_data, newest_run
+    from ganport.trainer.recipes import is_recipe_file, load_recipe_module
+    from ganport.trainer.runs import RUNS, Run, load_run_data, newest_run
 
     if recipe and is_recipe_file(recipe):
         raise typer.BadParameter("--resume takes the recipe from the run; name the run with --out.")
@@ -141,14 +140,14 @@ def _choose_devices(device: Literal["auto", "cpu", "gpu"], count: int) -> Device
     load_tensorflow("training", "train")
     if importlib.util.find_spec("matplotlib") is None:  # of the same extra; without it the run would end at its first curves
         raise MissingPackageError("matplotlib", "training", "train")
-    from trainer.devices import choose_devices
+    from ganport.trainer.devices import choose_devices
 
     return choose_devices(device, count)
 
 
 def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboard: bool) -> None:
-    from trainer.loop import train as train_run
-    from trainer.report import Report, TensorBoard
+    from ganport.trainer.loop import train as train_run
+    from ganport.trainer.report import Report, TensorBoard
 
     height, width, channels = recipe.image_shape
     first = max(run.checkpoint_steps(), default=0)
@@ -187,7 +186,7 @@ def _train(run: Run, recipe: Recipe, data: Dataset, devices: Devices, tensorboar
 
 def recipes() -> None:
     """List the recipes: what they train, on what, in how many steps, and what comes of it."""
-    from trainer.recipes import EXPECTED, RECIPES, load_recipe_module
+    from ganport.trainer.recipes import EXPECTED, RECIPES, load_recipe_module
 
     table = Table(box=None, pad_edge=False)
     for heading in ("recipe", "steps", "minutes", "Fréchet", "what it is"):
@@ -205,7 +204,7 @@ def recipes() -> None:
 
 def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
     """List the runs under runs/, the one worked on last first."""
-    from trainer.runs import RUNS, list_runs
+    from ganport.trainer.runs import RUNS, list_runs
 
     found = list_runs(RUNS)
     if as_json:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from ganport.runtime.errors import EvaluationError
+from ganport.runtime.providers import open_session, usable_cores
 from PIL import Image
-
-from runtime.errors import EvaluationError
-from runtime.providers import open_session, usable_cores
 
 Pixels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float32]

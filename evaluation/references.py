@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from runtime.errors import EvaluationError
-from runtime.files import replacing
-from runtime.latents import labels_by_share
+from ganport.runtime.errors import EvaluationError
+from ganport.runtime.files import replacing
+from ganport.runtime.latents import labels_by_share
 
 from .features import FOLDERS, LABELS, FeatureNetwork, Pixels
 from .measures import class_figures, compare

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from runtime.errors import EvaluationError
+from ganport.runtime.errors import EvaluationError
 
 from .features import FeatureNetwork, Pixels, check_shape
 from .measures import class_figures, compare, nearest_share

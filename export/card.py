@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime import Contract, Sampler, encode_png, make_grid
-from runtime.contract import LABEL
-from runtime.files import write_bytes
+from ganport.runtime import Contract, Sampler, encode_png, make_grid
+from ganport.runtime.contract import LABEL
+from ganport.runtime.files import write_bytes
 
 _PREVIEW_SEEDS = range(64)
 
@@ -88,7 +88,7 @@ _HOW = """## Draw
 With Python, without TensorFlow (`pip install 'ganport[cpu]'`):
 
 ```python
-from runtime import Sampler
+from ganport.runtime import Sampler
 
 images = Sampler("{name}").sample([{seeds}])  # uint8 (n, height, width, channels)
 ```

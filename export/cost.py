@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import onnx
-
-from runtime import latents_of
-from runtime.seeds import check_seeds
+from ganport.runtime import latents_of
+from ganport.runtime.seeds import check_seeds
 
 from .convert import LATENT
 from .rewrites import REWRITES, simplify

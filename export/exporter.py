@@ -10,12 +10,11 @@ from pathlib import Path
 import onnx
 import onnx.shape_inference
 import onnx.version_converter
-
-from runtime import Contract, ImageSpec, InputSpec, Sampler, __version__, encode_png, make_grid
-from runtime.contract import METADATA_KEY
-from runtime.errors import GanportError, GeneratorError, OutputError, UsageError, first_line
-from runtime.files import replacing, write_bytes
-from runtime.providers import onnxruntime_errors
+from ganport.runtime import Contract, ImageSpec, InputSpec, Sampler, __version__, encode_png, make_grid
+from ganport.runtime.contract import METADATA_KEY
+from ganport.runtime.errors import GanportError, GeneratorError, OutputError, UsageError, first_line
+from ganport.runtime.files import replacing, write_bytes
+from ganport.runtime.providers import onnxruntime_errors
 
 from .convert import IMAGE, LATENT, convert_generator
 from .formats import Format, to_ort, triton_config

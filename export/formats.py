@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import onnxruntime as ort
-
-from runtime import Contract
-from runtime.contract import LABEL
+from ganport.runtime import Contract
+from ganport.runtime.contract import LABEL
 
 Format = Literal["onnx", "ort", "triton"]
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from ganport.runtime.contract import LABEL
+from ganport.runtime.latents import KEY_STEPS, LATENTS_PER_BLOCK, MULTIPLIERS, ROUNDS, generator_inputs, signed_normal_table
+from ganport.runtime.seeds import check_seeds
 from onnx import TensorProto, helper, numpy_helper
-
-from runtime.contract import LABEL
-from runtime.latents import KEY_STEPS, LATENTS_PER_BLOCK, MULTIPLIERS, ROUNDS, generator_inputs, signed_normal_table
-from runtime.seeds import check_seeds
 
 from .convert import LATENT
 

@@ -6,9 +6,8 @@ import dataclasses
 from typing import Literal
 
 import onnx
-
-from runtime.errors import UsageError
-from runtime.seeds import check_seeds
+from ganport.runtime.errors import UsageError
+from ganport.runtime.seeds import check_seeds
 
 Input = Literal["latent", "seed", "fixed"]
 Output = Literal["uint8", "float"]

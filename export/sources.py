@@ -12,10 +12,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import tensorflow as tf
-
-from runtime.errors import GeneratorError, RunNotFoundError, UsageError, first_line
-from trainer.checkpoints import load_generator
-from trainer.runs import Run
+from ganport.runtime.errors import GeneratorError, RunNotFoundError, UsageError, first_line
+from ganport.trainer.checkpoints import load_generator
+from ganport.trainer.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)

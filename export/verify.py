@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-
-from runtime import latents_of, to_uint8
-from runtime.contract import LABEL
-from runtime.errors import VerificationError
-from runtime.latents import generator_inputs, labels_of
-from runtime.seeds import check_seeds
+from ganport.runtime import latents_of, to_uint8
+from ganport.runtime.contract import LABEL
+from ganport.runtime.errors import VerificationError
+from ganport.runtime.latents import generator_inputs, labels_of
+from ganport.runtime.seeds import check_seeds
 
 from .convert import IMAGE, LATENT
 from .heads import SEED, seed_head_alone

@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evaluation.features import FOLDERS
-from runtime import BUNDLED, Sampler
-from runtime.bundled import figures
-from runtime.files import write_bytes
+from ganport.evaluation.features import FOLDERS
+from ganport.runtime import BUNDLED, Sampler
+from ganport.runtime.bundled import figures
+from ganport.runtime.files import write_bytes
 
 MODELS = Path("runtime/models")
 # By name: how it is trained and exported; in the smallest precision that keeps the quality (docs/quality.md).

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from runtime import Sampler, latents_of
+from ganport.runtime import Sampler, latents_of
 
 from .metrics import Metrics
 from .refusals import QueueFullError, TimedOutError

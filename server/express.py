@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from runtime.errors import GanportError
-from runtime.seeds import SEED_LIMIT
+from ganport.runtime.errors import GanportError
+from ganport.runtime.seeds import SEED_LIMIT
 
 from .api import Images
 from .limits import App, Receive, Scope, Send

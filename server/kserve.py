@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-
-from runtime import Sampler, __version__, check_seeds
-from runtime.contract import LABEL
+from ganport.runtime import Sampler, __version__, check_seeds
+from ganport.runtime.contract import LABEL
 
 from .batching import Batcher, Draw
 from .refusals import TensorError

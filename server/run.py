@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
-
-from runtime import Sampler
-from runtime.errors import ListenError, first_line, system_reason
+from ganport.runtime import Sampler
+from ganport.runtime.errors import ListenError, first_line, system_reason
 
 from .limits import ImpatientProtocol
 from .service import Settings, make_service

@@ -6,7 +6,7 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -20,7 +20,17 @@ hypothesis.settings.load_profile("ganport")
 
 ROOT = Path(__file__).parent.parent
 
+PACKAGES = ("cluster", "commands", "evaluation", "export", "runtime", "server", "trainer", "web")
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def no_second_copies() -> Iterator[None]:
+    """Fail a test that imports one of our packages by its bare name: its classes would not be those of `ganport`."""
+    yield
+    copies = sorted(set(PACKAGES) & set(sys.modules))
+    assert not copies, f"imported without `ganport.` in front: {', '.join(copies)}"
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ import sys
 
 import numpy as np
 import pytest
+from ganport.runtime import BUNDLED, Sampler
+from ganport.runtime.images import split_grid
+from ganport.web import write_site
 from PIL import Image
 
-from runtime import BUNDLED, Sampler
-from runtime.images import split_grid
 from tests.conftest import ROOT
 from tests.web.conftest import missing
-from web import write_site
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 )
 def test_command_runs_where_no_heavy_package_can_be_imported(tiny_file, tmp_path, arguments):
     arguments = [str(tiny_file) if argument == "MODEL" else argument for argument in arguments]
-    result = python(BLOCKED + "import cli; cli.main()", *arguments, cwd=tmp_path)
+    result = python(BLOCKED + "from ganport.__main__ import main; main()", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     if arguments[0] == "sample":
         assert (tmp_path / "grid.png").stat().st_size > 100
@@ -44,7 +44,7 @@ def test_the_block_above_blocks(tmp_path):
 def test_command_that_needs_tensorflow_gives_the_install_line(tmp_path, command):
     (tmp_path / "x.keras").touch()
     arguments = {"train": ["train"], "export": ["export", "x.keras"]}[command]
-    result = python(BLOCKED + "import cli; cli.main()", *arguments, cwd=tmp_path)
+    result = python(BLOCKED + "from ganport.__main__ import main; main()", *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert f"pip install 'ganport[{command}]'" in result.stderr
     assert "Traceback" not in result.stderr
@@ -53,7 +53,7 @@ def test_command_that_needs_tensorflow_gives_the_install_line(tmp_path, command)
 
 def test_export_without_its_own_packages_gives_the_install_line(tmp_path):
     (tmp_path / "x.keras").touch()
-    code = "import sys; sys.modules['tf2onnx'] = None; import cli; cli.main()"
+    code = "import sys; sys.modules['tf2onnx'] = None; from ganport.__main__ import main; main()"
     result = python(code, "export", "x.keras", cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr == "error: export needs tf2onnx, which is not installed; run: pip install 'ganport[export]'\n"
@@ -63,7 +63,7 @@ def test_nothing_is_reported_to_anybody(tiny_file, tmp_path):
     """onnxruntime's telemetry keeps its queue and a device number in the home folder; here there is neither."""
     home = tmp_path / "home"
     home.mkdir()
-    code = BLOCKED + "import cli; cli.main()"
+    code = BLOCKED + "from ganport.__main__ import main; main()"
     command = [sys.executable, "-c", code, "sample", str(tiny_file)]
     env = {"PYTHONPATH": str(ROOT), "HOME": str(home)}
     subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
@@ -73,7 +73,7 @@ def test_nothing_is_reported_to_anybody(tiny_file, tmp_path):
 
 def test_runtime_imports_its_three_packages_and_no_more(tmp_path):
     """Not even onnxruntime until a model is opened: the trainer uses the runtime's latents where it is not installed."""
-    result = python("import runtime, sys; print(*sys.modules)", cwd=tmp_path)
+    result = python("import ganport.runtime, sys; print(*sys.modules)", cwd=tmp_path)
     modules = set(result.stdout.split())
     assert "numpy" in modules
     for package in (*HEAVY, "onnxruntime", "typer", "rich", "trainer", "export", "mlxtend"):
@@ -81,7 +81,9 @@ def test_runtime_imports_its_three_packages_and_no_more(tmp_path):
 
 
 def test_sample_starts_without_the_packages_of_the_other_commands(tiny_file, tmp_path):
-    code = BLOCKED + "sys.modules.update(dict.fromkeys(('typer', 'rich', 'pydantic'))); import cli; cli.main()"
+    code = (
+        BLOCKED + "sys.modules.update(dict.fromkeys(('typer', 'rich', 'pydantic'))); from ganport.__main__ import main; main()"
+    )
     assert python(code, "sample", str(tiny_file), cwd=tmp_path).returncode == 0
     assert "ModuleNotFoundError" in python(code, "inspect", str(tiny_file), cwd=tmp_path).stderr
 

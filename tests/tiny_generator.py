@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+from ganport.runtime import Contract, ImageSpec, InputSpec
+from ganport.runtime.contract import METADATA_KEY
 from onnx import TensorProto, helper, numpy_helper
-
-from runtime import Contract, ImageSpec, InputSpec
-from runtime.contract import METADATA_KEY
 
 DIM = 5
 SHAPE = (3, 4, 1)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from ganport.runtime.files import replacing
+from ganport.runtime.writers import write_animation
 from PIL import Image
-
-from runtime.files import replacing
-from runtime.writers import write_animation
 
 from .runs import Run
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
-
-from runtime.errors import CheckpointError
-from runtime.files import replacing
+from ganport.runtime.errors import CheckpointError
+from ganport.runtime.files import replacing
 
 from .ema import shipped_generator
 from .networks import Networks, build_networks

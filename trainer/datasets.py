@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from evaluation.features import LABELS
-from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError, first_line
+from ganport.evaluation.features import LABELS
+from ganport.runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError, first_line
 
 from .devices import load_tensorflow
 from .npz import read_npz

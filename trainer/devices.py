@@ -8,8 +8,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from runtime.errors import DeviceError, first_line
-from runtime.stderr import captured_stderr
+from ganport.runtime.errors import DeviceError, first_line
+from ganport.runtime.stderr import captured_stderr
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -5,9 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import numpy.typing as npt
-
-from runtime.latents import generator_inputs
-from runtime.seeds import SEED_LIMIT
+from ganport.runtime.latents import generator_inputs
+from ganport.runtime.seeds import SEED_LIMIT
 
 from .datasets import Dataset
 

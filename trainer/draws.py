@@ -13,8 +13,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-
-from runtime.latents import signed_normal_table
+from ganport.runtime.latents import signed_normal_table
 
 from .recipe import Recipe
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
-
-from runtime.latents import generator_inputs, labels_by_share
-from runtime.seeds import SEED_LIMIT
+from ganport.runtime.latents import generator_inputs, labels_by_share
+from ganport.runtime.seeds import SEED_LIMIT
 
 from .networks import Networks, batch_norm_layers, states_of_layers
 from .recipe import Recipe

@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
-
-from runtime.errors import DatasetContentError
+from ganport.runtime.errors import DatasetContentError
 
 from .datasets import Dataset
 from .draws import Order, image_order

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
-from runtime import make_grid, save_png, to_uint8
-from runtime.errors import DivergedError, OutputError, RecipeError, system_reason
-from runtime.files import remove_leftovers, replacing, write_bytes
-from runtime.latents import generator_inputs
-from runtime.seeds import check_seeds
+from ganport.runtime import make_grid, save_png, to_uint8
+from ganport.runtime.errors import DivergedError, OutputError, RecipeError, system_reason
+from ganport.runtime.files import remove_leftovers, replacing, write_bytes
+from ganport.runtime.latents import generator_inputs
+from ganport.runtime.seeds import check_seeds
 
 from .charts import draw_curves, draw_progress
 from .checkpoints import load_newest_checkpoint, save_checkpoint

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from ganport.runtime.errors import DatasetContentError
 from PIL import Image, ImageOps
-
-from runtime.errors import DatasetContentError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-
-from evaluation import FeatureNetwork
-from evaluation.features import whole_set
-from evaluation.measures import frechet_distance
-from evaluation.references import FEWEST
-from runtime import to_uint8
-from runtime.errors import EvaluationError
-from runtime.latents import generator_inputs
-from runtime.seeds import SEED_LIMIT
+from ganport.evaluation import FeatureNetwork
+from ganport.evaluation.features import whole_set
+from ganport.evaluation.measures import frechet_distance
+from ganport.evaluation.references import FEWEST
+from ganport.runtime import to_uint8
+from ganport.runtime.errors import EvaluationError
+from ganport.runtime.latents import generator_inputs
+from ganport.runtime.seeds import SEED_LIMIT
 
 from .datasets import Dataset
 from .distance import images_at_once

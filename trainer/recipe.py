@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from runtime.errors import RecipeError
+from ganport.runtime.errors import RecipeError
 
 OptimizerName = Literal["sgd", "adam"]
 Decay = Literal["none", "cosine"]

@@ -27,9 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evaluation.references import FEWEST
-from runtime.command import bundled_model
-from runtime.errors import (
+from ganport.evaluation.references import FEWEST
+from ganport.runtime.command import bundled_model
+from ganport.runtime.errors import (
     CheckpointError,
     DatasetContentError,
     RecipeError,
@@ -38,7 +38,7 @@ from runtime.errors import (
     RunInUseError,
     RunNotFoundError,
 )
-from runtime.files import write_bytes
+from ganport.runtime.files import write_bytes
 
 from .datasets import Dataset, Preparation, load_dataset
 from .recipe import Recipe

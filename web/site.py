@@ -11,9 +11,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from runtime import Contract, Sampler
-from runtime.errors import OutputError, UsageError, WebError, first_line, system_reason
-from runtime.latents import normal_table
+from ganport.runtime import Contract, Sampler
+from ganport.runtime.errors import OutputError, UsageError, WebError, first_line, system_reason
+from ganport.runtime.latents import normal_table
 
 _HERE = Path(__file__).parent
 _NPM_S = 300

@@ -14,8 +14,7 @@ import hashlib
 import os
 
 from fastapi import FastAPI, Response
-
-from runtime import Sampler, encode_png
+from ganport.runtime import Sampler, encode_png
 
 sampler = Sampler(os.environ.get("GENERATOR", "mnist"))
 app = FastAPI(title="Avatars")

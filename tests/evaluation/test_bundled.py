@@ -5,12 +5,12 @@ import hashlib
 import json
 
 import pytest
+from ganport.evaluation import load_reference
+from ganport.runtime import BUNDLED, Sampler
+from ganport.runtime.bundled import figures
+from ganport.trainer.recipes import load_recipe_module
 
-from evaluation import load_reference
-from runtime import BUNDLED, Sampler
-from runtime.bundled import figures
 from scripts.bundle_models import MADE_BY, MODELS, page
-from trainer.recipes import load_recipe_module
 
 
 @pytest.mark.parametrize("name", BUNDLED)

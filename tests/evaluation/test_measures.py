@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from evaluation.measures import (
+from ganport.evaluation.measures import (
     class_figures,
     frechet_distance,
     kernel_distance,

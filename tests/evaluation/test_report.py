@@ -6,16 +6,16 @@ import json
 
 import numpy as np
 import pytest
+from ganport.evaluation import LABELS, FeatureNetwork, evaluate, load_reference, own_reference
+from ganport.evaluation.features import FOLDERS, MODELS, prepare
+from ganport.evaluation.references import REFERENCES, _parts_by_class
+from ganport.runtime import BUNDLED, Sampler
+from ganport.runtime.errors import EvaluationError
+from ganport.trainer.datasets import load_dataset
+from ganport.trainer.quality import Quality
 
-from evaluation import LABELS, FeatureNetwork, evaluate, load_reference, own_reference
-from evaluation.features import FOLDERS, MODELS, prepare
-from evaluation.references import REFERENCES, _parts_by_class
-from runtime import BUNDLED, Sampler
-from runtime.errors import EvaluationError
 from tests.conftest import failure
 from tests.tiny_generator import tiny_model
-from trainer.datasets import load_dataset
-from trainer.quality import Quality
 
 
 @pytest.fixture(scope="module")

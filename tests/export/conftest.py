@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from trainer.devices import load_tensorflow
+from ganport.trainer.devices import load_tensorflow
 
 load_tensorflow()
 
 import keras  # noqa: E402
-
-from export import Source  # noqa: E402
-from trainer.recipes import load_recipe_module  # noqa: E402
+from ganport.export import Source  # noqa: E402
+from ganport.trainer.recipes import load_recipe_module  # noqa: E402
 
 
 def shake(model: keras.Model) -> keras.Model:

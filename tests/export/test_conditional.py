@@ -3,14 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from ganport.export import Options, Source, export_generator, measure_costs, prove, write_model
+from ganport.export.card import write_card
+from ganport.runtime import Sampler, to_uint8
+from ganport.runtime.golden import check_golden
+from ganport.runtime.latents import latents_of, with_classes
+from ganport.trainer.recipes import load_recipe_module
 
-from export import Options, Source, export_generator, measure_costs, prove, write_model
-from export.card import write_card
-from runtime import Sampler, to_uint8
-from runtime.golden import check_golden
-from runtime.latents import latents_of, with_classes
 from tests.export.conftest import shake
-from trainer.recipes import load_recipe_module
 
 LABELS = ("a", "b", "c")
 DIM = 8

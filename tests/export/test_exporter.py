@@ -10,12 +10,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 import tensorflow as tf
-from PIL import Image
-
-from export import Options, Source, export_generator, load_source
-from runtime import Sampler, encode_png, latents_of, make_grid, to_uint8
-from runtime.contract import METADATA_KEY, Contract
-from runtime.errors import (
+from ganport.export import Options, Source, export_generator, load_source
+from ganport.runtime import Sampler, encode_png, latents_of, make_grid, to_uint8
+from ganport.runtime.contract import METADATA_KEY, Contract
+from ganport.runtime.errors import (
     CheckpointError,
     GeneratorError,
     OutputError,
@@ -24,6 +22,8 @@ from runtime.errors import (
     UsageError,
     VerificationError,
 )
+from PIL import Image
+
 from tests.export.conftest import shake
 
 SEEDS = np.arange(1000, 1100)
@@ -197,7 +197,7 @@ def test_a_file_that_is_not_there_is_called_that(tmp_path):
 
 
 def test_run_without_a_checkpoint_is_refused(tmp_path):
-    from trainer.recipes import load_recipe_module
+    from ganport.trainer.recipes import load_recipe_module
 
     recipe = load_recipe_module("digits").RECIPE
     (tmp_path / "recipe.json").write_text(json.dumps(recipe.to_dict()))

@@ -5,10 +5,9 @@ import re
 import numpy as np
 import onnxruntime as ort
 import pytest
-
-from export import Options, export_generator, prove, write_card, write_model
-from runtime import Sampler, check_golden
-from runtime.errors import OutputError, UsageError
+from ganport.export import Options, export_generator, prove, write_card, write_model
+from ganport.runtime import Sampler, check_golden
+from ganport.runtime.errors import OutputError, UsageError
 
 
 @pytest.fixture(scope="module")

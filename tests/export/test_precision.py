@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from ganport.export import Options, Source, export_generator, exporter, load_source, measure_costs, prove, write_model
+from ganport.export.exporter import GOLDEN_SEEDS
+from ganport.export.precision import CALIBRATION_SEEDS, to_int8
+from ganport.export.verify import MAX_MEAN_LEVELS, SEEDS, open_on_cpu
+from ganport.runtime import Sampler, latents_of
+from ganport.runtime.errors import PrecisionError, UsageError, VerificationError
 
-from export import Options, Source, export_generator, load_source, measure_costs, prove, write_model
-from export.exporter import GOLDEN_SEEDS
-from export.precision import CALIBRATION_SEEDS, to_int8
-from export.verify import MAX_MEAN_LEVELS, SEEDS, open_on_cpu
-from runtime import Sampler, latents_of
-from runtime.errors import PrecisionError, UsageError, VerificationError
 from tests.export.conftest import shake
 
 
@@ -86,7 +86,7 @@ def test_loss_over_the_limit_is_refused_unless_it_is_allowed(tmp_path, monkeypat
         weights.CopyFrom(onnx.numpy_helper.from_array(values // 16 * 16, weights.name))
         return model
 
-    monkeypatch.setattr("export.exporter.to_int8", to_noise)
+    monkeypatch.setattr(exporter, "to_int8", to_noise)
     monkeypatch.setitem(MAX_MEAN_LEVELS, "int8", 0.5)
     with pytest.raises(VerificationError, match="--allow-loss"):
         export_generator(convolutional(), tmp_path / "x.onnx", Options(precision="int8"))
@@ -124,7 +124,7 @@ def test_costs_count_the_whole_file():
 
 @pytest.mark.parametrize("batch", [200, 600])
 def test_calibration_draws_all_its_seeds_whatever_the_batch(tmp_path, batch):
-    from export.precision import _Latents
+    from ganport.export.precision import _Latents
 
     source = onnx.helper.make_tensor_value_info("latent", onnx.TensorProto.FLOAT, [batch, 16])
     reader, rows = _Latents(16, 0, source), set()
@@ -136,7 +136,7 @@ def test_calibration_draws_all_its_seeds_whatever_the_batch(tmp_path, batch):
 
 def test_what_onnx_wants_in_float32_stays_so():
     """Scales of a Resize, constant, shared, and worked out; constants within nodes; a tiny divisor."""
-    from export.precision import to_float16
+    from ganport.export.precision import to_float16
 
     nodes = [
         onnx.helper.make_node("Resize", ["x", "", "scales"], ["a"], mode="nearest"),

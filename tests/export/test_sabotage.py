@@ -8,14 +8,15 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from ganport.export import Options, Source, export_generator, exporter
+from ganport.export.convert import convert_generator
+from ganport.export.heads import add_seed_head
+from ganport.export.verify import MAX_PIXEL_MISMATCH, most_mismatch, require_close
+from ganport.runtime import Sampler, check_golden, latents_of
+from ganport.runtime import sampler as sampler_module
+from ganport.runtime.contract import METADATA_KEY
+from ganport.runtime.errors import ContractError, VerificationError
 
-from export import Options, Source, export_generator
-from export.convert import convert_generator
-from export.heads import add_seed_head
-from export.verify import MAX_PIXEL_MISMATCH, most_mismatch, require_close
-from runtime import Sampler, check_golden, latents_of
-from runtime.contract import METADATA_KEY
-from runtime.errors import ContractError, VerificationError
 from tests.export.conftest import shake
 
 
@@ -70,7 +71,7 @@ def change_statistic(model: onnx.ModelProto) -> onnx.ModelProto:
 )
 @pytest.mark.parametrize("output", ["uint8", "float"])
 def test_graph_that_draws_something_else_is_refused(source, tmp_path, monkeypatch, damage, output):
-    monkeypatch.setattr("export.exporter.convert_generator", lambda *arguments: damage(convert_generator(*arguments)))
+    monkeypatch.setattr(exporter, "convert_generator", lambda *arguments: damage(convert_generator(*arguments)))
     target = tmp_path / "x.onnx"
     target.write_bytes(b"an older export")
     with pytest.raises(VerificationError, match="nothing written"):
@@ -92,7 +93,7 @@ def test_single_pixel_that_is_off_by_a_thousandth_is_noticed(source, tmp_path, m
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         return model
 
-    monkeypatch.setattr("export.exporter.convert_generator", damage)
+    monkeypatch.setattr(exporter, "convert_generator", damage)
     with pytest.raises(VerificationError, match="the largest difference to Keras is"):
         export_generator(source, tmp_path / "x.onnx")
 
@@ -135,7 +136,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.verify import draw_with_keras
+from ganport.export.verify import draw_with_keras
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -157,7 +158,7 @@ with tf.device("CPU:1"):
 
 
 def test_tail_that_rounds_otherwise_is_refused(source, tmp_path, monkeypatch):
-    from export.tails import add_uint8_tail
+    from ganport.export.tails import add_uint8_tail
 
     def add_truncating_tail(model):
         model = add_uint8_tail(model)
@@ -167,7 +168,7 @@ def test_tail_that_rounds_otherwise_is_refused(source, tmp_path, monkeypatch):
         rounding.input[0] = "cut"
         return model
 
-    monkeypatch.setattr("export.exporter.add_uint8_tail", add_truncating_tail)
+    monkeypatch.setattr(exporter, "add_uint8_tail", add_truncating_tail)
     with pytest.raises(VerificationError, match="share of 8-bit pixels"):
         export_generator(source, tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
@@ -190,7 +191,7 @@ def test_normalisation_in_training_mode_is_refused(tmp_path, dense):
 
 
 def test_golden_images_that_the_runtime_draws_otherwise_are_refused(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("runtime.sampler.latents_of", lambda seeds, dim: latents_of(seeds + 1, dim))
+    monkeypatch.setattr(sampler_module, "latents_of", lambda seeds, dim: latents_of(seeds + 1, dim))
     with pytest.raises(VerificationError, match="golden"):
         export_generator(source, tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
@@ -203,14 +204,14 @@ def test_seed_head_that_is_off_by_one_word_is_refused(source, tmp_path, monkeypa
         concat.input[:] = concat.input[::-1]  # the key's high word first
         return model
 
-    monkeypatch.setattr("export.exporter.add_seed_head", words_swapped)
+    monkeypatch.setattr(exporter, "add_seed_head", words_swapped)
     with pytest.raises(VerificationError):
         export_generator(source, tmp_path / "x.onnx", Options(input="seed"))
     assert not list(tmp_path.iterdir())
 
 
 def test_number_that_is_none_in_one_batch_only_is_refused(source, tmp_path, monkeypatch):
-    from export import verify
+    from ganport.export import verify
 
     def open_and_spoil(*arguments):
         draw, batch = opened(*arguments)
@@ -242,7 +243,7 @@ def test_transpose_that_is_missing_is_refused(tmp_path, monkeypatch, place):
         transposes[place].attribute[0].ints[:] = [0, 1, 2, 3]
         return model
 
-    monkeypatch.setattr("export.exporter.convert_generator", damage)
+    monkeypatch.setattr(exporter, "convert_generator", damage)
     with pytest.raises(VerificationError):
         export_generator(convolutional(), tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())

@@ -4,10 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
-
-from runtime import BUNDLED, Sampler, check_golden
-from runtime.errors import ModelNotFoundError
-from runtime.sampler import DEFAULT
+from ganport.runtime import BUNDLED, Sampler, check_golden
+from ganport.runtime.errors import ModelNotFoundError
+from ganport.runtime.sampler import DEFAULT
 
 
 @pytest.mark.parametrize("name", BUNDLED)

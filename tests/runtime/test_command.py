@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 import pytest
+from ganport.runtime.command import guarded
+from ganport.runtime.progress import shown
 
-from runtime.command import guarded
-from runtime.progress import shown
 from tests.conftest import ROOT
 
 
@@ -91,7 +91,7 @@ def test_mistakes_of_a_copy_end_in_one_line_too(tmp_path):
 
 def test_interrupted_command_says_nothing_and_exits_with_130(tmp_path):
     # What a shell starts in the background does not hear the signal.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import cli; cli.main()"
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from ganport.__main__ import main; main()"
     command = [sys.executable, "-c", code, "sample", "mnist", "--seeds", "0-9999999", "--out", "many.tar"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:

@@ -3,8 +3,7 @@
 from importlib import metadata
 
 import pytest
-
-from runtime import doctor
+from ganport.runtime import doctor
 
 
 @pytest.fixture

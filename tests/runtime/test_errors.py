@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from runtime import errors
+from ganport.runtime import errors
 
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.GanportError)]
 LEAVES = [kind for kind in CLASSES if not kind.__subclasses__()]

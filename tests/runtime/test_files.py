@@ -1,7 +1,6 @@
 import pytest
-
-from runtime.errors import ModelNotFoundError, OutputError
-from runtime.files import remove_leftovers, replacing, write_bytes
+from ganport.runtime.errors import ModelNotFoundError, OutputError
+from ganport.runtime.files import remove_leftovers, replacing, write_bytes
 
 
 def test_file_is_replaced_only_when_the_block_ends_well(tmp_path):

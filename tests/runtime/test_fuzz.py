@@ -41,8 +41,8 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
 
 def draw_all(path: str, start: str) -> None:
     """Load and draw each mutation from a number on; print each number before, so that what crashed is known."""
-    from runtime import Sampler
-    from runtime.errors import GanportError
+    from ganport.runtime import Sampler
+    from ganport.runtime.errors import GanportError
 
     content = Path(path).read_bytes()
     drawn = refused = 0

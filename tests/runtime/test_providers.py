@@ -5,10 +5,9 @@ import sys
 
 import onnxruntime
 import pytest
-
-from runtime import Sampler
-from runtime.errors import MissingPackageError, ProviderError, UnknownProviderError
-from runtime.providers import open_session
+from ganport.runtime import Sampler
+from ganport.runtime.errors import MissingPackageError, ProviderError, UnknownProviderError
+from ganport.runtime.providers import open_session
 
 
 def test_cpu_runs_on_the_cpu_without_fallback(tiny_file):

@@ -7,15 +7,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import ganport.runtime as runtime
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
-
-import runtime
-from runtime import Sampler, latents_of, to_uint8
-from runtime.errors import (
+from ganport.runtime import Sampler, latents_of, to_uint8
+from ganport.runtime.errors import (
     ClosedSamplerError,
     ContractError,
     ContractVersionError,
@@ -32,7 +28,11 @@ from runtime.errors import (
     SeedError,
     UsageError,
 )
-from runtime.providers import open_session
+from ganport.runtime.providers import open_session
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
 from tests.conftest import ROOT
 from tests.tiny_generator import DIM, SHAPE, draw_with_numpy, tiny_contract, tiny_model
 
@@ -376,7 +376,7 @@ def test_pickled_sampler_draws_the_same(tiny):
 def test_sampler_works_on_both_sides_of_a_fork(tiny):
     script = f"""
 import multiprocessing, sys
-from runtime import Sampler
+from ganport.runtime import Sampler
 sampler = Sampler({str(tiny)!r}, threads=2)
 before = sampler.sample(range(100)).tobytes()
 def child(queue):
@@ -445,8 +445,8 @@ def test_auto_takes_the_next_provider_where_the_fastest_does_not_take_the_model(
 
     there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
-    monkeypatch.setattr("runtime.providers._try_provider", lambda ort, provider: None)
-    monkeypatch.setattr("runtime.sampler.open_session", without_memory)
+    monkeypatch.setattr("ganport.runtime.providers._try_provider", lambda ort, provider: None)
+    monkeypatch.setattr("ganport.runtime.sampler.open_session", without_memory)
     sampler = Sampler(tiny_file, "auto")
     assert sampler.provider == "cpu"
     assert sampler.passed_over == {"cuda": "it does not take tiny.onnx (out of memory)"}

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
+from ganport.runtime.errors import SeedError, UsageError
+from ganport.runtime.seeds import check_seeds, parse_seeds
 from hypothesis import given
 from hypothesis import strategies as st
-
-from runtime.errors import SeedError, UsageError
-from runtime.seeds import check_seeds, parse_seeds
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import tarfile
 
 import numpy as np
 import pytest
+from ganport.runtime import Sampler, encode_png, make_grid
+from ganport.runtime.images import split_grid
 from PIL import Image
 
-from runtime import Sampler, encode_png, make_grid
-from runtime.images import split_grid
 from tests.server.conftest import started
 
 
@@ -258,11 +258,11 @@ def test_the_page_is_at_the_root(in_thread, sampler, tmp_path):
 
 
 def test_a_file_that_draws_certain_seeds(in_thread, tmp_path):
-    from export import Options, Source, export_generator
-    from trainer.devices import load_tensorflow
+    from ganport.export import Options, Source, export_generator
+    from ganport.trainer.devices import load_tensorflow
 
     load_tensorflow()
-    from trainer.recipes import load_recipe_module
+    from ganport.trainer.recipes import load_recipe_module
 
     generator = load_recipe_module("mnist-conditional").build_generator(74, (28, 28, 1))
     file = tmp_path / "fixed.onnx"

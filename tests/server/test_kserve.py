@@ -9,7 +9,8 @@ import pytest
 
 triton = pytest.importorskip("tritonclient.http")
 
-from runtime import Sampler, latents_of  # noqa: E402
+from ganport.runtime import Sampler, latents_of  # noqa: E402
+
 from tests.tiny_generator import DIM  # noqa: E402
 
 MODEL = "mnist-conditional"

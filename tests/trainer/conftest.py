@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ganport.trainer.datasets import Dataset
+from ganport.trainer.devices import Devices, load_tensorflow
+from ganport.trainer.recipe import Recipe
+from ganport.trainer.recipes import load_recipe_module
+from ganport.trainer.runs import Run, start_run
 from rich.console import Console
-
-from trainer.datasets import Dataset
-from trainer.devices import Devices, load_tensorflow
-from trainer.recipe import Recipe
-from trainer.recipes import load_recipe_module
-from trainer.runs import Run, start_run
 
 load_tensorflow()
 
@@ -53,8 +52,8 @@ def load_squares() -> Dataset:
 @pytest.fixture
 def run_on(tmp_path: Path) -> Callable[..., Run]:
     """Train a recipe on data in a folder, from the start or from a checkpoint."""
-    from trainer.loop import train
-    from trainer.report import Report
+    from ganport.trainer.loop import train
+    from ganport.trainer.report import Report
 
     def run_it(recipe: Recipe, data: Dataset, folder: str = "run", resume: bool = False) -> Run:
         run = Run(tmp_path / folder)

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from trainer.augment import diff_augment, flip
-from trainer.draws import Draws
+from ganport.trainer.augment import diff_augment, flip
+from ganport.trainer.draws import Draws
 
 BATCH = 64
 
@@ -76,7 +75,7 @@ def test_colour_by_hand():
     red[..., 0] = 0.9
     images = tf.constant(np.concatenate([grey, red]))
     small = Draws(0, tf.constant(0), 2)
-    from trainer.draws import Purpose
+    from ganport.trainer.draws import Purpose
 
     brightness, saturation, contrast = small.uniform(Purpose.AUGMENTATION, 7).numpy()[:, :3].T
     new = diff_augment(images, ("color",), small, 1).numpy()

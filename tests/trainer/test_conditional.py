@@ -7,19 +7,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ganport.runtime.errors import CheckpointError, DatasetContentError, RecipeError
+from ganport.runtime.latents import generator_inputs, latents_of
+from ganport.trainer.checkpoints import load_checkpoint
+from ganport.trainer.draws import Draws
+from ganport.trainer.feeds import open_feed
+from ganport.trainer.networks import build_networks
+from ganport.trainer.recipe import Recipe
+from ganport.trainer.recipes import load_recipe_module
+from ganport.trainer.runs import Run, check_images, check_same_images
+from ganport.trainer.step import Game
 from PIL import Image
 
-from runtime.errors import CheckpointError, DatasetContentError, RecipeError
-from runtime.latents import generator_inputs, latents_of
 from tests.conftest import failure
-from trainer.checkpoints import load_checkpoint
-from trainer.draws import Draws
-from trainer.feeds import open_feed
-from trainer.networks import build_networks
-from trainer.recipe import Recipe
-from trainer.recipes import load_recipe_module
-from trainer.runs import Run, check_images, check_same_images
-from trainer.step import Game
 
 LABELS = ("left", "right")
 

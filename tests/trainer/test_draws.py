@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from runtime.latents import signed_normal_table
-from trainer.draws import Draws, Purpose, image_order
+from ganport.runtime.latents import signed_normal_table
+from ganport.trainer.draws import Draws, Purpose, image_order
 
 
 def draws(seed=0, step=3, shard=0, shards=1):

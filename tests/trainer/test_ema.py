@@ -3,11 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from runtime import latents_of
-from trainer.ema import recalibrate_batch_norm, shipped_generator, update_average
-from trainer.networks import build_networks
-from trainer.recipes import load_recipe_module
+from ganport.runtime import latents_of
+from ganport.trainer.ema import recalibrate_batch_norm, shipped_generator, update_average
+from ganport.trainer.networks import build_networks
+from ganport.trainer.recipes import load_recipe_module
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import time
 
 import numpy as np
 import pytest
+from ganport.runtime.errors import OutputError
+from ganport.trainer.interrupts import stop_requests
+from ganport.trainer.loop import train
+from ganport.trainer.runs import Run, start_run
 
-from runtime.errors import OutputError
 from tests.conftest import ROOT
 from tests.trainer.conftest import one_device
-from trainer.interrupts import stop_requests
-from trainer.loop import train
-from trainer.runs import Run, start_run
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_signal_that_is_ignored_stays_ignored():
 
 
 def test_first_signal_is_noted_and_the_second_acts(monkeypatch):
-    monkeypatch.setattr("trainer.interrupts._ECHO_SECONDS", 0.0)
+    monkeypatch.setattr("ganport.trainer.interrupts._ECHO_SECONDS", 0.0)
     before = signal.getsignal(signal.SIGINT)
     with stop_requests() as stop:
         assert not stop

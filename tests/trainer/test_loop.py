@@ -13,10 +13,7 @@ import time
 import keras
 import numpy as np
 import pytest
-from PIL import Image
-from rich.console import Console
-
-from runtime.errors import (
+from ganport.runtime.errors import (
     CheckpointError,
     DatasetContentError,
     DivergedError,
@@ -24,13 +21,16 @@ from runtime.errors import (
     RunExistsError,
     RunInUseError,
 )
+from ganport.trainer.checkpoints import load_generator
+from ganport.trainer.loop import train
+from ganport.trainer.recipes import RECIPES, load_recipe_module
+from ganport.trainer.report import Report
+from ganport.trainer.runs import Run, check_images, check_same_images, newest_run, start_run, unused_run
+from PIL import Image
+from rich.console import Console
+
 from tests.conftest import ROOT
 from tests.trainer.conftest import load_squares, one_device
-from trainer.checkpoints import load_generator
-from trainer.loop import train
-from trainer.recipes import RECIPES, load_recipe_module
-from trainer.report import Report
-from trainer.runs import Run, check_images, check_same_images, newest_run, start_run, unused_run
 
 
 def history(run):
@@ -184,7 +184,7 @@ def test_folder_that_cant_be_made_is_an_output_error(tmp_path, small_recipe, sma
 
 
 def test_weights_that_are_not_finite_are_never_saved(run_small, small_recipe, monkeypatch):
-    from trainer.networks import Networks
+    from ganport.trainer.networks import Networks
 
     # As after a last update that the losses do not show.
     monkeypatch.setattr(Networks, "read", lambda self: {"weight": np.array([1.0, np.inf])})
@@ -334,7 +334,7 @@ def test_damaged_record_of_the_data_is_refused(tmp_path, small_recipe, small_dat
 
 def test_a_run_is_trained_by_one_process_at_a_time(small_recipe, small_data, run_on):
     run = run_on(dataclasses.replace(small_recipe, steps=5), small_data)
-    holder = "import sys, time; from pathlib import Path; from trainer.runs import Run\n"
+    holder = "import sys, time; from pathlib import Path; from ganport.trainer.runs import Run\n"
     holder += "with Run(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", holder, str(run.path)], stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout.readline() == b"held\n"

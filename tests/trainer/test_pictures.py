@@ -4,12 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from ganport.runtime.errors import DatasetContentError
+from ganport.trainer.datasets import Preparation, load_dataset
+from ganport.trainer.pictures import PictureFolder, open_folder
+from ganport.trainer.runs import Run, load_run_data, start_run
 from PIL import Image
-
-from runtime.errors import DatasetContentError
-from trainer.datasets import Preparation, load_dataset
-from trainer.pictures import PictureFolder, open_folder
-from trainer.runs import Run, load_run_data, start_run
 
 
 def save(path, size=(12, 8), mode="RGB", seed=0, **options):
@@ -112,11 +111,11 @@ def test_folder_above_the_limit_is_not_loaded(folder):
 
 @pytest.mark.parametrize("sampling", ["replacement", "epochs"])
 def test_streamed_run_ends_bit_identical_to_one_in_memory(tmp_path, folder, small_recipe, sampling):
+    from ganport.trainer.loop import train
+    from ganport.trainer.report import Report
     from rich.console import Console
 
     from tests.trainer.conftest import one_device
-    from trainer.loop import train
-    from trainer.report import Report
 
     recipe = dataclasses.replace(small_recipe, sampling=sampling)
     endings = []
@@ -133,11 +132,11 @@ def test_streamed_run_ends_bit_identical_to_one_in_memory(tmp_path, folder, smal
 
 
 def test_picture_that_goes_bad_while_training_is_named(tmp_path, folder, small_recipe):
+    from ganport.trainer.loop import train
+    from ganport.trainer.report import Report
     from rich.console import Console
 
     from tests.trainer.conftest import one_device
-    from trainer.loop import train
-    from trainer.report import Report
 
     data = load_dataset(str(folder), preparation=Preparation(memory_limit=0))
     run = Run(tmp_path / "run")

@@ -3,10 +3,9 @@ import json
 import math
 
 import pytest
-
-from runtime.errors import RecipeError, UnknownRecipeError
-from trainer.recipe import Recipe
-from trainer.recipes import DEFAULT_RECIPE, RECIPES, load_recipe_module, published_recipe
+from ganport.runtime.errors import RecipeError, UnknownRecipeError
+from ganport.trainer.recipe import Recipe
+from ganport.trainer.recipes import DEFAULT_RECIPE, RECIPES, load_recipe_module, published_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -7,13 +7,12 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from ganport.runtime.errors import MissingPackageError
+from ganport.trainer.charts import draw_curves, draw_progress
+from ganport.trainer.report import Report, TensorBoard
+from ganport.trainer.runs import Run
 from PIL import Image
 from rich.console import Console
-
-from runtime.errors import MissingPackageError
-from trainer.charts import draw_curves, draw_progress
-from trainer.report import Report, TensorBoard
-from trainer.runs import Run
 
 METRICS = {"d_loss": 0.5, "g_loss": 1.5, "d_accuracy": 0.75}
 

@@ -6,12 +6,11 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from trainer.draws import Draws, Purpose, image_order
-from trainer.networks import build_networks
-from trainer.recipe import Optimizer
-from trainer.recipes import load_recipe_module
-from trainer.step import CHUNK_STEPS, compile_chunk, train_step
+from ganport.trainer.draws import Draws, Purpose, image_order
+from ganport.trainer.networks import build_networks
+from ganport.trainer.recipe import Optimizer
+from ganport.trainer.recipes import load_recipe_module
+from ganport.trainer.step import CHUNK_STEPS, compile_chunk, train_step
 
 SGD = Optimizer(name="sgd", learning_rate=0.1)
 

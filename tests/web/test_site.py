@@ -6,15 +6,15 @@ import json
 import os
 
 import pytest
+from ganport.runtime import BUNDLED, InputSpec
+from ganport.runtime.contract import METADATA_KEY
+from ganport.runtime.errors import OutputError, UsageError, WebError
+from ganport.runtime.latents import normal_table
+from ganport.web import write_site
+from ganport.web.site import pinned_version
 
-from runtime import BUNDLED, InputSpec
-from runtime.contract import METADATA_KEY
-from runtime.errors import OutputError, UsageError, WebError
-from runtime.latents import normal_table
 from tests.conftest import failure
 from tests.tiny_generator import DIM, tiny_contract, tiny_model
-from web import write_site
-from web.site import pinned_version
 
 FILES = (
     *("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
@@ -131,7 +131,7 @@ def test_without_npm(tmp_path, ganport):
 
 
 def test_the_lock_pins_by_checksum_and_names_no_host():
-    from web import site
+    from ganport.web import site
 
     lock = json.loads((site._HERE / "package-lock.json").read_text())
     packages = {name: each for name, each in lock["packages"].items() if name}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from runtime.errors import RecipeError, UnknownRecipeError, first_line
+from ganport.runtime.errors import RecipeError, UnknownRecipeError, first_line
 
 from ..recipe import Recipe
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from evaluation.features import LABELS
+from ganport.evaluation.features import LABELS
 
 from . import fashion_dcgan
 from .fashion_dcgan import build_discriminator, build_generator

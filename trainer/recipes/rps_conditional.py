@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.features import LABELS
+from ganport.evaluation.features import LABELS
 
 from ..recipe import Optimizer, Recipe
 from . import mnist_dcgan

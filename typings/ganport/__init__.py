@@ -1,0 +1,1 @@
+../../ganport/__init__.py

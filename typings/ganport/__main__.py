@@ -1,0 +1,1 @@
+../../ganport/__main__.py
