@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from ganport.evaluation.features import FeatureNetwork, Pixels
 from ganport.evaluation.measures import compare, nearest_share
 from ganport.evaluation.references import load_reference

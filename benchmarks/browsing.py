@@ -19,9 +19,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+from playwright.sync_api import sync_playwright
+
 from ganport.runtime import BUNDLED, Sampler
 from ganport.web import write_site
-from playwright.sync_api import sync_playwright
 
 REPEATS = 5
 BATCHES = 12

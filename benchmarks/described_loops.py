@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+
 from ganport.trainer.recipe import Optimizer, Recipe
 from ganport.trainer.recipes import load_recipe_module
 

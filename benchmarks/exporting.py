@@ -19,6 +19,8 @@ from ganport.trainer.devices import load_tensorflow
 load_tensorflow()
 
 import keras  # noqa: E402
+
+from benchmarks.foreign_generators import GENERATORS, build, shake  # noqa: E402
 from ganport.export import Options, Source, prove  # noqa: E402
 from ganport.export.convert import convert_generator  # noqa: E402
 from ganport.export.cost import seconds_per_call  # noqa: E402
@@ -26,8 +28,6 @@ from ganport.export.sources import standardised  # noqa: E402
 from ganport.export.verify import open_on_cpu  # noqa: E402
 from ganport.runtime import latents_of, to_uint8  # noqa: E402
 from ganport.trainer.recipes import load_recipe_module  # noqa: E402
-
-from benchmarks.foreign_generators import GENERATORS, build, shake  # noqa: E402
 
 SYSTEMS = (
     ("mnist-dense", (28, 28, 1)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import litserve
 from fastapi import Response
+
 from ganport.runtime import Sampler, encode_png
 
 

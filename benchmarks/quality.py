@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from ganport.trainer.recipes import RECIPES, load_recipe_module, published_recipe
-
 from scripts.bundle_models import MADE_BY, evaluate, ganport, train
 
 RUNS = Path("runs/quality")

@@ -28,11 +28,12 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from PIL import Image
+
 from ganport.runtime import Sampler, latents_of, to_uint8
 from ganport.runtime.images import encode_pngs
 from ganport.runtime.providers import usable_cores
 from ganport.runtime.shards import plan_shards, write_shards
-from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = {"mnist-dense": (28, 28, 1), "rps-dcgan": (100, 100, 3)}
@@ -47,10 +48,9 @@ def export(name: str, folder: Path):
     from ganport.trainer.devices import load_tensorflow
 
     load_tensorflow()
+    from benchmarks.foreign_generators import shake
     from ganport.export import Source, export_generator
     from ganport.trainer.recipes import load_recipe_module
-
-    from benchmarks.foreign_generators import shake
 
     generator = shake(load_recipe_module(name).build_generator(100, SYSTEMS[name]))
     path = folder / f"{name}.onnx"
@@ -183,6 +183,7 @@ def _pytorch(generator, path, name):
     import dataclasses
 
     import torch
+
     from ganport.trainer.recipes import load_recipe_module
 
     recipe = dataclasses.replace(load_recipe_module(name).RECIPE, image_shape=SYSTEMS[name])

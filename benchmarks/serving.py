@@ -32,9 +32,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from ganport.server import Settings
 
 from benchmarks.sampling import SYSTEMS, export
+from ganport.server import Settings
 
 CONNECTIONS = (1, 16, 64, 256)
 GET = """

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
+
 from ganport.trainer.recipe import Optimizer, Recipe
 
 try:

@@ -22,13 +22,13 @@ load_tensorflow()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+
+from benchmarks import described_loops, torch_loops  # noqa: E402
 from ganport.trainer.draws import image_order  # noqa: E402
 from ganport.trainer.networks import build_networks  # noqa: E402
 from ganport.trainer.recipe import Recipe  # noqa: E402
 from ganport.trainer.recipes import load_recipe_module, published_recipe  # noqa: E402
 from ganport.trainer.step import CHUNK_STEPS, compile_chunk  # noqa: E402
-
-from benchmarks import described_loops, torch_loops  # noqa: E402
 
 IMAGES = 10_000
 

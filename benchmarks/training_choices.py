@@ -16,9 +16,9 @@ from ganport.trainer.devices import load_tensorflow
 load_tensorflow()
 
 import numpy as np  # noqa: E402
-from ganport.trainer.recipes import load_recipe_module  # noqa: E402
 
 from benchmarks.training import IMAGES, images_per_second, our_loop  # noqa: E402
+from ganport.trainer.recipes import load_recipe_module  # noqa: E402
 
 CASES = (
     ("mnist-dense", (28, 28, 1)),

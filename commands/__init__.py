@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+
 from ganport.runtime.errors import UsageError
 
 from .drawing import sample, walk

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from ganport.runtime.errors import MissingPackageError, printable
 from rich.console import Console
 from rich.table import Table
+
+from ganport.runtime.errors import MissingPackageError, printable
 
 ModelArgument = Annotated[
     Path | None,

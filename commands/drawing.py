@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from ganport.runtime.errors import UsageError
 
 from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, results

@@ -7,9 +7,10 @@ import json
 from typing import Annotated
 
 import typer
-from ganport.runtime.errors import DrawingError, printable
 from rich.table import Table
 from rich.text import Text
+
+from ganport.runtime.errors import DrawingError, printable
 
 from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, print_whole, results
 

@@ -74,6 +74,7 @@ def evaluate(
 ) -> None:
     """Measure how good a model's images are, beside real ones: distances, precision and recall, classes, copies."""
     import numpy as np
+
     from ganport.evaluation import check_images
     from ganport.evaluation import evaluate as evaluate_images
     from ganport.runtime import Sampler
@@ -149,6 +150,7 @@ def _load_real_images(data: str | None, data_dir: Path | None, model: Contract) 
 def _evaluated_seeds(text: str | None, baked: Sequence[int] | None) -> Seeds | None:
     """Return the seeds that are asked for, or baked into the file; None where it is as many as there are real images."""
     import numpy as np
+
     from ganport.evaluation.report import check_count
     from ganport.runtime import parse_seeds
     from ganport.runtime.errors import SeedError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
 from ganport.runtime.errors import UsageError
 
 from .console import ModelArgument, ProviderOption, find_model, messages, needs, results

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from ganport.runtime.errors import MissingPackageError, printable
 from rich.table import Table
 from rich.text import Text
+
+from ganport.runtime.errors import MissingPackageError, printable
 
 from .console import load_tensorflow, messages, print_whole, results
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
 from ganport.runtime.errors import EvaluationError
 from ganport.runtime.providers import open_session, usable_cores
-from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float32]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from ganport.runtime.errors import EvaluationError
 from ganport.runtime.files import replacing
 from ganport.runtime.latents import labels_by_share

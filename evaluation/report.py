@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from ganport.runtime.errors import EvaluationError
 
 from .features import FeatureNetwork, Pixels, check_shape

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import onnx
+
 from ganport.runtime import latents_of
 from ganport.runtime.seeds import check_seeds
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 import onnx.shape_inference
 import onnx.version_converter
+
 from ganport.runtime import Contract, ImageSpec, InputSpec, Sampler, __version__, encode_png, make_grid
 from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.errors import GanportError, GeneratorError, OutputError, UsageError, first_line

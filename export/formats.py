@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import onnxruntime as ort
+
 from ganport.runtime import Contract
 from ganport.runtime.contract import LABEL
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from ganport.runtime.contract import LABEL
 from ganport.runtime.latents import KEY_STEPS, LATENTS_PER_BLOCK, MULTIPLIERS, ROUNDS, generator_inputs, signed_normal_table
 from ganport.runtime.seeds import check_seeds
-from onnx import TensorProto, helper, numpy_helper
 
 from .convert import LATENT
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal
 
 import onnx
+
 from ganport.runtime.errors import UsageError
 from ganport.runtime.seeds import check_seeds
 

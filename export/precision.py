@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
+from onnxruntime import quantization
+
 from ganport.runtime.errors import PrecisionError
 from ganport.runtime.latents import generator_inputs
 from ganport.runtime.seeds import SEED_LIMIT, check_seeds
-from onnx import numpy_helper
-from onnxruntime import quantization
 
 from .graph import POINTWISE, Array, Graph, attributes, make_node
 from .rewrites.steps import along

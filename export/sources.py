@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import tensorflow as tf
+
 from ganport.runtime.errors import GeneratorError, RunNotFoundError, UsageError, first_line
 from ganport.trainer.checkpoints import load_generator
 from ganport.trainer.runs import Run

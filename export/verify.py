@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+
 from ganport.runtime import latents_of, to_uint8
 from ganport.runtime.contract import LABEL
 from ganport.runtime.errors import VerificationError

@@ -20,10 +20,11 @@ import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
+from keras import layers
+
 from ganport.evaluation.features import LABELS, MODELS, FeatureNetwork, prepare
 from ganport.evaluation.references import write_reference
 from ganport.trainer.pictures import open_folder
-from keras import layers
 
 FEATURES = 64
 DROPOUT = {"mnist": 0.4, "fashion-mnist": 0.25, "rock-paper-scissors": 0.4}

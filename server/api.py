@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
 from ganport.runtime import Sampler, __version__, check_seeds, encode_png, make_grid, parse_seeds
 from ganport.runtime.errors import UsageError
 from ganport.runtime.images import encode_pngs
 from ganport.runtime.sampler import Labels
 from ganport.runtime.seeds import SEED_LIMIT
 from ganport.runtime.writers import image_name
-from pydantic import BaseModel, ConfigDict, Field
 
 from .batching import Batcher, Draw
 from .refusals import OtherModelError

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from ganport.runtime import Sampler, latents_of
 
 from .metrics import Metrics

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+
 from ganport.runtime import Sampler, __version__, check_seeds
 from ganport.runtime.contract import LABEL
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi.responses import JSONResponse
+
 from ganport.runtime.errors import FixedSeedError, GanportError, InputKindError, UsageError
 
 _LONGEST = 500  # characters of a message: what was asked may be in it

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+
 from ganport.runtime import Sampler
 from ganport.runtime.errors import ListenError, first_line, system_reason
 

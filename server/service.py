@@ -15,10 +15,11 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
-from ganport.runtime import Sampler, __version__
-from ganport.runtime.errors import GanportError, UsageError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
+
+from ganport.runtime import Sampler, __version__
+from ganport.runtime.errors import GanportError, UsageError
 
 from .api import MOST_IMAGES, Images, make_api
 from .batching import Batcher

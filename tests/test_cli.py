@@ -8,9 +8,9 @@ import re
 import numpy as np
 import onnx
 import pytest
-from ganport.runtime import Sampler, make_grid
 from PIL import Image
 
+from ganport.runtime import Sampler, make_grid
 from tests.conftest import failure, failure_after_a_start, run_ganport
 
 WALK = ("train", "mnist-minimal", "--data", "digits", "--steps", "30", "--batch-size", "16", "--seed", "3")

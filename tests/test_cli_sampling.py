@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 import pytest
-from ganport.runtime import Sampler, make_grid
-from ganport.runtime.contract import METADATA_KEY
 from PIL import Image
 
+from ganport.runtime import Sampler, make_grid
+from ganport.runtime.contract import METADATA_KEY
 from tests.conftest import ROOT, failure, run_ganport
 from tests.tiny_generator import tiny_contract, tiny_model
 

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 import typer
+
 from ganport.commands import app
 from ganport.runtime.command import make_parser
-
 from tests.conftest import ROOT, run_ganport
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,11 +10,11 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ganport.runtime import BUNDLED, Sampler
 from ganport.runtime.images import split_grid
 from ganport.web import write_site
-from PIL import Image
-
 from tests.conftest import ROOT
 from tests.web.conftest import missing
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from ganport.runtime import Contract, ImageSpec, InputSpec
 from ganport.runtime.contract import METADATA_KEY
-from onnx import TensorProto, helper, numpy_helper
 
 DIM = 5
 SHAPE = (3, 4, 1)

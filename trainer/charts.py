@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
 from ganport.runtime.files import replacing
 from ganport.runtime.writers import write_animation
-from PIL import Image
 
 from .runs import Run
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+
 from ganport.runtime.errors import CheckpointError
 from ganport.runtime.files import replacing
 

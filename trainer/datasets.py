@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from ganport.evaluation.features import LABELS
 from ganport.runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError, first_line
 

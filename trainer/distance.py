@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import numpy.typing as npt
+
 from ganport.runtime.latents import generator_inputs
 from ganport.runtime.seeds import SEED_LIMIT
 

@@ -13,6 +13,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
 from ganport.runtime.latents import signed_normal_table
 
 from .recipe import Recipe

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
+
 from ganport.runtime.latents import generator_inputs, labels_by_share
 from ganport.runtime.seeds import SEED_LIMIT
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
+
 from ganport.runtime.errors import DatasetContentError
 
 from .datasets import Dataset

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
 from ganport.runtime import make_grid, save_png, to_uint8
 from ganport.runtime.errors import DivergedError, OutputError, RecipeError, system_reason
 from ganport.runtime.files import remove_leftovers, replacing, write_bytes

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
 from ganport.runtime.errors import RecipeError
 
 from .adam import FusedAdam

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from ganport.runtime.errors import DatasetContentError
 from PIL import Image, ImageOps
+
+from ganport.runtime.errors import DatasetContentError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+
 from ganport.evaluation import FeatureNetwork
 from ganport.evaluation.features import whole_set
 from ganport.evaluation.measures import frechet_distance

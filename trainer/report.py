@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from ganport.runtime.errors import MissingPackageError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ganport.runtime.errors import MissingPackageError
 
 Metrics = Mapping[str, float]
 

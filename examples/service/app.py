@@ -14,6 +14,7 @@ import hashlib
 import os
 
 from fastapi import FastAPI, Response
+
 from ganport.runtime import Sampler, encode_png
 
 sampler = Sampler(os.environ.get("GENERATOR", "mnist"))

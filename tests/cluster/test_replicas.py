@@ -18,7 +18,6 @@ ray = pytest.importorskip("ray")
 pytest.importorskip("ray.serve")
 
 from ganport.runtime import encode_png  # noqa: E402
-
 from tests.conftest import ROOT, failure  # noqa: E402
 from tests.server.conftest import sampler, started  # noqa: E402
 

@@ -10,11 +10,11 @@ import pytest
 ray = pytest.importorskip("ray")
 
 import numpy as np  # noqa: E402
+
 from ganport.cluster import write_shards_on_ray  # noqa: E402
 from ganport.runtime import BUNDLED, Sampler  # noqa: E402
 from ganport.runtime.errors import OutputError  # noqa: E402
 from ganport.runtime.shards import plan_shards, write_shards  # noqa: E402
-
 from tests.conftest import failure  # noqa: E402
 from tests.tiny_generator import tiny_model  # noqa: E402
 

@@ -5,11 +5,11 @@ import hashlib
 import json
 
 import pytest
+
 from ganport.evaluation import load_reference
 from ganport.runtime import BUNDLED, Sampler
 from ganport.runtime.bundled import figures
 from ganport.trainer.recipes import load_recipe_module
-
 from scripts.bundle_models import MADE_BY, MODELS, page
 
 

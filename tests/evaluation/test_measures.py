@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ganport.evaluation.measures import (
     class_figures,
     frechet_distance,

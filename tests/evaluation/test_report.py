@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from ganport.evaluation import LABELS, FeatureNetwork, evaluate, load_reference, own_reference
 from ganport.evaluation.features import FOLDERS, MODELS, prepare
 from ganport.evaluation.references import REFERENCES, _parts_by_class
@@ -13,7 +14,6 @@ from ganport.runtime import BUNDLED, Sampler
 from ganport.runtime.errors import EvaluationError
 from ganport.trainer.datasets import load_dataset
 from ganport.trainer.quality import Quality
-
 from tests.conftest import failure
 from tests.tiny_generator import tiny_model
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from ganport.trainer.devices import load_tensorflow
 
 load_tensorflow()
 
 import keras  # noqa: E402
+
 from ganport.export import Source  # noqa: E402
 from ganport.trainer.recipes import load_recipe_module  # noqa: E402
 

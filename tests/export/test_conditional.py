@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
+
 from ganport.export import Options, Source, export_generator, measure_costs, prove, write_model
 from ganport.export.card import write_card
 from ganport.runtime import Sampler, to_uint8
 from ganport.runtime.golden import check_golden
 from ganport.runtime.latents import latents_of, with_classes
 from ganport.trainer.recipes import load_recipe_module
-
 from tests.export.conftest import shake
 
 LABELS = ("a", "b", "c")

@@ -10,6 +10,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 import tensorflow as tf
+from PIL import Image
+
 from ganport.export import Options, Source, export_generator, load_source
 from ganport.runtime import Sampler, encode_png, latents_of, make_grid, to_uint8
 from ganport.runtime.contract import METADATA_KEY, Contract
@@ -22,8 +24,6 @@ from ganport.runtime.errors import (
     UsageError,
     VerificationError,
 )
-from PIL import Image
-
 from tests.export.conftest import shake
 
 SEEDS = np.arange(1000, 1100)

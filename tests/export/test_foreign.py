@@ -6,11 +6,11 @@ import onnx
 import pytest
 import tensorflow as tf
 import tf2onnx
+
+from benchmarks.foreign_generators import GENERATORS, build
 from ganport.export import Options, load_source, prove, write_model
 from ganport.runtime import Sampler, latents_of
 from ganport.runtime.errors import GeneratorError
-
-from benchmarks.foreign_generators import GENERATORS, build
 
 # What must be gone: BatchNormalization or what is left of it, upsampling outside of a convolution, shapes worked out anew.
 GONE = {"BatchNormalization", "Shape", "Tile", "Unsqueeze", "Slice"}

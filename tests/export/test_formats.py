@@ -5,6 +5,7 @@ import re
 import numpy as np
 import onnxruntime as ort
 import pytest
+
 from ganport.export import Options, export_generator, prove, write_card, write_model
 from ganport.runtime import Sampler, check_golden
 from ganport.runtime.errors import OutputError, UsageError

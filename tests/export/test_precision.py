@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import onnx
 import pytest
+
 from ganport.export import Options, Source, export_generator, exporter, load_source, measure_costs, prove, write_model
 from ganport.export.exporter import GOLDEN_SEEDS
 from ganport.export.precision import CALIBRATION_SEEDS, to_int8
 from ganport.export.verify import MAX_MEAN_LEVELS, SEEDS, open_on_cpu
 from ganport.runtime import Sampler, latents_of
 from ganport.runtime.errors import PrecisionError, UsageError, VerificationError
-
 from tests.export.conftest import shake
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from ganport.export.rewrites import REWRITES, simplify
 from onnx import TensorProto, helper, numpy_helper
+
+from ganport.export.rewrites import REWRITES, simplify
 
 RNG = np.random.default_rng(3)
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+
 from ganport.export import Options, Source, export_generator, exporter
 from ganport.export.convert import convert_generator
 from ganport.export.heads import add_seed_head
@@ -16,7 +17,6 @@ from ganport.runtime import Sampler, check_golden, latents_of
 from ganport.runtime import sampler as sampler_module
 from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.errors import ContractError, VerificationError
-
 from tests.export.conftest import shake
 
 

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from ganport.runtime import BUNDLED, Sampler, check_golden
 from ganport.runtime.errors import ModelNotFoundError
 from ganport.runtime.sampler import DEFAULT

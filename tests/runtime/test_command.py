@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 import pytest
+
 from ganport.runtime.command import guarded
 from ganport.runtime.progress import shown
-
 from tests.conftest import ROOT
 
 

@@ -1,9 +1,9 @@
 import json
 
 import pytest
+
 from ganport.runtime.contract import Contract
 from ganport.runtime.errors import ContractError, ContractVersionError
-
 from tests.tiny_generator import tiny_contract
 
 DOCUMENT = json.loads(tiny_contract(dtype="uint8").to_json())

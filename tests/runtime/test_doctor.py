@@ -3,6 +3,7 @@
 from importlib import metadata
 
 import pytest
+
 from ganport.runtime import doctor
 
 

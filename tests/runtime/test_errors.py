@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from ganport.runtime import errors
 
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.GanportError)]

@@ -1,4 +1,5 @@
 import pytest
+
 from ganport.runtime.errors import ModelNotFoundError, OutputError
 from ganport.runtime.files import remove_leftovers, replacing, write_bytes
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from ganport.runtime import Sampler, latents_of, to_uint8
 from ganport.runtime.errors import ContractError, InferenceError, NotAGeneratorError, UsageError
 from ganport.runtime.golden import check_golden
-from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).parent / "foreign"
 DIM = 6

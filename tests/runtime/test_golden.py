@@ -2,9 +2,9 @@ import base64
 
 import numpy as np
 import pytest
+
 from ganport.runtime import Sampler, check_golden, encode_png, make_grid
 from ganport.runtime.errors import ContractError
-
 from tests.tiny_generator import tiny_contract, tiny_model
 
 SEEDS = [3, 1, 2**40]

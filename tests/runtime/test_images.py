@@ -2,10 +2,11 @@ import io
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ganport.runtime.errors import OutputError, UsageError
 from ganport.runtime.images import encode_png, encode_pngs, make_grid, save_png, to_uint8
 from ganport.runtime.writers import write_animation
-from PIL import Image
 
 
 def test_levels_are_rounded_half_to_even_and_clipped():

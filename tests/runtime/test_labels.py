@@ -6,12 +6,12 @@ import pickle
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from ganport.runtime import Contract, InputSpec, Sampler, latents_of, to_uint8
 from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.errors import ContractError, ContractVersionError, LabelError, UsageError
 from ganport.runtime.shards import plan_shards, write_shards
-from onnx import TensorProto, helper, numpy_helper
-
 from tests.conftest import failure
 from tests.tiny_generator import DIM, tiny_contract, tiny_model, tiny_weights
 

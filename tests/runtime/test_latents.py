@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
-from ganport.runtime.latents import latents_of, normal_table, philox4x32
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ganport.runtime.latents import latents_of, normal_table, philox4x32
 
 seeds = st.integers(0, 2**63 - 1)
 

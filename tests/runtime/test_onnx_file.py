@@ -8,11 +8,11 @@ import tracemalloc
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from ganport.runtime import Sampler
 from ganport.runtime.errors import ModelError, ModelFormatError, ModelNotFoundError
 from ganport.runtime.onnx_file import read_nodes
-from onnx import TensorProto, helper, numpy_helper
-
 from tests.tiny_generator import tiny_model
 
 HUGE = 2**40

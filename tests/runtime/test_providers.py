@@ -5,6 +5,7 @@ import sys
 
 import onnxruntime
 import pytest
+
 from ganport.runtime import Sampler
 from ganport.runtime.errors import MissingPackageError, ProviderError, UnknownProviderError
 from ganport.runtime.providers import open_session

@@ -7,9 +7,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import ganport.runtime as runtime
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+import ganport.runtime as runtime
 from ganport.runtime import Sampler, latents_of, to_uint8
 from ganport.runtime.errors import (
     ClosedSamplerError,
@@ -29,10 +33,6 @@ from ganport.runtime.errors import (
     UsageError,
 )
 from ganport.runtime.providers import open_session
-from hypothesis import given
-from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
-
 from tests.conftest import ROOT
 from tests.tiny_generator import DIM, SHAPE, draw_with_numpy, tiny_contract, tiny_model
 

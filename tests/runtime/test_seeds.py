@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from ganport.runtime.errors import SeedError, UsageError
-from ganport.runtime.seeds import check_seeds, parse_seeds
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ganport.runtime.errors import SeedError, UsageError
+from ganport.runtime.seeds import check_seeds, parse_seeds
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ganport.runtime import Sampler
 from ganport.runtime.errors import OutputError, UsageError
 from ganport.runtime.shards import plan_shards, write_shards
-from PIL import Image
-
 from tests.conftest import ROOT
 
 SEEDS = np.array([3, 1, 4, 1, 5, 9, 2, 6, 2**62, 35, 8])

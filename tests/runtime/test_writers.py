@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ganport.runtime import make_grid
 from ganport.runtime.errors import OutputError, UsageError
 from ganport.runtime.writers import check_frames, check_output, check_size, write_animation, write_images
-from PIL import Image
 
 RNG = np.random.default_rng(1)
 SEEDS = [7, 3, 2**62]

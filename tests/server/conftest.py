@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+
 from ganport.runtime import BUNDLED, Sampler
 from ganport.server import Settings, make_service
 from ganport.server.limits import ImpatientProtocol
-
 from tests.conftest import ROOT
 
 

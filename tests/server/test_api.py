@@ -7,10 +7,10 @@ import tarfile
 
 import numpy as np
 import pytest
-from ganport.runtime import Sampler, encode_png, make_grid
-from ganport.runtime.images import split_grid
 from PIL import Image
 
+from ganport.runtime import Sampler, encode_png, make_grid
+from ganport.runtime.images import split_grid
 from tests.server.conftest import started
 
 

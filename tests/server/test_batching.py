@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
 from ganport.runtime import encode_png
 from ganport.server.api import make_draw
 from ganport.server.batching import Batcher, QueueFullError, TimedOutError
 from ganport.server.metrics import Metrics
-
 from tests.server.conftest import started
 
 

@@ -10,7 +10,6 @@ import pytest
 triton = pytest.importorskip("tritonclient.http")
 
 from ganport.runtime import Sampler, latents_of  # noqa: E402
-
 from tests.tiny_generator import DIM  # noqa: E402
 
 MODEL = "mnist-conditional"

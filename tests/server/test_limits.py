@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
+
 from ganport.runtime import encode_png
 from ganport.server import limits
-
 from tests.conftest import failure
 
 

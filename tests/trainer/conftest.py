@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+
 from ganport.trainer.datasets import Dataset
 from ganport.trainer.devices import Devices, load_tensorflow
 from ganport.trainer.recipe import Recipe
 from ganport.trainer.recipes import load_recipe_module
 from ganport.trainer.runs import Run, start_run
-from rich.console import Console
 
 load_tensorflow()
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from ganport.trainer.adam import FusedAdam
 
 START = np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3)

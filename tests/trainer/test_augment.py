@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from ganport.trainer.augment import diff_augment, flip
 from ganport.trainer.draws import Draws
 

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+
 from ganport.runtime.errors import CheckpointError, DatasetContentError, RecipeError
 from ganport.runtime.latents import generator_inputs, latents_of
 from ganport.trainer.checkpoints import load_checkpoint
@@ -17,8 +19,6 @@ from ganport.trainer.recipe import Recipe
 from ganport.trainer.recipes import load_recipe_module
 from ganport.trainer.runs import Run, check_images, check_same_images
 from ganport.trainer.step import Game
-from PIL import Image
-
 from tests.conftest import failure
 
 LABELS = ("left", "right")

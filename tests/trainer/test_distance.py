@@ -5,10 +5,10 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+
 from ganport.trainer.distance import Reference
 from ganport.trainer.networks import build_networks
 from ganport.trainer.recipes import load_recipe_module
-
 from tests.trainer.conftest import load_squares
 
 

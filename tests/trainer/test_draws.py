@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from ganport.runtime.latents import signed_normal_table
 from ganport.trainer.draws import Draws, Purpose, image_order
 

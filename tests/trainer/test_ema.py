@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from ganport.runtime import latents_of
 from ganport.trainer.ema import recalibrate_batch_norm, shipped_generator, update_average
 from ganport.trainer.networks import build_networks

@@ -11,11 +11,11 @@ import time
 
 import numpy as np
 import pytest
+
 from ganport.runtime.errors import OutputError
 from ganport.trainer.interrupts import stop_requests
 from ganport.trainer.loop import train
 from ganport.trainer.runs import Run, start_run
-
 from tests.conftest import ROOT
 from tests.trainer.conftest import one_device
 

@@ -13,6 +13,9 @@ import time
 import keras
 import numpy as np
 import pytest
+from PIL import Image
+from rich.console import Console
+
 from ganport.runtime.errors import (
     CheckpointError,
     DatasetContentError,
@@ -26,9 +29,6 @@ from ganport.trainer.loop import train
 from ganport.trainer.recipes import RECIPES, load_recipe_module
 from ganport.trainer.report import Report
 from ganport.trainer.runs import Run, check_images, check_same_images, newest_run, start_run, unused_run
-from PIL import Image
-from rich.console import Console
-
 from tests.conftest import ROOT
 from tests.trainer.conftest import load_squares, one_device
 

@@ -5,6 +5,7 @@ import math
 import keras
 import pytest
 import tensorflow as tf
+
 from ganport.trainer.losses import LOSSES, gradient_penalty, r1_penalty
 
 LOGITS = tf.constant([[0.0], [math.log(3.0)]])  # D = 1/2 and 3/4

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ganport.runtime.errors import DatasetContentError
 from ganport.trainer.datasets import Preparation, load_dataset
 from ganport.trainer.pictures import PictureFolder, open_folder
 from ganport.trainer.runs import Run, load_run_data, start_run
-from PIL import Image
 
 
 def save(path, size=(12, 8), mode="RGB", seed=0, **options):
@@ -111,10 +112,10 @@ def test_folder_above_the_limit_is_not_loaded(folder):
 
 @pytest.mark.parametrize("sampling", ["replacement", "epochs"])
 def test_streamed_run_ends_bit_identical_to_one_in_memory(tmp_path, folder, small_recipe, sampling):
-    from ganport.trainer.loop import train
-    from ganport.trainer.report import Report
     from rich.console import Console
 
+    from ganport.trainer.loop import train
+    from ganport.trainer.report import Report
     from tests.trainer.conftest import one_device
 
     recipe = dataclasses.replace(small_recipe, sampling=sampling)
@@ -132,10 +133,10 @@ def test_streamed_run_ends_bit_identical_to_one_in_memory(tmp_path, folder, smal
 
 
 def test_picture_that_goes_bad_while_training_is_named(tmp_path, folder, small_recipe):
-    from ganport.trainer.loop import train
-    from ganport.trainer.report import Report
     from rich.console import Console
 
+    from ganport.trainer.loop import train
+    from ganport.trainer.report import Report
     from tests.trainer.conftest import one_device
 
     data = load_dataset(str(folder), preparation=Preparation(memory_limit=0))

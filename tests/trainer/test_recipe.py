@@ -3,6 +3,7 @@ import json
 import math
 
 import pytest
+
 from ganport.runtime.errors import RecipeError, UnknownRecipeError
 from ganport.trainer.recipe import Recipe
 from ganport.trainer.recipes import DEFAULT_RECIPE, RECIPES, load_recipe_module, published_recipe

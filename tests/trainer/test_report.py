@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from rich.console import Console
+
 from ganport.runtime.errors import MissingPackageError
 from ganport.trainer.charts import draw_curves, draw_progress
 from ganport.trainer.report import Report, TensorBoard
 from ganport.trainer.runs import Run
-from PIL import Image
-from rich.console import Console
 
 METRICS = {"d_loss": 0.5, "g_loss": 1.5, "d_accuracy": 0.75}
 

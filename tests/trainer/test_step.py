@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from ganport.trainer.draws import Draws, Purpose, image_order
 from ganport.trainer.networks import build_networks
 from ganport.trainer.recipe import Optimizer

@@ -10,9 +10,10 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from ganport.runtime import BUNDLED, Sampler, latents_of
 from ganport.runtime.latents import slerp
-from PIL import Image
 
 # Sums of floats come out in another order in WebAssembly than in native code: one level off, on few pixels.
 MOST_PIXELS_OFF = 0.001
@@ -269,9 +270,8 @@ def test_asks_nobody_else(browser, site):
 @pytest.mark.slow
 def test_webgpu_is_tried_where_it_is_there(playwright_browser, serve, tmp_path):
     """On a graphics card that Chromium plays by software: the same images, and slower, so that WebAssembly goes on."""
-    from ganport.web import write_site
-
     from benchmarks.sampling import export
+    from ganport.web import write_site
 
     url = serve(write_site(export("rps-dcgan", tmp_path)[1], tmp_path / "site").folder)
     browser = playwright_browser("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")

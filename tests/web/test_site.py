@@ -6,13 +6,13 @@ import json
 import os
 
 import pytest
+
 from ganport.runtime import BUNDLED, InputSpec
 from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.errors import OutputError, UsageError, WebError
 from ganport.runtime.latents import normal_table
 from ganport.web import write_site
 from ganport.web.site import pinned_version
-
 from tests.conftest import failure
 from tests.tiny_generator import DIM, tiny_contract, tiny_model
 
