@@ -1,1 +1,1 @@
-"""What users would pick instead, beside this project, in one run."""
+"""Benchmarks that compare ganport with the alternatives a user would choose. One run measures both."""

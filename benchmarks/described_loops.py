@@ -1,4 +1,4 @@
-"""The training loops as the descriptions write them: Keras' `predict` and `train_on_batch`, or a step under `tf.function`."""
+"""The reference training loops, as published in the descriptions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from ganport.trainer.recipe import Optimizer, Recipe
-from ganport.trainer.recipes import load_recipe_module
+from ganport.trainer.recipes import load_recipe
 
 Steps = Callable[[int], None]
 
 
 def build(recipe: Recipe, images: np.ndarray) -> Steps:
-    """Return the loop of a recipe's description."""
+    """Return the published training loop of a recipe: a function that runs a number of steps."""
     if recipe.schedule == "simultaneous":
         return _tape_loop(recipe, images)
     return _batch_loop(recipe, images)
@@ -28,10 +28,14 @@ def _optimizer(settings: Optimizer) -> keras.Optimizer:
 
 
 def _batch_loop(recipe: Recipe, images: np.ndarray) -> Steps:
-    """Systems 000, 002 and 003: `predict`, `train_on_batch` on real and fake (in one batch or two), then the stack."""
-    module = load_recipe_module(recipe.name)
-    generator = module.build_generator(recipe.latent_dim, recipe.image_shape)
-    core = module.build_discriminator(recipe.image_shape)
+    """Return the training loop of systems 000, 002 and 003.
+
+    In each step `predict` generates fake images, `train_on_batch` trains the discriminator on real and on
+    fake images, and then `train_on_batch` of the stacked networks trains the generator.
+    """
+    ours = load_recipe(recipe.name)
+    generator = ours.build_generator(recipe.latent_dim, recipe.image_shape)
+    core = ours.build_discriminator(recipe.image_shape)
     discriminator = keras.Sequential([core, keras.layers.Activation("sigmoid")])
     discriminator.compile(
         loss="binary_crossentropy", optimizer=_optimizer(recipe.discriminator_optimizer), metrics=["accuracy"]
@@ -53,29 +57,36 @@ def _batch_loop(recipe: Recipe, images: np.ndarray) -> Steps:
                 discriminator.train_on_batch(fakes, fake)
             stacked.train_on_batch(np.random.normal(0, 1, (size, recipe.latent_dim)), real)
 
-    # What is trainable counts when a train function is traced. The descriptions freeze the discriminator before the first
-    # step; under Keras 3 it would then never be trained. So it is frozen after its own function is there, before the other.
+    # Keras 3 decides which weights are trainable when it traces a train function. The descriptions freeze the
+    # discriminator before the first step, so Keras 3 would never train it. Here the train function of the
+    # discriminator is traced first, then the discriminator is frozen, and then the train function of the
+    # stacked networks is traced.
     discriminator.train_on_batch(floats[:size], real)
     discriminator.trainable = False
     before = [weight.numpy().copy() for weight in core.weights]
     stacked.train_on_batch(np.zeros((size, recipe.latent_dim)), real)
-    assert all(np.array_equal(a, b) for a, b in zip(before, core.weights, strict=True)), "the stack trained the discriminator"
+    is_unchanged = all(np.array_equal(a, b) for a, b in zip(before, core.weights, strict=True))
+    assert is_unchanged, "the stack trained the discriminator"
     discriminator.train_on_batch(floats[:size], real)
-    assert not np.array_equal(before[0], core.weights[0]), "the discriminator is not trained at all"
+    assert not np.array_equal(before[0], core.weights[0]), "the discriminator is not trained"
     return run
 
 
 def _tape_loop(recipe: Recipe, images: np.ndarray) -> Steps:
-    """Systems 001 and 004: a shuffled tf.data pipeline of floats, and one step with two tapes under `tf.function`."""
-    module = load_recipe_module(recipe.name)
-    generator = module.build_generator(recipe.latent_dim, recipe.image_shape)
-    core = module.build_discriminator(recipe.image_shape)
+    """Return the training loop of systems 001 and 004.
+
+    A tf.data pipeline shuffles the images. One `tf.function` with two gradient tapes trains both networks.
+    """
+    ours = load_recipe(recipe.name)
+    generator = ours.build_generator(recipe.latent_dim, recipe.image_shape)
+    core = ours.build_discriminator(recipe.image_shape)
     discriminator = keras.Sequential([core, keras.layers.Activation("sigmoid")])
     entropy = keras.losses.BinaryCrossentropy()
-    g_optimizer, d_optimizer = _optimizer(recipe.generator_optimizer), _optimizer(recipe.discriminator_optimizer)
+    g_optimizer = _optimizer(recipe.generator_optimizer)
+    d_optimizer = _optimizer(recipe.discriminator_optimizer)
     floats = (images.astype("float32") - 127.5) / 127.5
-    pipeline = tf.data.Dataset.from_tensor_slices(floats).shuffle(len(floats)).batch(recipe.batch_size, drop_remainder=True)
-    batches = iter(pipeline.repeat())
+    shuffled = tf.data.Dataset.from_tensor_slices(floats).shuffle(len(floats))
+    batches = iter(shuffled.batch(recipe.batch_size, drop_remainder=True).repeat())
 
     @tf.function
     def train_step(real: tf.Tensor) -> None:
@@ -84,7 +95,8 @@ def _tape_loop(recipe: Recipe, images: np.ndarray) -> Steps:
             fakes = generator(noise, training=True)
             real_output, fake_output = discriminator(real, training=True), discriminator(fakes, training=True)
             g_loss = entropy(tf.ones_like(fake_output), fake_output)
-            d_loss = entropy(tf.ones_like(real_output), real_output) + entropy(tf.zeros_like(fake_output), fake_output)
+            d_loss_real = entropy(tf.ones_like(real_output), real_output)
+            d_loss = d_loss_real + entropy(tf.zeros_like(fake_output), fake_output)
         g_gradients = g_tape.gradient(g_loss, generator.trainable_variables)
         d_gradients = d_tape.gradient(d_loss, discriminator.trainable_variables)
         g_optimizer.apply_gradients(zip(g_gradients, generator.trainable_variables, strict=True))

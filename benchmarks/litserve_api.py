@@ -1,4 +1,7 @@
-"""LitServe's interface around a Sampler, in a module of its own: LitServe sends it to another process."""
+"""A LitServe API that generates images with a Sampler.
+
+The class is in a separate module, because LitServe imports it in its worker processes.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from ganport.runtime import Sampler, encode_png
 
 
 class Api(litserve.LitAPI):
-    """The handler.
+    """Handler of requests for the image of one seed.
 
     Attributes:
-        model: path of the file.
+        model: Path of the model file.
     """
 
     model: str

@@ -1,10 +1,11 @@
-"""How good the images of a recipe are: as published and by our settings, after as many real images and at length, over seeds.
+"""Image quality of recipes: as published, with our settings, and with our settings and our number of steps.
 
     python -m benchmarks.quality mnist-dense mnist-minimal --data-dir DATA --seeds 0 1 2
 
-Trains, exports and evaluates by the command line, as a user does, and prints the rows of the tables in docs/quality.md: the
-mean over the seeds, with the smallest and the largest in brackets. Runs are left in runs/quality/, with a grid of each; one
-that is there already is gone on with, or taken as it is where it is finished.
+The script trains, exports and evaluates with the command line, as a user does. It prints the rows of the
+tables in docs/quality.md: the mean over the training seeds, with the smallest and the largest value in
+brackets. Runs are kept in runs/quality/, each with a grid of images. An unfinished run is continued, and a
+finished run is used again.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganport.trainer.recipes import RECIPES, load_recipe_module, published_recipe
+from ganport.trainer.recipes import RECIPES, has_published_settings, load_recipe
 from scripts.bundle_models import MADE_BY, evaluate, ganport, train
 
 RUNS = Path("runs/quality")
 
-# What a description says about the size of its pictures is more than two cores can train (docs/recipes.md): options, steps.
+# Options of `ganport train` and number of steps for recipes whose published image size is too large to be
+# trained on two cores (docs/recipes.md).
 SMALLER = {"rps-dcgan": (["--image-size", "100"], 4000)}
 
+# Each column of the table: heading, function that takes the figure from a report, and number format.
 FIGURES: tuple[tuple[str, Callable[[dict[str, Any]], float | None], str], ...] = (
     ("Fréchet", lambda report: report["frechet"], "#.3g"),
     ("kernel", lambda report: report["kernel"], "#.3g"),
@@ -32,50 +35,50 @@ FIGURES: tuple[tuple[str, Callable[[dict[str, Any]], float | None], str], ...] =
     ("confidence", lambda report: report["confidence"], ".3f"),
     ("entropy", lambda report: report["entropy"], ".2f"),
     ("smallest class", lambda report: min(report["shares"]), ".1%"),
-    ("agreement", lambda report: report["agreement"], ".1%"),
-    ("next to training", lambda report: report["nearest_in_training"], ".1%"),
+    ("label accuracy", lambda report: report["label_accuracy"], ".1%"),
+    ("nearest in training", lambda report: report["nearest_in_training"], ".1%"),
 )
 
-Options = tuple[list[str], list[str]]  # of `train`, of `export`
+Options = tuple[list[str], list[str]]  # options of `ganport train`, and options of `ganport export`
 
 
 def variants(name: str) -> dict[str, Options]:
-    """Return the ways to train a recipe that are compared."""
+    """Return the options of training and export for each variant of a recipe, by name of the variant."""
     bundled = {train[0]: (train[1:], export) for train, export in MADE_BY.values()}
     if name in bundled:
         return {"ours": bundled[name]}
-    module = load_recipe_module(name)
-    if not hasattr(module, "AS_PUBLISHED"):
+    if not has_published_settings(name):
         return {"ours": ([], [])}
-    published = published_recipe(module)
+    recipe, published = load_recipe(name), load_recipe(name, as_published=True)
     options, steps = SMALLER.get(name, ([], published.steps))
-    # An epoch of the generator sees no real image.
+    # The alternating schedule trains only the generator in every other epoch. Those epochs use no real
+    # images, so only half of the steps count as batches of real images.
     batches = steps / 2 if published.schedule == "alternating" else steps
-    as_many = round(batches * published.batch_size / module.RECIPE.batch_size)
-    ways: dict[str, Options] = {
+    as_many = round(batches * published.batch_size / recipe.batch_size)
+    found: dict[str, Options] = {
         "as published": (["--as-published", *options, "--steps", str(steps)], []),
         "ours": ([*options, "--steps", str(as_many)], []),
     }
-    if as_many < module.RECIPE.steps and not options:
-        ways["ours at length"] = ([], [])
-    return ways
-
-
-def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path) -> dict[str, Any]:
-    """Return the report of `ganport evaluate`, and leave it beside the run."""
-    run = RUNS / f"{name}-{variant.replace(' ', '-')}-{seed}"
-    model, report = run / "generator.onnx", run / "report.json"
-    train(run, name, *options[0], "--seed", seed, "--data-dir", data_dir)
-    # Exported and measured anew each time: by the options, the classifiers and the measure of now, whatever was there.
-    ganport("export", run, *options[1], "--out", model, "--overwrite")
-    ganport("sample", model, "--out", run / "grid.png")
-    found = evaluate(model, data_dir)
-    report.write_text(json.dumps(found, indent=2))
+    if as_many < recipe.steps and not options:
+        found["ours at length"] = ([], [])
     return found
 
 
+def measure(name: str, variant: str, options: Options, seed: int, data_dir: Path) -> dict[str, Any]:
+    """Train, export and evaluate one variant. Returns the report, which is also written to the run folder."""
+    run = RUNS / f"{name}-{variant.replace(' ', '-')}-{seed}"
+    model, report = run / "generator.onnx", run / "report.json"
+    train(run, name, *options[0], "--seed", seed, "--data-dir", data_dir)
+    # The model of a finished run is also exported and measured again, with the current options and measures.
+    ganport("export", run, *options[1], "--out", model, "--overwrite")
+    ganport("sample", model, "--out", run / "grid.png")
+    measured = evaluate(model, data_dir)
+    report.write_text(json.dumps(measured, indent=2))
+    return measured
+
+
 def row(label: str, reports: Sequence[dict[str, Any]]) -> str:
-    """Return a line of a Markdown table."""
+    """Return a row of the Markdown table, with the spread of each figure over the reports."""
     cells = []
     for _, figure, form in FIGURES:
         values = [value for value in map(figure, reports) if value is not None]
@@ -92,18 +95,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train, export and evaluate recipes; print their figures.")
     parser.add_argument("names", nargs="+", choices=RECIPES, metavar="RECIPE")
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of training")
     arguments = parser.parse_args()
-    print(f"| recipe | {' | '.join(heading for heading, _, _ in FIGURES)} |\n{'| --- ' * (len(FIGURES) + 1)}|", flush=True)
+    headings = ["recipe", *(heading for heading, _, _ in FIGURES)]
+    print(f"| {' | '.join(headings)} |\n{'| --- ' * len(headings)}|", flush=True)
     for name in arguments.names:
         for variant, options in variants(name).items():
             reports = [measure(name, variant, options, seed, arguments.data_dir) for seed in arguments.seeds]
             print(row(f"{name}, {variant}", reports), flush=True)
-        print(row(f"real images of {reports[0]['data']}", [_floor(reports[0])]), flush=True)
-
-
-def _floor(report: dict[str, Any]) -> dict[str, Any]:
-    return {"nearest_in_training": None, **report["floor"]}
+        baseline = {"nearest_in_training": None, **reports[0]["baseline"]}
+        print(row(f"baseline of {reports[0]['data']}", [baseline]), flush=True)
 
 
 if __name__ == "__main__":

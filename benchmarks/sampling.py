@@ -1,15 +1,15 @@
-"""The runtime beside what a user would draw with instead, in one run.
+"""Speed of the runtime, compared with the alternatives that a user would choose.
 
     python -m benchmarks.sampling [--only overhead|peers|png|cold|bulk]
 
-    overhead  Sampler.sample, from seeds to pixels, beside a bare session.run of the same file, from latents that are there
-    peers     images/s beside Keras, TensorFlow, LiteRT, OpenVINO and PyTorch, those that are installed, same generator
-    png       our PNG encoder beside Pillow's
-    cold      a whole `python cli.py sample` beside `python -c "import numpy, onnxruntime, PIL.Image"`: seconds and memory
-    bulk      images to shards beside the slower of bare onnxruntime and PNG encoding, each alone
+    overhead  Sampler.sample, from seeds to pixels; a bare session.run of the same file with given latents
+    peers     images/s of Sampler; of Keras, TensorFlow, LiteRT, OpenVINO and PyTorch, if they are installed
+    png       ganport's PNG encoder; Pillow's PNG encoder
+    cold      time and memory of a `python cli.py sample`; of a process that imports the same three libraries
+    bulk      images/s to shards; of bare onnxruntime alone; of PNG encoding alone
 
-Two things are always measured in turns; ratios are the median of the repeats' ratios, with the smallest and the largest.
-Weights are random: the time does not depend on them.
+Alternatives are measured in turns, in one run. A ratio is the median of the ratios of the repeats, with the
+smallest and the largest ratio. The weights are random, because the time does not depend on their values.
 """
 
 from __future__ import annotations
@@ -30,49 +30,50 @@ import numpy as np
 import onnxruntime as ort
 from PIL import Image
 
-from ganport.runtime import Sampler, latents_of, to_uint8
+from ganport.runtime import Sampler, sample_latents, to_uint8
+from ganport.runtime.cores import usable_cores
 from ganport.runtime.images import encode_pngs
-from ganport.runtime.providers import usable_cores
 from ganport.runtime.shards import plan_shards, write_shards
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = {"mnist-dense": (28, 28, 1), "rps-dcgan": (100, 100, 3)}
 BATCHES = (1, 64, 256)
-BATCH = 256  # of the bulk run
+BATCH = 256  # batch size of the part `bulk`
 
-Draw = Callable[[], object]
+Work = Callable[[], object]
 
 
 def export(name: str, folder: Path):
-    """Return a generator in Keras, and its exported file."""
+    """Return a Keras generator with random weights, and the path of its exported file."""
     from ganport.trainer.devices import load_tensorflow
 
     load_tensorflow()
-    from benchmarks.foreign_generators import shake
-    from ganport.export import Source, export_generator
-    from ganport.trainer.recipes import load_recipe_module
+    from benchmarks.third_party_generators import shake
+    from ganport.export import export_generator
+    from ganport.export.sources import Source
+    from ganport.trainer.recipes import load_recipe
 
-    generator = shake(load_recipe_module(name).build_generator(100, SYSTEMS[name]))
+    generator = shake(load_recipe(name).build_generator(100, SYSTEMS[name]))
     path = folder / f"{name}.onnx"
     export_generator(Source(name=name, generator=generator), path)
     return generator, path
 
 
-def per_second(draw: Draw, count: int, seconds: float) -> float:
+def per_second(work: Work, count: int, seconds: float) -> float:
     calls, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds or not calls:
-        draw()
+        work()
         calls += 1
     return count * calls / elapsed
 
 
-def in_turns(draws: Mapping[str, Draw], count: int, repeats: int, seconds: float) -> dict[str, list[float]]:
-    for draw in draws.values():
-        draw()
-    rates: dict[str, list[float]] = {name: [] for name in draws}
+def in_turns(calls: Mapping[str, Work], count: int, repeats: int, seconds: float) -> dict[str, list[float]]:
+    for call in calls.values():
+        call()
+    rates: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
-        for name, draw in draws.items():
-            rates[name].append(per_second(draw, count, seconds))
+        for name, call in calls.items():
+            rates[name].append(per_second(call, count, seconds))
     return rates
 
 
@@ -88,33 +89,45 @@ def bare_session(path: Path) -> ort.InferenceSession:
 
 
 def overhead(files: Mapping[str, Path], repeats: int, seconds: float) -> None:
-    print("\nSampler.sample beside a bare session.run, which has its latents already")
+    print("\nSampler.sample, compared with a bare session.run with given latents")
     for name, path in files.items():
         sampler, session = Sampler(path), bare_session(path)
         for batch in BATCHES:
-            latents = latents_of(np.arange(batch), 100)
-            draws = {
-                "ours": lambda draw=sampler.sample, batch=batch: draw(np.arange(batch)),
+            latents = sample_latents(np.arange(batch), 100)
+            calls = {
+                "ours": lambda call=sampler.sample, batch=batch: call(np.arange(batch)),
                 "bare": lambda run=session.run, latents=latents: run(None, {"latent": latents}),
             }
-            rates = in_turns(draws, batch, repeats, seconds)
+            rates = in_turns(calls, batch, repeats, seconds)
             ours, bare = (statistics.median(rates[key]) for key in ("ours", "bare"))
-            more = statistics.median(1e6 * batch * (1 / a - 1 / b) for a, b in zip(rates["ours"], rates["bare"], strict=True))
+            more = statistics.median(
+                1e6 * batch * (1 / a - 1 / b) for a, b in zip(rates["ours"], rates["bare"], strict=True)
+            )
             shown = f"{ours:9,.0f} and {bare:9,.0f} images/s"
-            print(f"  {name:12s} batch {batch:3d}: {shown}, {ratio(rates['ours'], rates['bare'])}, {more:+6.0f} us", flush=True)
+            print(
+                f"  {name:12s} batch {batch:3d}: {shown}, "
+                f"{ratio(rates['ours'], rates['bare'])}, {more:+6.0f} us",
+                flush=True,
+            )
 
 
 def peers(generators: Mapping[str, object], files: Mapping[str, Path], repeats: int, seconds: float) -> None:
-    print("\nimages/s, and how many times as fast ours is")
+    print("\nimages/s, and the speed of Sampler divided by that of each peer")
     for name, generator in generators.items():
         sampler = Sampler(files[name])
-        makers = [maker(generator, files[name], name) for maker in (_keras, _saved_model, _litert, _openvino, _pytorch)]
+        makers = [
+            maker(generator, files[name], name)
+            for maker in (_keras, _saved_model, _litert, _openvino, _pytorch)
+        ]
         for batch in BATCHES:
-            latents = latents_of(np.arange(batch), 100)
-            draws: dict[str, Draw] = {"ours": lambda draw=sampler.sample, batch=batch: draw(np.arange(batch))}
+            latents = sample_latents(np.arange(batch), 100)
+            calls: dict[str, Work] = {"ours": lambda call=sampler.sample, batch=batch: call(np.arange(batch))}
             for maker in makers:
-                draws |= {peer: lambda draw=draw, latents=latents: draw(latents) for peer, draw in maker(batch).items()}
-            rates = in_turns(draws, batch, repeats, seconds)
+                calls |= {
+                    peer: lambda call=call, latents=latents: call(latents)
+                    for peer, call in maker(batch).items()
+                }
+            rates = in_turns(calls, batch, repeats, seconds)
             print(f"  {name}, batch {batch}: ours {statistics.median(rates['ours']):,.0f} images/s")
             for peer in list(rates)[1:]:
                 shown = f"{statistics.median(rates[peer]):9,.0f} images/s"
@@ -136,7 +149,7 @@ def _saved_model(generator, path, name):
 
     folder = str(path.with_suffix(".saved"))
     generator.export(folder, verbose=False)
-    loaded = tf.saved_model.load(folder)  # its function does not keep it
+    loaded = tf.saved_model.load(folder)  # the function below keeps the model in memory; `serve` does not
     return lambda batch: {"TensorFlow SavedModel": lambda z: to_uint8(loaded.serve(tf.constant(z)).numpy())}
 
 
@@ -151,16 +164,19 @@ def _litert(generator, path, name):
 
     def make(batch):
         interpreter = Interpreter(model_content=model, num_threads=usable_cores())
-        source, image = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+        source, image = (
+            interpreter.get_input_details()[0]["index"],
+            interpreter.get_output_details()[0]["index"],
+        )
         interpreter.resize_tensor_input(source, [batch, 100])
         interpreter.allocate_tensors()
 
-        def draw(z):
+        def call(z):
             interpreter.set_tensor(source, z)
             interpreter.invoke()
             return to_uint8(interpreter.get_tensor(image))
 
-        return {"LiteRT": draw}
+        return {"LiteRT": call}
 
     return make
 
@@ -184,16 +200,16 @@ def _pytorch(generator, path, name):
 
     import torch
 
-    from ganport.trainer.recipes import load_recipe_module
+    from ganport.trainer.recipes import load_recipe
 
-    recipe = dataclasses.replace(load_recipe_module(name).RECIPE, image_shape=SYSTEMS[name])
+    recipe = dataclasses.replace(load_recipe(name), image_shape=SYSTEMS[name])
     network = torch_loops.networks(recipe)[0].eval()
 
-    def draw(z):
+    def call(z):
         with torch.inference_mode():
             return to_uint8(network(torch.from_numpy(z)).numpy())
 
-    return lambda batch: {"PyTorch eager": draw}
+    return lambda batch: {"PyTorch eager": call}
 
 
 def png(files: Mapping[str, Path], repeats: int) -> None:
@@ -201,11 +217,20 @@ def png(files: Mapping[str, Path], repeats: int) -> None:
     for name, path in files.items():
         images = Sampler(path).sample(range(256))
         results = {}
-        draws = {"ours": lambda images=images: encode_pngs(images), "Pillow": lambda images=images: _pillow(images)}
-        rates = in_turns(draws, len(images), repeats, 0.1)
-        for key, draw in draws.items():
-            results[key] = f"{1e6 / statistics.median(rates[key]):7.0f} us {sum(map(len, draw())) // len(images):6,d} bytes"
-        print(f"  {name:12s} ours {results['ours']}, Pillow {results['Pillow']}, {ratio(rates['ours'], rates['Pillow'])}")
+        calls = {
+            "ours": lambda images=images: encode_pngs(images),
+            "Pillow": lambda images=images: _pillow(images),
+        }
+        rates = in_turns(calls, len(images), repeats, 0.1)
+        for key, encode in calls.items():
+            results[key] = (
+                f"{1e6 / statistics.median(rates[key]):7.0f} us "
+                f"{sum(map(len, encode())) // len(images):6,d} bytes"
+            )
+        print(
+            f"  {name:12s} ours {results['ours']}, Pillow {results['Pillow']}, "
+            f"{ratio(rates['ours'], rates['Pillow'])}"
+        )
 
 
 def _pillow(images):
@@ -231,27 +256,33 @@ def cold(files: Mapping[str, Path], folder: Path, repeats: int) -> None:
         "the three libraries": libraries,
         "a script with them": bare,
         "and ours": f"{libraries}; import ganport.runtime",
-        "cli.py sample": f"import runpy, sys; sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')",
+        "cli.py sample": (
+            f"import runpy, sys; sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
+        ),
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(repeats + 1):
         for name, command in commands.items():
             found[name].append(_spawn(command))
-    found = {name: rows[1:] for name, rows in found.items()}  # the first fills the disk's cache
+    found = {name: rows[1:] for name, rows in found.items()}  # the first run fills the disk cache
     for name, rows in found.items():
         seconds, memory = (statistics.median(column) for column in zip(*rows, strict=True))
         slower = ratio([row[0] for row in rows], [row[0] for row in found["the three libraries"]])
         heavier = memory / statistics.median(row[1] for row in found["the three libraries"])
         print(f"  {name:20s} {seconds:.3f} s, {slower}; {memory:.0f} MB, {heavier:.2f} times")
-    more = [1000 * (a[0] - b[0]) for a, b in zip(found["and ours"], found["the three libraries"], strict=True)]
+    more = [
+        1000 * (a[0] - b[0]) for a, b in zip(found["and ours"], found["the three libraries"], strict=True)
+    ]
     print(f"  importing runtime adds {statistics.median(more):.0f} ms ({min(more):.0f} to {max(more):.0f})")
 
 
 def _spawn(code: str) -> tuple[float, float]:
-    """Return seconds and peak MB of a Python process, which tells its peak itself: the system's count begins with ours."""
+    """Return the seconds and the peak memory in MB of a new Python process that runs `code`."""
     told = "import atexit, sys; atexit.register(lambda: sys.stderr.write(open('/proc/self/status').read()))"
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", f"{told}; {code}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{told}; {code}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     seconds = time.perf_counter() - started
     return seconds, int(done.stderr.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -259,7 +290,7 @@ def _spawn(code: str) -> tuple[float, float]:
 def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
     path = files["mnist-dense"]
     print(f"\nbulk: {count:,} images of mnist-dense to shards, on {usable_cores()} cores")
-    session, latents = bare_session(path), latents_of(np.arange(BATCH), 100)
+    session, latents = bare_session(path), sample_latents(np.arange(BATCH), 100)
     images = Sampler(path).sample(range(BATCH))
     pool = ThreadPoolExecutor(usable_cores())
     parts = np.array_split(images, usable_cores())
@@ -270,8 +301,8 @@ def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
     before = in_turns(alone, BATCH, 5, 0.5)
     sampler = Sampler(path, batch_size=BATCH, repeatable=True)
     done, early, started = 0, 0.0, time.perf_counter()
-    for drawn in write_shards(sampler, plan_shards(sampler, np.arange(count), folder / "bulk" / "x.tar")):
-        done += drawn
+    for generated in write_shards(sampler, plan_shards(sampler, np.arange(count), folder / "bulk" / "x.tar")):
+        done += generated
         if not early and done >= count / 10:
             early = _resident()
     rate = count / (time.perf_counter() - started)
@@ -288,21 +319,21 @@ def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
 
 
 def _resident() -> float:
-    """Return this process's resident MB."""
+    """Return the resident memory of this process in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The runtime beside what a user would draw with instead.")
-    parser.add_argument("--only", default="", help="this part alone")
+    parser = argparse.ArgumentParser(description="Compare the speed of the runtime with alternatives.")
+    parser.add_argument("--only", default="", help="name of the only part to run")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.3, help="per repeat")
-    parser.add_argument("--images", type=int, default=1_000_000, help="of the bulk run")
+    parser.add_argument("--seconds", type=float, default=0.3, help="seconds of each repeat")
+    parser.add_argument("--images", type=int, default=1_000_000, help="number of images of the part bulk")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         made = {name: export(name, folder) for name in SYSTEMS}
-        generators, files = ({name: pair[place] for name, pair in made.items()} for place in (0, 1))
+        generators, files = ({name: pair[index] for name, pair in made.items()} for index in (0, 1))
         print(f"onnxruntime {ort.__version__}, {usable_cores()} cores, {arguments.repeats} repeats")
         parts = {
             "overhead": lambda: overhead(files, arguments.repeats, arguments.seconds),

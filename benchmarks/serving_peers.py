@@ -1,4 +1,4 @@
-"""What a user would write instead of `ganport serve`: one handler around the same Sampler.
+"""Alternatives to ganport's service for the same model: a plain FastAPI handler, and LitServe.
 
 python -m benchmarks.serving_peers plain|litserve MODEL PORT
 """
@@ -10,8 +10,8 @@ import sys
 from ganport.runtime import Sampler, encode_png
 
 
-def plain(model: str, port: int) -> None:
-    """Serve by a FastAPI handler, as its documentation writes one; FastAPI runs it in a pool of threads."""
+def serve_plain(model: str, port: int) -> None:
+    """Serve with a plain handler, as FastAPI's documentation shows. FastAPI runs it in a pool of threads."""
     import uvicorn
     from fastapi import FastAPI, Response
 
@@ -24,8 +24,8 @@ def plain(model: str, port: int) -> None:
     uvicorn.run(app, port=port, log_level="warning", access_log=False)
 
 
-def litserve(model: str, port: int) -> None:
-    """Serve by LitServe with its own batching; it takes POST with JSON."""
+def serve_litserve(model: str, port: int) -> None:
+    """Serve with LitServe and LitServe's batching. The service takes POST requests with JSON."""
     import litserve as ls
 
     from benchmarks.litserve_api import Api
@@ -36,4 +36,4 @@ def litserve(model: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    {"plain": plain, "litserve": litserve}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    {"plain": serve_plain, "litserve": serve_litserve}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))

@@ -1,9 +1,10 @@
-"""Where the time of a training step goes: TensorFlow's profiler, its operations put into kinds.
+"""The time of a training step by kind of operation, measured with TensorFlow's profiler.
 
     python -m benchmarks.step_profile
 
-Per recipe as published, on the CPU: milliseconds a step, and the share of each kind in the time of all operations. Two
-operations may run at once, so their times need not add up to the step's.
+Each recipe runs as published on the CPU. The output has milliseconds per step, and the share of each kind in
+the time of all operations. Operations may run at the same time, so the sum of their times may differ from the
+time of the step.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from benchmarks.training import CASES, IMAGES, case_recipe, our_loop  # noqa: E4
 
 STEPS = 20
 
-# By the first pattern that an operation's type has in it: TensorFlow's own types, or the names in what XLA compiled.
+# Patterns for the types of operations, by kind. The first matching pattern decides. A type is TensorFlow's
+# name of an operation, or a name in code that XLA compiled.
 KINDS = {
     "matrix products": r"MatMul|Einsum|^dot",
     "convolutions": r"Conv2D|^conv",
@@ -34,26 +36,28 @@ KINDS = {
     "random numbers": r"Random|^rng|Philox",
 }
 REST = "elementwise, sums, optimiser, copies"
-_WHOLE = r"__inference_.*|while|conditional"  # their operations are counted themselves
+_WHOLE = r"__inference_.*|while|conditional"  # types that contain operations with events of their own
 
 
 def operation_type(event: str) -> str | None:
-    """Return the type of the operation that an event of the profiler is of; None for other events.
+    """Return the type of the operation that a profiler event records, or None if it records no operation.
 
-    >>> operation_type("chunk/while/MatMul_1:_MklMatMul"), operation_type("MatMul_1.54"), operation_type("Thunk::Execute")
-    ('_MklMatMul', 'MatMul_1', None)
+    >>> operation_type("chunk/while/MatMul_1:_MklMatMul"), operation_type("MatMul_1.54")
+    ('_MklMatMul', 'MatMul_1')
+    >>> operation_type("Thunk::Execute") is None
+    True
     """
     operation = re.fullmatch(r"[^:]+:(\w+)", event) or re.fullmatch(r"([\w-]+?)(\.\d+)+", event)
     return operation[1] if operation and not re.fullmatch(_WHOLE, operation[1]) else None
 
 
 def kind_of(operation: str) -> str:
-    """Return the kind of an operation by its type."""
+    """Return the kind of an operation, a key of KINDS or REST, from the type of the operation."""
     return next((kind for kind, pattern in KINDS.items() if re.search(pattern, operation)), REST)
 
 
 def read_kinds(folder: Path) -> Counter[str]:
-    """Return the picoseconds of each kind in what the profiler has written."""
+    """Return the time in picoseconds of each kind of operation, from the files of the profiler."""
     space = xplane_pb2.XSpace()
     for file in folder.rglob("*.xplane.pb"):
         space.ParseFromString(file.read_bytes())
@@ -79,7 +83,7 @@ def profile(name: str, batch_size: int, shape: tuple[int, int, int]) -> None:
         with tf.profiler.experimental.Profile(folder, options):
             run(STEPS)
         kinds = read_kinds(Path(folder))
-    print(f"{name}, batch {batch_size}, {'x'.join(map(str, shape))}: {milliseconds:.1f} ms a step")
+    print(f"{name}, batch {batch_size}, {'x'.join(map(str, shape))}: {milliseconds:.1f} ms per step")
     for kind, picoseconds in kinds.most_common():
         print(f"  {picoseconds / kinds.total():5.0%}  {kind}", flush=True)
 

@@ -1,4 +1,4 @@
-"""The same networks and steps in PyTorch: eager, fused Adam, pictures on the device as uint8, channels last."""
+"""The networks and training steps of the recipes in PyTorch: eager mode, fused Adam, channels last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Steps = Callable[[int], None]
 
 
 def build(recipe: Recipe, images: np.ndarray) -> Steps:
-    """Return a loop that does what our step does, for the schedules of the descriptions."""
+    """Return a loop with the same training steps as ganport's, for the published schedules."""
     generator, discriminator = networks(recipe)
     g_optimizer = _optimizer(recipe.generator_optimizer, generator)
     d_optimizer = _optimizer(recipe.discriminator_optimizer, discriminator)
@@ -51,7 +51,8 @@ def build(recipe: Recipe, images: np.ndarray) -> Steps:
             fake = generator(latents())
             fake_logits = discriminator(fake)
             d_cost = softplus(-discriminator(real)).mean() + softplus(fake_logits).mean()
-            g_gradients = torch.autograd.grad(softplus(-fake_logits).mean(), list(generator.parameters()), retain_graph=True)
+            g_cost = softplus(-fake_logits).mean()
+            g_gradients = torch.autograd.grad(g_cost, list(generator.parameters()), retain_graph=True)
             d_gradients = torch.autograd.grad(d_cost, list(discriminator.parameters()))
             gradients = itertools.chain(g_gradients, d_gradients)
             parameters = itertools.chain(generator.parameters(), discriminator.parameters())
@@ -92,7 +93,9 @@ def networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
     image = nn.Unflatten(1, (channels, height, width))
     out = channels * height * width
     if recipe.name == "mnist-dense":
-        generator = _dense([100, 256, 512, 1024, out], lambda n: [nn.LeakyReLU(0.2), nn.BatchNorm1d(n, momentum=0.2)])
+        generator = _dense(
+            [100, 256, 512, 1024, out], lambda n: [nn.LeakyReLU(0.2), nn.BatchNorm1d(n, momentum=0.2)]
+        )
         discriminator = _dense([out, 512, 256, 1], lambda n: [nn.LeakyReLU(0.2)])
     elif recipe.name == "fashion-dense":
         generator = _dense(
@@ -129,17 +132,22 @@ def _convolutional(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
 
     sides = [side for side, _ in block_sides(recipe.image_shape)]
     widths, channels = block_widths(len(sides) - 1), recipe.image_shape[2]
-    judge: list[nn.Module] = []
+    shrinking: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise([channels, *widths]):
-        judge += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True), nn.LeakyReLU(0.2), nn.Dropout(0.3)]
-    discriminator = nn.Sequential(*judge, nn.Flatten(), nn.Linear(sides[-1] ** 2 * widths[-1], 1))
-    draw: list[nn.Module] = [
+        shrinking += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True)]
+        shrinking += [nn.LeakyReLU(0.2), nn.Dropout(0.3)]
+    discriminator = nn.Sequential(*shrinking, nn.Flatten(), nn.Linear(sides[-1] ** 2 * widths[-1], 1))
+    growing: list[nn.Module] = [
         nn.Linear(recipe.latent_dim, sides[-1] ** 2 * widths[-1], bias=False),
         nn.Unflatten(1, (widths[-1], sides[-1], sides[-1])),
     ]
-    for side, (inputs, outputs) in zip(sides[-2::-1], itertools.pairwise([*widths[::-1], channels]), strict=True):
-        draw += [nn.BatchNorm2d(inputs, eps=1e-3, momentum=0.01), nn.LeakyReLU(0.2)]
+    pairs = itertools.pairwise([*widths[::-1], channels])
+    for side, (inputs, outputs) in zip(sides[-2::-1], pairs, strict=True):
+        growing += [nn.BatchNorm2d(inputs, eps=1e-3, momentum=0.01), nn.LeakyReLU(0.2)]
         padding, bias = 1 - side % 2, outputs == channels
-        draw.append(nn.ConvTranspose2d(inputs, outputs, 5, 2, padding=2, output_padding=padding, bias=bias))
-    generator = nn.Sequential(*draw, nn.Tanh())
-    return generator.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)
+        growing.append(
+            nn.ConvTranspose2d(inputs, outputs, 5, 2, padding=2, output_padding=padding, bias=bias)
+        )
+    generator = nn.Sequential(*growing, nn.Tanh())
+    layout = torch.channels_last
+    return generator.to(memory_format=layout), discriminator.to(memory_format=layout)

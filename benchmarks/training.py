@@ -1,10 +1,11 @@
-"""Training speed: our loop beside the loop that each description writes, and beside an equal one in PyTorch.
+"""Training speed of ganport's loop, the published reference loops, and an equal loop in PyTorch.
 
     make bench
 
-Per recipe as published, on the CPU: the same networks, the same maths, the same batch. All loops run in turns in one process,
-after a warm-up; printed are medians over the repeats, and ratios with their spread. The images are random: speed does not
-depend on them. PyTorch is no dependency of this project: where it is not installed, its column is left out.
+Each recipe runs as published, on the CPU. All loops have the same networks, the same maths and the same
+batch. After a warm-up the loops run in turns in one process. The output has medians over the repeats, and
+ratios with their range. The images are random, because the speed does not depend on their content. PyTorch is
+not a dependency of this project; if it is not installed, its lines are left out.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from benchmarks import described_loops, torch_loops  # noqa: E402
-from ganport.trainer.draws import image_order  # noqa: E402
 from ganport.trainer.networks import build_networks  # noqa: E402
+from ganport.trainer.random_numbers import image_order  # noqa: E402
 from ganport.trainer.recipe import Recipe  # noqa: E402
-from ganport.trainer.recipes import load_recipe_module, published_recipe  # noqa: E402
+from ganport.trainer.recipes import load_recipe  # noqa: E402
 from ganport.trainer.step import CHUNK_STEPS, compile_chunk  # noqa: E402
 
 IMAGES = 10_000
 
 Steps = Callable[[int], None]
 
-# What is compared: recipe, batch size, image shape.
+# The cases: recipe, batch size, image shape.
 CASES = (
     ("mnist-dense", 32, (28, 28, 1)),
     ("mnist-dense", 128, (28, 28, 1)),
@@ -47,15 +48,16 @@ CASES = (
 
 
 def case_recipe(name: str, batch_size: int, shape: tuple[int, int, int]) -> Recipe:
-    """Return what a case trains: the settings as published, but for batch and image size."""
-    published = published_recipe(load_recipe_module(name))
-    # One update of each network a step: epochs of one network are no unit to compare speed by.
+    """Return the recipe of a case: the published settings with the batch size and image shape of the case."""
+    published = load_recipe(name, as_published=True)
+    # The alternating schedule trains one network per epoch, so its steps do not compare with those of other
+    # loops. It is replaced by a schedule that updates both networks in each step.
     schedule = "simultaneous" if published.schedule == "alternating" else published.schedule
     return dataclasses.replace(published, batch_size=batch_size, image_shape=shape, schedule=schedule)
 
 
 def our_loop(recipe: Recipe, images: np.ndarray) -> Steps:
-    networks = build_networks(recipe, load_recipe_module(recipe.name))
+    networks = build_networks(recipe)
     chunk = compile_chunk(recipe, networks, len(images), tf.distribute.get_strategy())
     on_device = tf.constant(images)
     position = 0
@@ -64,14 +66,15 @@ def our_loop(recipe: Recipe, images: np.ndarray) -> Steps:
         nonlocal position
         order = np.zeros((CHUNK_STEPS, recipe.batch_size), np.int32)
         order[:steps] = image_order(recipe, len(images), position, position + steps)
-        chunk(on_device, tf.constant(order), tf.zeros_like(order), tf.constant(position), tf.constant(steps)).numpy()
+        span = tf.constant(position), tf.constant(steps)
+        chunk(on_device, tf.constant(order), tf.zeros_like(order), *span).numpy()
         position += steps
 
     return run
 
 
 def images_per_second(run: Steps, batch_size: int, seconds: float, steps: int = 10) -> float:
-    """Return the speed over at least that time, by so many steps a call."""
+    """Return the speed in images/s over at least `seconds` seconds, with `steps` steps per call of `run`."""
     done, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
         run(steps)
@@ -86,7 +89,7 @@ def compare(name: str, batch_size: int, shape: tuple[int, int, int], repeats: in
     ours = our_loop(recipe, images)
     ours(1)
     compiling = time.perf_counter() - started
-    others = {"as its text": described_loops.build(recipe, images)}
+    others = {"reference": described_loops.build(recipe, images)}
     if torch_loops.AVAILABLE:
         others["PyTorch"] = torch_loops.build(recipe, images)
     for run in (ours, *others.values()):
@@ -99,18 +102,24 @@ def compare(name: str, batch_size: int, shape: tuple[int, int, int], repeats: in
     print(f"{name}, batch {batch_size}, {height}x{width}x{channels}, compiled in {compiling:.1f} s")
     for label, measured in speeds.items():
         ratios = [mine / its for mine, its in zip(speeds["ours"], measured, strict=True)]
-        compared = f"  ours is {statistics.median(ratios):5.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"  {label:12s} {statistics.median(measured):8,.0f} images/s{compared if label != 'ours' else ''}", flush=True)
+        line = f"  {label:12s} {statistics.median(measured):8,.0f} images/s"
+        if label != "ours":
+            spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
+            line += f"  ours is {statistics.median(ratios):5.2f} times as fast {spread}"
+        print(line, flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Training speed: ours, as the descriptions write it, and PyTorch.")
+    parser = argparse.ArgumentParser(
+        description="Compare the training speed of ganport, the reference loops, and PyTorch."
+    )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="per loop and repeat")
-    parser.add_argument("--only", default="", help="a recipe's name")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each loop in each repeat")
+    parser.add_argument("--only", default="", help="name of the only recipe to measure")
     arguments = parser.parse_args()
     torch_version = torch_loops.VERSION or "not installed"
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, PyTorch {torch_version}; {arguments.repeats} repeats")
+    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}, PyTorch {torch_version}"
+    print(f"{versions}; {arguments.repeats} repeats")
     for name, batch_size, shape in CASES:
         if arguments.only in ("", name):
             compare(name, batch_size, shape, arguments.repeats, arguments.seconds)

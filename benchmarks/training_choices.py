@@ -1,8 +1,9 @@
-"""What a recipe's choices cost: XLA or TensorFlow's own graph, and how many steps a call makes.
+"""Training speed with XLA and with TensorFlow's graph executor, for several numbers of steps per call.
 
     python -m benchmarks.training_choices
 
-Our settings, on the CPU; images a second, medians over the repeats, all in turns in one process.
+Each recipe runs with ganport's settings on the CPU, and all variants run in turns in one process. The output
+has images per second, as medians over the repeats. These figures decide the setting `jit` of each recipe.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ load_tensorflow()
 import numpy as np  # noqa: E402
 
 from benchmarks.training import IMAGES, images_per_second, our_loop  # noqa: E402
-from ganport.trainer.recipes import load_recipe_module  # noqa: E402
+from ganport.trainer.recipes import load_recipe  # noqa: E402
 
 CASES = (
     ("mnist-dense", (28, 28, 1)),
@@ -27,11 +28,11 @@ CASES = (
     ("mnist-minimal", (28, 28, 1)),
     ("rps-dcgan", (28, 28, 1)),
 )
-CHUNKS = (1, 10, 100)  # steps a call; a call goes no further than the next line of the history
+CHUNKS = (1, 10, 100)  # numbers of steps per call, up to the number between two lines of the history
 
 
 def measure(name: str, shape: tuple[int, int, int], repeats: int, seconds: float) -> None:
-    recipe = dataclasses.replace(load_recipe_module(name).RECIPE, image_shape=shape)
+    recipe = dataclasses.replace(load_recipe(name), image_shape=shape)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
     loops = {jit: our_loop(dataclasses.replace(recipe, jit=jit), images) for jit in (True, False)}
     for loop in loops.values():
@@ -45,14 +46,15 @@ def measure(name: str, shape: tuple[int, int, int], repeats: int, seconds: float
     for (jit, steps), measured in speeds.items():
         spread = f"{min(measured):,.0f} to {max(measured):,.0f}"
         engine = "XLA" if jit else "TensorFlow's graph"
-        print(f"  {engine:18s} {steps:3d} steps a call {statistics.median(measured):8,.0f}  ({spread})", flush=True)
+        median = statistics.median(measured)
+        print(f"  {engine:18s} {steps:3d} steps per call {median:8,.0f}  ({spread})", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="XLA or not, and steps a call.")
-    parser.add_argument("--only", default="", help="a recipe's name")
+    parser = argparse.ArgumentParser(description="Compare XLA with TensorFlow's graph, by steps per call.")
+    parser.add_argument("--only", default="", help="name of the only recipe to measure")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="per setting and repeat")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds of each setting in each repeat")
     arguments = parser.parse_args()
     for name, shape in CASES:
         if arguments.only in ("", name):

@@ -1,10 +1,11 @@
-"""Many machines, by Ray: images in bulk, and the HTTP service. Imports the runtime, and for the service the server.
+"""Bulk generation and the HTTP service on many machines, with Ray. Imports the runtime and the server.
 
-connection.py   a cluster to be joined, or one of this machine alone
-shards.py       the shards of `runtime.shards`, each a task
-replicas.py     the service of `server`, many times behind one address
+connection.py   connecting to a Ray cluster, or starting one on this machine
+shards.py       write_shards_on_ray: each shard of `runtime.shards` is written by one task
+replicas.py     serve_on_ray: replicas of the service of `server`, at one address
 
-Every machine of the cluster has the same version of ganport; for shards it sees the folder that they go to.
+Every machine of the cluster must have the same version of ganport. To write shards, all machines need access
+to the output folder.
 """
 
 from .shards import write_shards_on_ray

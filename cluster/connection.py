@@ -1,4 +1,4 @@
-"""Ray: the package, and a cluster to be joined, or one of this machine alone."""
+"""Connections to a Ray cluster: one at an address, or one that is started on this machine."""
 
 from __future__ import annotations
 
@@ -8,38 +8,44 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from ganport.runtime.errors import ClusterError, GanportError, MissingPackageError, first_line, system_reason
+from ganport.runtime.display import first_line, system_reason
+from ganport.runtime.errors import GanportError, MissingPackageError
 
-_CONNECT_S = 5.0
-_ON_GPUS = ("cuda", "tensorrt")
+from .errors import ClusterError
+
+_CONNECT_TIMEOUT_S = 5.0
+_GPU_PROVIDERS = ("cuda", "tensorrt")
+_SEE_STATUS = "see: ray status"
 
 
 def import_ray() -> Any:
-    """Return the package. Raises MissingPackageError."""
+    """Import and return the package `ray`. Raises MissingPackageError if Ray is not installed."""
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise MissingPackageError("ray", "--engine ray", "ray") from error
+        raise MissingPackageError("ray", "A Ray cluster", "ray") from error
     return ray
 
 
 @contextlib.contextmanager
-def joined(address: str | None, remedy: str = "`ray status` says more") -> Iterator[None]:
-    """Be part of a cluster, unless this process is part of one already.
+def connected(address: str | None, remedy: str = _SEE_STATUS) -> Iterator[None]:
+    """Connect this process to a cluster for the `with` block. An existing connection is used and kept.
 
     Args:
-        address: as `ray.init` takes it; None for a cluster of this machine alone, which ends with the context.
-        remedy: what to do after an error.
+        address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine, which
+            ends with the block.
+        remedy: Advice in the error if Ray fails within the block.
 
     Raises:
-        ClusterError: there is none at the address; or whatever Ray says while it is used.
+        ClusterError: There is no cluster at the address, or Ray failed within the block.
     """
     ray = import_ray()
-    was_joined = ray.is_initialized()
+    was_connected = ray.is_initialized()
     try:
         _check_address(address)
-        if not was_joined:
-            # Without an address Ray would join whatever cluster it finds on this machine.
+        if not was_connected:
+            # "local" starts a cluster. With None Ray would connect to any cluster that it finds on this
+            # machine.
             own = {"include_dashboard": False} if address is None else {}
             ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **own)
         yield
@@ -48,33 +54,39 @@ def joined(address: str | None, remedy: str = "`ray status` says more") -> Itera
             raise
         raise ClusterError(address, first_line(error), remedy) from error
     finally:
-        if not was_joined:
+        if not was_connected:
             ray.shutdown()
 
 
 def _check_address(address: str | None) -> None:
-    """Raise ClusterError where nobody is at HOST:PORT, which Ray takes minutes to say."""
+    """Raise ClusterError if nothing listens at HOST:PORT. Ray itself reports this only after minutes."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdecimal() or "://" in host:
-        return  # one of Ray's other forms, such as "auto"
+        return  # an address of a different form, such as "auto", is left to Ray
     try:
-        socket.create_connection((host, int(port)), _CONNECT_S).close()
+        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
-        reason = system_reason(error) if isinstance(error, OSError) else "there is no such port"
-        raise ClusterError(address, reason) from error
+        reason = system_reason(error) if isinstance(error, OSError) else "the port is out of range"
+        raise ClusterError(address, reason, "choose another `address`") from error
 
 
-def room_for(provider: str, address: str | None) -> tuple[int, int]:
-    """Return how many processes of a core each the joined cluster has room for, and how many GPUs each of them takes.
+def count_workers(provider: str, address: str | None) -> tuple[int, int]:
+    """Return the number of one-core workers that fit on the cluster, and the number of GPUs of each worker.
+
+    Args:
+        provider: Execution provider of the model.
+        address: Address of the cluster, for the error message.
 
     Raises:
-        ClusterError: the provider takes a GPU, and there is none.
+        ClusterError: The provider needs a GPU, and the cluster has none.
     """
     resources = import_ray().cluster_resources()
     cores = max(1, int(resources.get("CPU", 1)))
-    if provider not in _ON_GPUS:
+    if provider not in _GPU_PROVIDERS:
         return cores, 0
-    cards = int(resources.get("GPU", 0))
-    if not cards:
-        raise ClusterError(address, f"{provider} is asked for, and it has no GPU", "take --provider cpu")
-    return min(cores, cards), 1
+    gpus = int(resources.get("GPU", 0))
+    if not gpus:
+        raise ClusterError(
+            address, f"the provider {provider} needs a GPU, and the cluster has none", "use `provider='cpu'`"
+        )
+    return min(cores, gpus), 1

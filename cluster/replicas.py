@@ -1,8 +1,8 @@
-"""The service of `server` on Ray Serve: many of it, each with a generator and a queue of its own.
+"""Replicas of the HTTP service on Ray Serve, each with its own copy of the model and its own queue.
 
-A replica is the whole application: it gathers what it is sent into batches, and says 429 where its queue is full. Ray hands
-each request to a replica that is less busy than another, starts a new one where one is lost, and lets those that stop finish
-what they accepted.
+A replica is the whole application of `server`: it collects its requests into batches, and answers 429 if its
+queue is full. Ray sends each request to a less busy replica, replaces lost replicas, and lets a stopping
+replica finish its requests.
 """
 
 from __future__ import annotations
@@ -15,77 +15,75 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ganport.runtime import Sampler
-from ganport.runtime.errors import ClusterError, MissingPackageError
-from ganport.server import Settings, address_of, listen, make_service, service_name
+from ganport.runtime.errors import MissingPackageError, UsageError
+from ganport.server import Settings, listen, make_service, service_name, url_of
 
-from .connection import import_ray, joined, room_for
+from .connection import connected, count_workers, import_ray
+from .errors import ClusterError
 
-_CPUS = 1  # of each replica, which draws with one thread: many small sessions fill a machine better than one large one
-_HEALTH_S = 2.0  # between two looks at a replica
-_LAST_WORDS_S = 10.0  # of a start that was stopped
-_BATCHES = 8  # that a replica may draw and pack beside what waits
+_CPUS_PER_REPLICA = 1  # many single-threaded sessions use a machine better than one session with many threads
+_HEALTH_CHECK_S = 2.0  # time between two health checks
+_STOP_TIMEOUT_S = 10.0  # longest wait for a cancelled start to end
+_BATCHES_IN_PROGRESS = 8  # number of batches that a replica generates and encodes, in addition to its queue
 _QUIET = {"log_level": logging.ERROR, "enable_access_log": False}
 
 
 def serve_on_ray(
     sampler: Sampler,
-    settings: Settings,
+    *,
+    settings: Settings | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     replicas: int | None = None,
     address: str | None = None,
-    started: Callable[[str, int], None] = lambda where, replicas: None,
+    on_start: Callable[[str, int], object] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve a model over HTTP on a cluster until SIGINT or SIGTERM.
 
     Args:
-        sampler: whose model is served; a copy goes to every replica.
-        settings: of each replica.
-        host: the address to listen on, of each machine that has replicas.
-        port: 0 for one that is free on this machine.
-        replicas: how many; None for as many as the cluster has room for.
-        address: of the cluster, as `ray.init` takes it; None for one on this machine alone.
-        started: is called with the address and the number of replicas, once all of them can draw.
+        sampler: Sampler of the model. Each replica gets a copy of the model. On CUDA open it with
+            `repeatable=True`, because clients cache images.
+        settings: Limits of each replica, and API key. None for `Settings()`.
+        host: Address to listen on, on each machine that has replicas.
+        port: Port to listen on. 0 selects a port that is free on this machine.
+        replicas: Number of replicas. By default as many as fit on the cluster.
+        address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine.
+        on_start: Function that is called with the URL and the number of replicas when all replicas accept
+            requests.
 
     Raises:
+        UsageError: `replicas` or `port` is out of range.
         MissingPackageError: Ray Serve is not installed.
-        ListenError: nobody can be heard there.
-        ClusterError: there is no cluster at the address, it serves something already, or replicas can't run on it.
+        ListenError: The service can't listen on the address.
+        ClusterError: There is no cluster at the address, Ray Serve already runs on the cluster, or the
+            replicas do not fit on the cluster.
     """
-    serve = _import_serve()
-    with joined(address), _told_to_stop() as asked_to_stop:
+    if replicas is not None and replicas < 1:
+        raise UsageError(f"`replicas` is {replicas}; it must be 1 or more.")
+    serve, settings = _import_serve(), settings or Settings()
+    with connected(address), _stop_event() as stop:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        there = serve.status()
-        if there.proxies or there.applications:
-            # One Serve has one address, which is not ours to change, and applications that are not ours to replace.
-            names = ", ".join(there.applications) or "nothing"
-            raise ClusterError(address, f"Ray Serve runs on it already, with {names}", "`serve shutdown` ends that")
-        room, gpus = room_for(sampler.provider, address)
-        if replicas and replicas > room:
-            raise ClusterError(address, f"{replicas} replicas are asked for", f"it has room for {room}")
-        with listen(host, port) as free:  # Ray waits for minutes where nobody can, and does not say which port it took
-            where, port = address_of(free), free.getsockname()[1]
+        _check_unused(serve, address)
+        capacity, gpus = count_workers(sampler.provider, address)
+        if replicas and replicas > capacity:
+            problem = f"{replicas} replicas do not fit on it"
+            raise ClusterError(address, problem, f"choose `replicas` up to {capacity}")
+        # The port is checked and selected here, before Ray uses it. Ray itself would wait for minutes if the
+        # port is in use, and for port 0 it would not report the port that it selects.
+        with listen(host, port) as free:
+            url, port = url_of(free), free.getsockname()[1]
+        name = service_name(sampler)
         try:
-            serve.start(http_options={"host": host, "port": port, "location": "EveryNode"}, logging_config=_QUIET)
-            name = service_name(sampler)
-            application = serve.deployment(
-                name=name,
-                num_replicas=replicas or room,
-                ray_actor_options={"num_cpus": _CPUS, "num_gpus": gpus},
-                # So many that a replica's own queue is full before: it says for how long, and Ray would let clients wait.
-                max_ongoing_requests=settings.most_waiting + _BATCHES * sampler.batch_size,
-                health_check_period_s=_HEALTH_S,
-                graceful_shutdown_timeout_s=settings.patience,
-                logging_config=_QUIET,
-            )(serve.ingress(_builder(sampler, settings))()).bind()
-            if _run(serve, application, name, asked_to_stop):
-                started(where, replicas or room)
-                while not asked_to_stop.wait(_HEALTH_S):
-                    if name not in serve.status().applications:
-                        raise ClusterError(address, "somebody else has ended the service", "start it again")
+            options = {"host": host, "port": port, "location": "EveryNode"}
+            serve.start(http_options=options, logging_config=_QUIET)
+            application = _make_application(serve, sampler, settings, replicas or capacity, gpus)
+            if _start_replicas(serve, application, name, stop):
+                if on_start is not None:
+                    on_start(url, replicas or capacity)
+                _wait(serve, name, stop, address)
         finally:
-            with contextlib.suppress(Exception):  # whatever is left of a cluster that was lost
-                serve.delete(name)  # which waits for what was accepted
+            with contextlib.suppress(Exception):  # the connection to the cluster may be lost
+                serve.delete(name)  # waits until the accepted requests are answered
                 if address is not None:
                     serve.shutdown()
 
@@ -95,50 +93,81 @@ def _import_serve() -> Any:
     try:
         from ray import serve
     except ModuleNotFoundError as error:
-        raise MissingPackageError("ray[serve]", "serve --engine ray", "ray") from error
+        raise MissingPackageError("ray[serve]", "A service on Ray", "ray") from error
     return serve
 
 
-def _run(serve: Any, application: Any, name: str, asked_to_stop: threading.Event) -> bool:
-    """Start all replicas; return whether they run, or the user has lost patience: a cluster that is busy lets them wait."""
-    problems: list[BaseException] = []
+def _check_unused(serve: Any, address: str | None) -> None:
+    """Raise ClusterError if Ray Serve already runs on the cluster, because it may be in use by others."""
+    status = serve.status()
+    if status.proxies or status.applications:
+        names = ", ".join(status.applications) or "no application"
+        raise ClusterError(
+            address, f"Ray Serve already runs there, with {names}", "stop Ray Serve with: serve shutdown"
+        )
+
+
+def _start_replicas(serve: Any, application: Any, name: str, stop: threading.Event) -> bool:
+    """Start all replicas. Return False if `stop` is set before they run, since a busy cluster delays them."""
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             serve.run(application, name=name, logging_config=_QUIET)
         except BaseException as error:
-            problems.append(error)
+            errors.append(error)
 
-    running = threading.Thread(target=run, daemon=True)
-    running.start()
-    while running.is_alive() and not asked_to_stop.is_set():
-        running.join(0.2)
-    if asked_to_stop.is_set():
+    starting = threading.Thread(target=run, daemon=True)
+    starting.start()
+    while starting.is_alive() and not stop.is_set():
+        starting.join(0.2)
+    if stop.is_set():
         serve.shutdown()
-        running.join(_LAST_WORDS_S)  # it would join the cluster again
+        starting.join(_STOP_TIMEOUT_S)  # a thread that still runs would connect to the cluster again
         return False
-    if problems:
-        raise problems[0]
+    if errors:
+        raise errors[0]
     return True
 
 
 @contextlib.contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set; within a cluster, since Ray has handlers of its own."""
-    asked = threading.Event()
-    before = {each: signal.signal(each, lambda *_: asked.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+def _stop_event() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set.
+
+    Connecting to Ray replaces the signal handlers, so this block must be entered after the connection.
+    """
+    stop = threading.Event()
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stop
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
 
 
-def _builder(sampler: Sampler, settings: Settings) -> Callable[[], Any]:
-    """Return what makes the application, in a process of Ray's."""
-    opener = sampler.opener(threads=_CPUS)
+def _make_application(serve: Any, sampler: Sampler, settings: Settings, replicas: int, gpus: int) -> Any:
+    """Return a Ray Serve application with `replicas` replicas, each on one core and `gpus` GPUs."""
+    open_model = sampler.model.opener(threads=_CPUS_PER_REPLICA)
 
-    def build() -> Any:
-        return make_service(opener(), settings)
+    def build() -> Any:  # runs in a worker process of Ray
+        return make_service(Sampler.of(open_model()), settings=settings)
 
-    return build
+    deployment = serve.deployment(
+        name=service_name(sampler),
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": _CPUS_PER_REPLICA, "num_gpus": gpus},
+        # This limit is above that of the replica's queue. A busy replica then answers 429 with Retry-After;
+        # with a lower limit Ray would let the clients wait instead.
+        max_ongoing_requests=settings.queue + _BATCHES_IN_PROGRESS * sampler.model.batch_size,
+        health_check_period_s=_HEALTH_CHECK_S,
+        graceful_shutdown_timeout_s=settings.timeout,
+        logging_config=_QUIET,
+    )
+    return deployment(serve.ingress(build)()).bind()
+
+
+def _wait(serve: Any, name: str, stop: threading.Event, address: str | None) -> None:
+    """Wait until `stop` is set. Raises ClusterError if another process stops the service."""
+    while not stop.wait(_HEALTH_CHECK_S):
+        if name not in serve.status().applications:
+            raise ClusterError(address, "another process has stopped the service", "start it again")

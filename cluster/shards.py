@@ -1,4 +1,4 @@
-"""The shards of `runtime.shards`, each a task of Ray's: the same files with the same bytes, whichever machine wrote them."""
+"""Shards on a cluster: one Ray task writes each shard, with the same bytes as `runtime.shards` writes."""
 
 from __future__ import annotations
 
@@ -9,81 +9,87 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ganport.runtime import Sampler
-from ganport.runtime.errors import ClusterError, GanportError, OutputError, first_line
-from ganport.runtime.shards import Plan, Shard, begin, draw_shard, remove_parts
+from ganport.runtime.display import first_line
+from ganport.runtime.errors import GanportError, OutputError
+from ganport.runtime.model import Model
+from ganport.runtime.shards import Plan, Shard, begin, remove_parts, write_shard
 
-from .connection import import_ray, joined, room_for
+from .connection import connected, count_workers, import_ray
+from .errors import ClusterError
 
-# Each task has a core of its own: many small sessions fill a machine better than one large one, whose threads wait for each
-# other.
-_CPUS = 1
-_GO_ON = "what is done stays, go on with --resume"
-_SHARED = "name a folder with --out that all machines share."
-_OPENED: dict[bytes, Sampler] = {}  # in a process of Ray's: what the run before this shard opened
-_TASKS_PER_CORE = 2  # that wait beside those that run, so that no core does
-_RETRIES = 20  # of one shard, when its machine is lost
+# Many single-threaded sessions use a machine better than one session whose threads wait for each other.
+_CPUS_PER_TASK = 1
+_TASKS_PER_CORE = 2  # one running and one queued task, so that no core waits for its next task
+_RETRIES = 20  # largest number of times that a shard is repeated because its machine is lost
+_RESUME = "the finished shards are complete; continue with `resume=True`"
+_SHARE_FOLDER = "choose an `out` in a folder that all machines share."
+
+# A worker process of Ray keeps the sampler of its last task open for the next task of the same run. The key
+# is the identifier of the run.
+_open_samplers: dict[bytes, Sampler] = {}
 
 
-def write_shards_on_ray(sampler: Sampler, plan: Plan, address: str | None = None) -> Iterator[int]:
-    """Draw what a plan misses, as `runtime.shards.write_shards`, on all cores of a cluster.
+def write_shards_on_ray(sampler: Sampler, plan: Plan, *, address: str | None = None) -> Iterator[int]:
+    """Write the missing shards of a plan on all cores of a cluster. Yields each shard's number of images.
 
     Args:
-        sampler: that the plan was made for; a copy goes to every machine.
-        plan: of `plan_shards`; its folder is shared by all machines.
-        address: of the cluster, as `ray.init` takes it; None for one on this machine alone.
-
-    Yields:
-        How many images came to what is there, after each shard.
+        sampler: Sampler that the plan was made for. Each machine gets a copy of the model.
+        plan: Result of `runtime.shards.plan_shards`. All machines need access to its folder.
+        address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine.
 
     Raises:
         MissingPackageError: Ray is not installed.
-        ClusterError: there is no cluster at the address, or a shard was lost too often.
-        OutputError: as `write_shards`.
+        ClusterError: There is no cluster at the address, or a shard was lost too often.
+        OutputError: A file or folder can't be written, or a machine does not see the output folder.
     """
-    with joined(address, _GO_ON):
+    with connected(address, _RESUME):
         begin(plan)
         try:
-            yield from _run(import_ray(), sampler, plan, address)
+            yield from _run_tasks(import_ray(), sampler, plan, address)
         finally:
-            remove_parts(plan)  # of writers on machines that were lost
+            remove_parts(plan)  # temporary files of machines that were lost
 
 
-def _run(ray: Any, sampler: Sampler, plan: Plan, address: str | None) -> Iterator[int]:
-    """Keep every core of the cluster busy; yield the images of each shard when it is there."""
-    _, gpus = room_for(sampler.provider, address)
-    task = ray.remote(num_cpus=_CPUS, num_gpus=gpus, max_retries=_RETRIES)(_draw)
-    opener, key = ray.put(sampler.opener(threads=1)), os.urandom(8)
-    options = dataclasses.replace(plan, missing=())
+def _run_tasks(ray: Any, sampler: Sampler, plan: Plan, address: str | None) -> Iterator[int]:
+    """Keep all cores of the cluster busy. Yield the number of images of each shard when it is written."""
+    _, gpus = count_workers(sampler.provider, address)
+    task = ray.remote(num_cpus=_CPUS_PER_TASK, num_gpus=gpus, max_retries=_RETRIES)(_write_shard)
+    opener, run = ray.put(sampler.model.opener(threads=_CPUS_PER_TASK)), os.urandom(8)
+    options = dataclasses.replace(plan, missing=())  # each task gets its shard separately
     waiting = [Shard(shard.path.absolute(), shard.seeds) for shard in reversed(plan.missing)]
     running: dict[Any, Shard] = {}
     try:
         while waiting or running:
-            most = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CORE  # machines come and go
-            while waiting and len(running) < most:
+            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))  # machines may join and leave
+            while waiting and len(running) < cores * _TASKS_PER_CORE:
                 shard = waiting.pop()
-                running[task.remote(opener, key, shard, options)] = shard
+                running[task.remote(opener, run, shard, options)] = shard
             (done, *_), _ = ray.wait(list(running), num_returns=1)
             count, shard = ray.get(done), running.pop(done)
             if not shard.path.is_file():
-                raise OutputError(shard.path, "a machine wrote it, and it is not here", _SHARED)
+                raise OutputError(
+                    shard.path,
+                    "a different machine wrote the file, and this machine does not see it",
+                    _SHARE_FOLDER,
+                )
             yield count
     except ray.exceptions.RayTaskError as error:
-        raise (
-            error.cause if isinstance(error.cause, GanportError) else ClusterError(address, first_line(error.cause), _GO_ON)
-        ) from error
+        if isinstance(error.cause, GanportError):
+            raise error.cause from error
+        raise ClusterError(address, first_line(error.cause), _RESUME) from error
     except ray.exceptions.RayError as error:
-        raise ClusterError(address, first_line(error), _GO_ON) from error
+        raise ClusterError(address, first_line(error), _RESUME) from error
     finally:
         for each in running:
             ray.cancel(each)
 
 
-def _draw(opener: Callable[[], Sampler], key: bytes, shard: Shard, plan: Plan) -> int:
-    """Write one shard, on some machine; return how many images it has."""
+def _write_shard(open_model: Callable[[], Model], run: bytes, shard: Shard, plan: Plan) -> int:
+    """Write one shard, in a worker process of Ray, and return its number of images."""
     if not shard.path.parent.is_dir():
-        raise OutputError(shard.path, "this machine of the cluster does not see its folder", _SHARED)
-    if key not in _OPENED:  # Ray's processes draw one shard after the other
-        _OPENED.clear()
-        _OPENED[key] = opener()
+        raise OutputError(shard.path, "a machine of the cluster does not see this folder", _SHARE_FOLDER)
+    if run not in _open_samplers:
+        _open_samplers.clear()
+        _open_samplers[run] = Sampler.of(open_model())
     with ThreadPoolExecutor(1) as encoder:
-        return sum(draw_shard(_OPENED[key], shard, plan, encoder))
+        return sum(write_shard(_open_samplers[run], shard, plan, encoder))

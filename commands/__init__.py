@@ -1,23 +1,28 @@
-"""The commands but `sample`: one function each; it parses, calls one function of the library, and prints one result."""
+"""The commands: one function for each. It calls one function of the library, and prints the result.
+
+The command `sample` runs without this package: it is in the runtime, and `ganport.__main__` calls it there.
+"""
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal, get_args, get_origin
+
 import typer
+from typer.core import TyperCommand
 
 from ganport.runtime.errors import UsageError
 
-from .drawing import sample, walk
 from .exporting import export
 from .inspecting import doctor, inspect, models, verify
 from .measuring import bench, evaluate
+from .sampling import sample, walk
 from .serving import serve, web
 from .training import recipes, runs, train
 
-__all__ = ["app", "run"]
+__all__ = ["app", "options_of", "run"]
 
 app = typer.Typer(
-    help="Train a GAN in Keras, export its generator to one ONNX file, draw images from it anywhere.",
-    add_completion=False,
+    help="Train a GAN in Keras, export its generator to one ONNX file, generate images from it anywhere.",
     pretty_exceptions_enable=False,
 )
 for command in (train, recipes, runs, export):
@@ -27,22 +32,91 @@ for command in (walk, bench, models, evaluate, inspect, verify, web, serve, doct
     app.command()(command)
 
 
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        from ganport.runtime import __version__
+
+        print(f"ganport {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Train a GAN in Keras, export its generator to one ONNX file, generate images from it anywhere."""
+
+
 def run(arguments: list[str]) -> int:
-    """Run a command; return its exit code.
+    """Run a command and return its exit code.
 
     Raises:
-        UsageError: the arguments are malformed.
-        GanportError: whatever the command raises.
+        UsageError: The arguments are malformed.
+        GanportError: The command failed.
     """
     try:
-        status: int | None = app(arguments, standalone_mode=False)
+        status: int | None = app(arguments, standalone_mode=False, prog_name="ganport")
     except typer.TyperException as error:
-        known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-        about = f"{arguments[0]} " if arguments[:1] and arguments[0] in known else ""
-        raise UsageError(f"{_usage_message(error)} See: ganport {about}--help") from error
+        name = f"{arguments[0]} " if arguments[0] in _commands() else ""
+        raise UsageError(f"{_usage_message(error, arguments)} See: ganport {name}--help") from error
     return status or 0
 
 
-def _usage_message(error: typer.TyperException) -> str:
+def options_of(command: str) -> dict[str, str]:
+    """Return the options of a command by the library's name of the argument, such as {"out": "--out"}.
+
+    A positional argument of the command is in upper case, such as {"model": "MODEL"}. The result is empty if
+    there is no such command.
+    """
+    found = _commands().get(command)
+    if found is None:
+        return {}
+    options = {}
+    for parameter in found.params:
+        longest = max(parameter.opts, key=len)
+        options[parameter.name] = longest if longest.startswith("-") else longest.upper()
+    return options | ({"labels": options["label"]} if "label" in options else {})
+
+
+def _commands() -> dict[str, TyperCommand]:
+    commands: dict[str, TyperCommand] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return commands
+
+
+def _usage_message(error: typer.TyperException, arguments: list[str]) -> str:
+    parameter = getattr(error, "param", None)
+    if isinstance(error, typer.BadParameter) and parameter is not None and parameter.opts:
+        option = max(parameter.opts, key=len)
+        given, expected = _given(parameter.opts, arguments), _expected(parameter)
+        if given is not None and expected:
+            return f"{option} is {given}; it must be {expected}."
     message = getattr(error, "format_message", lambda: str(error))().strip()
     return message if message.endswith((".", "!", "?")) else f"{message}."
+
+
+def _given(options: list[str], arguments: list[str]) -> str | None:
+    """Return the value that the arguments give to an option; None if they do not hold it."""
+    for index, argument in enumerate(arguments):
+        name, has_value, value = argument.partition("=")
+        if name in options:
+            return value if has_value else next(iter(arguments[index + 1 :]), None)
+    return None
+
+
+def _expected(parameter: Any) -> str:
+    """Return the values that a number or a choice takes, in words; empty for other parameters."""
+    kind = parameter.type_descriptor
+    choices = get_args(kind.annotation) if get_origin(kind.annotation) is Literal else ()
+    if choices:
+        return f"one of {', '.join(choices)}"
+    if kind.annotation not in (int, float):
+        return ""
+    what = "a whole number" if kind.annotation is int else "a number"
+    if parameter.min is None:
+        return what
+    if parameter.max is None:
+        return f"{what} of at least {parameter.min:g}"
+    return f"{what} from {parameter.min:,} to {parameter.max:,}"

@@ -1,70 +1,99 @@
-"""What the commands share: where they print, the options that several have, the model that is meant."""
+"""What the commands share: consoles to print to, options of several commands, and the default model."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ganport.runtime.errors import MissingPackageError, printable
+from ganport.runtime.command import find_model as choose_model
+from ganport.runtime.contract import Layout
+from ganport.runtime.display import printable
+from ganport.runtime.errors import MissingPackageError
+from ganport.runtime.pretrained import PRETRAINED
+from ganport.runtime.providers import ProviderChoice
+from ganport.runtime.third_party import ValueRange
 
 ModelArgument = Annotated[
-    Path | None,
-    typer.Argument(help="The .onnx file, or a name in the box: see `ganport models`.", show_default="the newest export"),
+    str | None,
+    typer.Argument(
+        help="The .onnx or .ort file, or a pretrained generator (see `ganport models`).",
+        show_default="the newest export",
+        autocompletion=lambda: list(PRETRAINED),
+    ),
 ]
 ProviderOption = Annotated[
-    str, typer.Option("--provider", help="cpu, cuda, tensorrt, openvino, directml, coreml; or auto. There is no fallback.")
+    ProviderChoice, typer.Option("--provider", help="Execution provider. There is no fallback.")
 ]
 LayoutOption = Annotated[
-    Literal["NHWC", "NCHW"] | None,
-    typer.Option("--layout", help="Of a foreign model's images.", show_default="by their shape"),
+    Layout | None,
+    typer.Option("--layout", help="Layout of a third-party model's images.", show_default="by their shape"),
 ]
 RangeOption = Annotated[
-    Literal["tanh", "sigmoid"] | None,
-    typer.Option("--range", help="Of a foreign model's images: -1..1 or 0..1.", show_default="by its last activation"),
+    ValueRange | None,
+    typer.Option(
+        "--range",
+        help="Range of a third-party model's images: tanh is -1..1, sigmoid is 0..1.",
+        show_default="by its last activation",
+    ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-class _Lines(Console):
-    """A console that shows what files say as text, whatever it is."""
+class _PrintableConsole(Console):
+    """A console that escapes control characters in each text, since the text may come from a file."""
 
     def print(self, *objects: Any, **settings: Any) -> None:
         super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **settings)
 
 
-results = _Lines(highlight=False, soft_wrap=True)  # stdout
-messages = _Lines(highlight=False, soft_wrap=True, stderr=True)
+results = _PrintableConsole(highlight=False, soft_wrap=True)  # prints to stdout
+messages = _PrintableConsole(highlight=False, soft_wrap=True, stderr=True)
 
 
 def print_whole(table: Table) -> None:
-    """Print a table of which nothing is cut or folded, however narrow the terminal: half a number is another number."""
-    table.width = results.measure(table, options=results.options.update(max_width=_ANY_WIDTH)).maximum
+    """Print a table at its full width. No cell is cut or folded, even if the terminal is narrower."""
+    widest = results.options.update(max_width=_ANY_WIDTH)
+    table.width = results.measure(table, options=widest).maximum
     results.print(table)
 
 
-_ANY_WIDTH = 10_000
+_ANY_WIDTH = 10_000  # characters; wider than any table
 
 
-def find_model(model: Path | None) -> Path:
-    """Return the file of a model: a path, a name in the box, or the newest export.
+def find_model(model: str | None) -> Path:
+    """Return the path of a model file.
+
+    Args:
+        model: Path of the file, or the name of a pretrained generator. None stands for the newest export, or
+            for a pretrained generator if nothing was exported.
 
     Raises:
-        ModelNotFoundError: there is none.
+        ModelNotFoundError: There is no such model.
     """
-    from ganport.runtime.command import find_model
+    return choose_model(model, newest_model)
+
+
+def newest_model() -> tuple[Path, str]:
+    """Return the path of the newest export, or else of a pretrained generator; and a text that says which."""
     from ganport.trainer.runs import default_model
 
-    return find_model(model, default_model)
+    return default_model()
 
 
 @contextlib.contextmanager
 def needs(purpose: str, extra: str) -> Iterator[None]:
-    """Turn a failed import into an error with the install line."""
+    """Raise MissingPackageError, which has the install command, if an import in the block fails.
+
+    Args:
+        purpose: What needs the package, for the message.
+        extra: Extra of ganport that installs the package.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -72,12 +101,16 @@ def needs(purpose: str, extra: str) -> Iterator[None]:
 
 
 def load_tensorflow(purpose: str, extra: str) -> None:
-    """Import TensorFlow, which takes seconds, and say so.
+    """Import TensorFlow, and show a status line meanwhile, since this takes several seconds.
+
+    Args:
+        purpose: What needs TensorFlow, for the message.
+        extra: Extra of ganport that installs TensorFlow.
 
     Raises:
-        MissingPackageError: it isn't here; the extra of this name brings it.
+        MissingPackageError: TensorFlow is not installed.
     """
     from ganport.trainer import devices
 
     with messages.status("loading TensorFlow"), needs(purpose, extra):
-        devices.load_tensorflow()
+        devices.load_tensorflow(purpose, extra)

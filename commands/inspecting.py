@@ -1,119 +1,137 @@
-"""`models`, `inspect`, `verify`, `doctor`: what is there, and whether it works."""
+"""The commands `models`, `inspect`, `verify` (for model files) and `doctor` (for the machine)."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from ganport.runtime.errors import DrawingError, printable
+from ganport.runtime.display import model_name, printable
+from ganport.runtime.providers import ProviderName
 
-from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, print_whole, results
+from .console import (
+    JsonOption,
+    LayoutOption,
+    ModelArgument,
+    ProviderOption,
+    RangeOption,
+    find_model,
+    messages,
+    print_whole,
+    results,
+)
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
-    """List the generators in the box; each has the name of the data set that it was trained on."""
-    from ganport.runtime import BUNDLED, Sampler
-    from ganport.runtime.bundled import figures
+def models(as_json: JsonOption = False) -> None:
+    """List the pretrained generators. Each has the name of the data set that it was trained on."""
+    from ganport.runtime import PRETRAINED, Sampler
+    from ganport.runtime.pretrained import measured_quality
 
-    found = {name: (Sampler(name).model, figures(name)) for name in BUNDLED}
+    found = {name: (Sampler(name).contract, measured_quality(name)) for name in PRETRAINED}
     if as_json:
-        documents = {name: {**json.loads(model.to_json()), "figures": scores} for name, (model, scores) in found.items()}
+        documents = {
+            name: {**contract.to_dict(), "quality": quality} for name, (contract, quality) in found.items()
+        }
         print(json.dumps(documents, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "images", "classes", "MB", "Fréchet", "real", "data licence"):
+    for heading in ("model", "images", "labels", "MB", "Fréchet", "baseline", "data licence"):
         is_text = heading in ("model", "images", "data licence")
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
-    for name, (model, scores) in found.items():
-        shape = "x".join(map(str, model.image.shape))
-        size = f"{BUNDLED[name].stat().st_size / 1e6:.2f}"
-        distances = [f"{each['frechet']:.3f}" for each in (scores, scores["floor"])]
-        table.add_row(name, shape, str(len(model.input.labels or ())), size, *distances, model.data["licence"])
+    for name, (contract, quality) in found.items():
+        shape = "x".join(map(str, contract.image.shape))
+        size = f"{PRETRAINED[name].stat().st_size / 1e6:.2f}"
+        distances = [f"{each['frechet']:.3f}" for each in (quality, quality["baseline"])]
+        licence = contract.data["licence"]
+        table.add_row(name, shape, str(len(contract.input.labels or ())), size, *distances, licence)
     print_whole(table)
-    results.print("Fréchet: the distance to real images, and what other real ones have; --json has all that was measured.")
+    results.print("Fréchet: distance to real images; baseline: the same for other real images. More: --json")
 
 
 def inspect(
     model: ModelArgument = None,
     layout: LayoutOption = None,
     value_range: RangeOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole contract as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show what a model file says about itself."""
+    """Show the contract in a model file, which describes its input, images, training and verification."""
     from ganport.runtime import Sampler
 
-    path = find_model(model)
-    contract = Sampler(path, layout=layout, value_range=value_range).model
+    document = Sampler(find_model(model), layout=layout, value_range=value_range).contract.to_dict()
     if as_json:
-        print(json.dumps(json.loads(contract.to_json()), indent=2))
+        print(json.dumps(document, indent=2))
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for label, text in _facts(json.loads(contract.to_json())):
-        table.add_row(printable(label), Text(printable(text)))
+    for name, text in _facts(document):
+        table.add_row(printable(name), Text(printable(text)))
     results.print(table)
 
 
-def _facts(document: dict[str, object]) -> list[tuple[str, str]]:
-    """Return the contract as (label, text), one line each; the golden picture by its seeds only."""
+def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return each entry of a contract as a pair of its name and a text of one line.
+
+    Of the golden images the text shows the seeds only.
+    """
     facts = []
-    for label, value in document.items():
-        if label == "golden" and isinstance(value, dict):
-            value = {"seeds": value["seeds"]}
-        if isinstance(value, dict):
-            value = ", ".join(f"{name} {_brief(item)}" for name, item in value.items()) or "none"
-        facts.append((label, str(value)))
+    for name, value in document.items():
+        shown = {"seeds": value["seeds"]} if name == "golden" else value
+        if isinstance(shown, dict):
+            text = (
+                ", ".join(f"{key} {_brief(item)}" for key, item in shown.items() if item is not None)
+                or "none"
+            )
+        else:
+            text = str(shown)
+        facts.append((name, text))
     return facts
 
 
 def _brief(item: object) -> str:
     if isinstance(item, dict):
         return "(" + ", ".join(f"{name} {value}" for name, value in item.items()) + ")"
+    if isinstance(item, (list, tuple)):
+        return "(" + ", ".join(map(str, item)) + ")"
     return str(item)
 
 
 def verify(
-    model: ModelArgument = None,
-    provider: ProviderOption = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
+    model: ModelArgument = None, provider: ProviderOption = "cpu", as_json: JsonOption = False
 ) -> None:
-    """Draw a file's golden images on this device, and compare them with those it drew when it was made."""
+    """Generate a file's golden images on this device, and compare them with those in the file."""
     from ganport.runtime import Sampler, check_golden
     from ganport.runtime.command import say_provider
+    from ganport.runtime.golden import require_golden
 
-    path = find_model(model)
-    sampler = Sampler(path, provider)
+    sampler = Sampler(find_model(model), provider=provider)
     say_provider(sampler, provider)
     checks = check_golden(sampler)
-    failed = [check.seed for check in checks if not check.passed]
     if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:
         for check in checks:
-            off = f"up to {check.largest} levels off, on {check.share:.2%} of the pixels"
-            shown = off if check.largest else "the same bytes"
+            difference = f"up to {check.largest} levels off, {check.share:.2%} of the pixels differ"
+            shown = difference if check.largest else "the same bytes"
             results.print(Text(f"seed {check.seed}: {shown}", style="" if check.passed else "red"))
-    if failed:
-        raise DrawingError(path, sampler.provider, failed)
-    messages.print(f"{path}: {len(checks)} golden images are drawn on {sampler.provider} as they were made", markup=False)
+    require_golden(sampler, checks)
+    name = model_name(sampler.model.source)
+    messages.print(f"{name}: {len(checks)} golden images verified on {sampler.provider}", markup=False)
 
 
 def doctor(
-    provider: Annotated[str | None, typer.Option(help="That has to work, such as cuda.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    provider: Annotated[
+        ProviderName | None, typer.Option(help="Fail unless this provider works, such as cuda.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what is installed, what works, and what to do about the rest."""
-    from ganport.runtime.doctor import examine
-    from ganport.runtime.providers import check_provider
+    from ganport.runtime.doctor import examine, is_healthy
 
-    if provider is not None:
-        check_provider(provider)
     findings = examine()
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
@@ -126,11 +144,8 @@ def doctor(
             detail = f"{finding.detail}; {finding.remedy}" if finding.remedy else finding.detail
             table.add_row(finding.name, Text(finding.state, _STATE_STYLES[finding.state]), Text(detail))
         results.print(table)
-    asked = [finding for finding in findings if finding.name == f"provider {provider}"]
-    if any(finding.state == "broken" for finding in findings) or any(finding.state != "works" for finding in asked):
+    if not is_healthy(findings, provider):
         raise typer.Exit(1)
-    if provider is not None and not asked:
-        raise typer.Exit(1)  # without onnxruntime there are no providers
 
 
 _STATE_STYLES = {"works": "green", "absent": "dim", "broken": "red"}

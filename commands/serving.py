@@ -1,14 +1,16 @@
-"""`web`, `serve`."""
+"""The commands `web` and `serve`."""
 
 from __future__ import annotations
 
+import functools
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ganport.runtime.errors import UsageError
+from ganport.runtime.errors import GanportError, UsageError
 
 from .console import ModelArgument, ProviderOption, find_model, messages, needs, results
 
@@ -19,82 +21,121 @@ if TYPE_CHECKING:
 
 def web(
     model: ModelArgument = None,
-    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a site that is there.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("site"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing site.")] = False,
     onnxruntime_web: Annotated[
-        Path | None, typer.Option(help="The npm package's folder dist.", show_default="got by npm, once")
+        Path | None,
+        typer.Option(
+            help="Folder dist of the npm package onnxruntime-web.", show_default="npm downloads it, once"
+        ),
     ] = None,
 ) -> None:
-    """Write a page that draws the model's images in the browser: a folder for any web server."""
+    """Write a page that generates the model's images in the browser: a folder for any web server."""
     from ganport.web import write_site
 
     path = find_model(model)
-    with messages.status("putting the site together"):
-        site = write_site(path, out, overwrite, onnxruntime_web)
+    with messages.status("writing the site"):
+        site = write_site(path, out, overwrite=overwrite, onnxruntime_web=onnxruntime_web)
     results.print(
-        f"{out}: {site.contract.name}, {site.transfer / 1e6:.1f} MB to a browser, {site.compressed / 1e6:.1f} MB compressed; "
-        f"{site.webgpu / 1e6:.1f} MB more where WebGPU may be worth it",
+        f"{out}: {site.contract.name}, {site.transfer / 1e6:.1f} MB to download in a browser "
+        f"({site.compressed / 1e6:.1f} MB compressed); {site.webgpu / 1e6:.1f} MB more if it tries WebGPU",
         markup=False,
     )
-    results.print(f"Look at it: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(out))}", markup=False)
+    results.print(
+        f"Open it with: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(out))}",
+        markup=False,
+    )
 
 
 def serve(
     model: ModelArgument = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of the machine's.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for one that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. 0.0.0.0 is all addresses of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on. 0 takes a free one.")
+    ] = 8000,
     provider: ProviderOption = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="To compute with.", show_default="all that there are")] = None,
-    queue: Annotated[int, typer.Option(min=1, help="Images that may wait; beyond, clients are told to come again.")] = 2048,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until a request is given up.")] = 30.0,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="The browser page at /.")] = True,
-    engine: Annotated[Literal["ray"] | None, typer.Option(help="Serve from a cluster, by Ray Serve; without the page.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of the cluster.", show_default="one on this machine")] = None,
-    replicas: Annotated[int | None, typer.Option(min=1, help="On the cluster.", show_default="one for each core")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of CPU threads.", show_default="all cores")
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Images that may wait. For more, clients get status 429.")
+    ] = 2048,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which a request fails.")] = 30.0,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the browser page at /.")] = True,
+    engine: Annotated[
+        Literal["ray"] | None, typer.Option(help="Serve on a Ray cluster, without the page.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the cluster.", show_default="this machine")
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Replicas on the cluster.", show_default="one per core")
+    ] = None,
 ) -> None:
-    """Serve the model's images over HTTP; with GANPORT_API_KEY set, to those who know it."""
+    """Serve the model's images over HTTP. If GANPORT_API_KEY is set, clients must send this key."""
     if engine is None and (address or replicas):
-        raise UsageError("--address and --replicas are of a cluster: name it with --engine ray.")
+        raise UsageError("--address and --replicas are for a cluster; add --engine ray.")
     if engine == "ray" and threads:
-        raise UsageError("--threads is of one process: on a cluster each replica has one; choose --replicas.")
+        raise UsageError(
+            "--threads is for a single process; on a cluster each replica has one thread: choose --replicas."
+        )
     with needs("serve", "server"):
-        from ganport import server
-    import os
-    import tempfile
-
+        from ganport.server import API_KEY_VARIABLE, Settings
     from ganport.runtime import Sampler
     from ganport.runtime.command import say_provider
 
-    path, api_key = find_model(model), os.environ.get("GANPORT_API_KEY") or None
-    settings = server.Settings(most_waiting=queue, patience=timeout, api_key=api_key)
-    with Sampler(path, provider, threads, repeatable=True) as sampler, tempfile.TemporaryDirectory() as folder:
+    settings = Settings(queue=queue, timeout=timeout, api_key=os.environ.get(API_KEY_VARIABLE) or None)
+    path = find_model(model)
+    with Sampler(path, provider=provider, threads=threads, repeatable=True) as sampler:
         say_provider(sampler, provider)
-        said = f"{sampler.model.name} on {sampler.provider}{'' if api_key is None else ', with a key'}"
         if engine == "ray":
-            _serve_on_ray(sampler, settings, host, port, replicas, address, said)
-            return
-        site = _make_site(path, Path(folder) / "site") if page and api_key is None else None
-        server.serve(sampler, settings, host, port, site, lambda at: messages.print(f"{at} serves {said}; Ctrl-C stops it"))
+            _serve_on_ray(sampler, settings, host, port, replicas, address)
+        else:
+            _serve_here(sampler, settings, host, port, path if page else None)
+
+
+def _serve_here(sampler: Sampler, settings: Settings, host: str, port: int, page_model: Path | None) -> None:
+    from ganport.server import serve
+    from ganport.web import write_site
+
+    serve(
+        sampler,
+        settings=settings,
+        host=host,
+        port=port,
+        write_page=None if page_model is None else functools.partial(write_site, page_model),
+        on_start=lambda url: messages.print(f"{url} serves {_described(sampler, settings)}; Ctrl-C stops it"),
+        on_page_error=_print_page_error,
+    )
 
 
 def _serve_on_ray(
-    sampler: Sampler, settings: Settings, host: str, port: int, replicas: int | None, address: str | None, said: str
+    sampler: Sampler, settings: Settings, host: str, port: int, replicas: int | None, address: str | None
 ) -> None:
     from ganport.cluster.replicas import serve_on_ray
 
-    def started(where: str, count: int) -> None:
-        messages.print(f"{where} serves {said}, {count} replicas on Ray; Ctrl-C stops them")
+    def on_start(url: str, count: int) -> None:
+        messages.print(
+            f"{url} serves {_described(sampler, settings)}, {count} replicas on Ray; Ctrl-C stops them"
+        )
 
-    serve_on_ray(sampler, settings, host, port, replicas, address, started)
+    serve_on_ray(
+        sampler,
+        settings=settings,
+        host=host,
+        port=port,
+        replicas=replicas,
+        address=address,
+        on_start=on_start,
+    )
 
 
-def _make_site(model: Path, folder: Path) -> Path | None:
-    """Return the folder of the browser page; None, and the reason said, where it can't be put together."""
-    from ganport.runtime.errors import OutputError, WebError
-    from ganport.web import write_site
+def _described(sampler: Sampler, settings: Settings) -> str:
+    key = "" if settings.api_key is None else ", with an API key"
+    return f"{sampler.contract.name} on {sampler.provider}{key}"
 
-    try:
-        return write_site(model, folder).folder
-    except (UsageError, WebError, OutputError) as error:
-        messages.print(f"there is no page at /: {error}", markup=False)
-        return None
+
+def _print_page_error(error: GanportError) -> None:
+    messages.print(f"The page is not served: {error}", markup=False)

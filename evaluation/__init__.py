@@ -1,16 +1,31 @@
-"""How good a generator is: figures in the features of a small classifier, without TensorFlow and without a download.
+"""How good the images of a generator are, measured by the features of a small classifier.
 
-    measures.py    the figures, each with its paper; arrays in, a number out
-    features.py    the classifiers that come with the package: images in, features and probabilities out
-    references.py  the real images that figures compare with, as features, and what real images score themselves; one's own, too
-    report.py      all the figures of a generator, with their protocol
-    models/        the classifiers, references/ the real images, made by scripts/train_classifiers.py
+The evaluation needs neither TensorFlow nor a download.
 
-Imports the runtime, and no other package of the project.
+evaluating.py  evaluate returns the Report of a model
+measuring.py   measure_images returns the Report of images that are compared with a Reference
+report.py      Report holds all figures of a generator, and the baseline
+references.py  Reference holds the features of real images to compare with, and the baseline
+measures.py    the functions that compute the figures from arrays, each with its paper
+features.py    FeatureNetwork returns the features and label probabilities of images
+models/        the classifiers, made by scripts/train_classifiers.py
+references/    the features of real images, made by the same script
+
+This package imports datasets and runtime, and no other package of the project.
 """
 
-from .features import LABELS, FeatureNetwork
-from .references import Reference, load_reference, own_reference
-from .report import Report, check_images, evaluate
+from .evaluating import evaluate
+from .features import FeatureNetwork
+from .measuring import measure_images
+from .references import Reference, build_reference, load_reference
+from .report import Report
 
-__all__ = ["LABELS", "FeatureNetwork", "Reference", "Report", "check_images", "evaluate", "load_reference", "own_reference"]
+__all__ = [
+    "FeatureNetwork",
+    "Reference",
+    "Report",
+    "build_reference",
+    "evaluate",
+    "load_reference",
+    "measure_images",
+]

@@ -1,110 +1,107 @@
-"""The classifiers that come with the package: images in, features and probabilities out, through onnxruntime."""
+"""The bundled classifiers, which compute features and label probabilities of images with onnxruntime."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from ganport.runtime.errors import EvaluationError
-from ganport.runtime.providers import open_session, usable_cores
+from ganport.datasets.named import LABELS
+from ganport.runtime.arrays import Pixels
+from ganport.runtime.cores import usable_cores
+from ganport.runtime.providers import open_session
 
-Pixels = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.float32]
+from .errors import EvaluationError, ImageShapeError
+from .measures import Features, Probabilities
 
 MODELS = Path(__file__).parent / "models"
 
-# The classes of each set, in the order of its labels.
-LABELS: Mapping[str, tuple[str, ...]] = {
-    "mnist": tuple("0123456789"),
-    "fashion-mnist": (
-        *("t-shirt", "trouser", "pullover", "dress", "coat"),
-        *("sandal", "shirt", "sneaker", "bag", "ankle-boot"),
-    ),
-    "rock-paper-scissors": ("paper", "rock", "scissors"),
-}
-FOLDERS = "rock-paper-scissors"  # the network for pictures of any kind
-_PARTS = {"digits": "mnist"}  # sets that are a part of another
-_SIDE = 64  # of the images that it takes
-_BATCH = 256
-
-
-def whole_set(name: str) -> str:
-    """Return the set that a set of this name is a part of, or the name itself.
-
-    >>> whole_set("digits"), whole_set("fashion-mnist")
-    ('mnist', 'fashion-mnist')
-    """
-    return _PARTS.get(name, name)
+GENERAL_NETWORK = "rock-paper-scissors"  # the network for images of any kind and size
+_SIDE = 64  # pixels per side of the images that the general-purpose network takes
+_BATCH = 256  # images in one run of a network
 
 
 class FeatureNetwork:
-    """A classifier of a public set, used for what it sees.
+    """A small classifier of a public data set, which is used for its features.
+
+    Args:
+        name: Name of the data set, a key of LABELS. The network of GENERAL_NETWORK takes images of any size.
 
     Attributes:
-        name: a key of LABELS. The one of rock-paper-scissors takes images of any size, for folders of pictures of any kind.
-        labels: of its classes.
+        name: Name of the data set.
+        labels: Names of the data set's labels, by index.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.labels = name, LABELS[name]
         self._session = open_session(MODELS / f"{name}.onnx", "cpu", usable_cores())
 
-    def judge(self, images: Pixels) -> tuple[Numbers, Numbers]:
-        """Return features, shape (n, 64), and probabilities, shape (n, classes), of images.
+    def extract(self, images: Pixels) -> tuple[Features, Probabilities]:
+        """Return the features of images, shape (n, 64), and their label probabilities, shape (n, labels).
 
         Args:
-            images: uint8 (n, height, width, channels).
+            images: uint8 (n, height, width, channels), n >= 1.
 
         Raises:
-            EvaluationError: images of a shape that the network was not made for.
+            EvaluationError: The images are not uint8.
+            ImageShapeError: The network does not take images of this shape.
         """
-        parts = (prepare(self.name, images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
-        found = [self._session.run(["features", "probabilities"], {"image": part}) for part in parts]
-        features, probabilities = (np.concatenate(each) for each in zip(*found, strict=True))
-        return features, probabilities
+        features: list[Features] = []
+        probabilities: list[Probabilities] = []
+        for start in range(0, len(images), _BATCH):
+            batch = prepare_images(self.name, images[start : start + _BATCH])
+            outputs = self._session.run(["features", "probabilities"], {"image": batch})
+            features.append(outputs[0])
+            probabilities.append(outputs[1])
+        return np.concatenate(features), np.concatenate(probabilities)
 
 
-def check_shape(name: str, shape: tuple[int, ...]) -> None:
-    """Raise EvaluationError where a set's network does not take images of this shape: height, width, channels."""
+def check_image_shape(network: str, shape: tuple[int, ...]) -> None:
+    """Raise ImageShapeError unless a network takes images of this shape: height, width, channels."""
     size = "x".join(map(str, shape))
     if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3, 4):
-        raise EvaluationError(f"these are {size}, not images of 1, 3 or 4 channels: (n, height, width, channels)")
-    if name != FOLDERS and shape != (28, 28, 1):
-        raise EvaluationError(
-            f"{name} has images of 28x28x1, these are {size}; give --data and a folder or file of real ones "
-            "to compare in the features for pictures of any kind"
+        problem = f"the images are {size}; expected (n, height, width, channels) with 1, 3 or 4 channels"
+        raise ImageShapeError(shape, problem)
+    if network != GENERAL_NETWORK and shape != (28, 28, 1):
+        problem = (
+            f"the images are {size}, and those of {network} are 28x28x1; give a folder or file of real "
+            "images as `data`, to compare by the features of the general-purpose network"
         )
+        raise ImageShapeError(shape, problem)
 
 
-def _on_white(images: Pixels) -> Pixels:
-    """Return images (n, height, width, 3 or 4) without transparency, as a viewer shows them and training takes them."""
-    if images.shape[-1] == 3:
-        return images
-    colours, opacity = images[..., :3].astype(np.uint16), images[..., 3:].astype(np.uint16)
-    return ((colours * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+def prepare_images(network: str, images: Pixels) -> Pixels:
+    """Return images in the form that a network takes.
 
-
-def prepare(name: str, images: Pixels) -> Pixels:
-    """Return images as the network of a set takes them: digits and clothes as they are, others 64x64 in colour, on white.
-
-    Resizing averages over all the pixels that a new one covers; without that, figures tell resizers apart, not generators
-    (Parmar et al., "On aliased resizing", CVPR 2022).
+    The networks of MNIST and Fashion-MNIST take 28x28 grey images as they are. The general-purpose network
+    takes images of any size. They are resized to 64x64 in colour, on a white background. Resizing averages
+    all pixels that a new pixel covers. Otherwise figures would compare the resizing methods and not the
+    generators (Parmar et al., "On aliased resizing", CVPR 2022).
 
     Raises:
-        EvaluationError: numbers that are no uint8; digits or clothes that are not 28x28 grey.
+        EvaluationError: The images are not uint8.
+        ImageShapeError: The network does not take images of this shape.
     """
     if images.dtype != np.uint8:
-        raise EvaluationError(f"images are uint8, not {images.dtype}; `runtime.to_uint8` makes them of numbers in [-1, 1]")
-    check_shape(name, images.shape[1:])
-    if name != FOLDERS:
+        raise EvaluationError(
+            f"the images are {images.dtype}, expected uint8; ganport.runtime.to_uint8 converts images in "
+            "[-1, 1]"
+        )
+    check_image_shape(network, images.shape[1:])
+    if network != GENERAL_NETWORK:
         return images
     colours = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else _on_white(images)
     if colours.shape[1:3] == (_SIDE, _SIDE):
         return np.ascontiguousarray(colours)
     resize = functools.partial(Image.Image.resize, size=(_SIDE, _SIDE), resample=Image.Resampling.BICUBIC)
     return np.stack([np.asarray(resize(Image.fromarray(image))) for image in colours])
+
+
+def _on_white(images: Pixels) -> Pixels:
+    """Return images (n, height, width, 3 or 4) on white, without transparency, as they are in training."""
+    if images.shape[-1] == 3:
+        return images
+    colours, opacity = images[..., :3].astype(np.uint16), images[..., 3:].astype(np.uint16)
+    return ((colours * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)

@@ -1,4 +1,7 @@
-"""The figures, each with its paper. Features have shape (n, d); float32 in, arithmetic in float64 where sums are long."""
+"""Functions that compute the figures, each with its paper. Features have shape (n, d).
+
+Long sums are computed in float64.
+"""
 
 from __future__ import annotations
 
@@ -8,75 +11,89 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-Features = npt.NDArray[np.floating]
-Numbers = npt.NDArray[np.float64]
-Classes = npt.NDArray[np.integer]
+Features = npt.NDArray[np.floating]  # (n, d)
+Probabilities = npt.NDArray[np.floating]  # (n, labels)
+Float64s = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer]
 
 NEIGHBOURS = 3  # k of precision and recall, as in the paper
-_ROWS = 1_000  # of a table of pairs that are in memory at once
+_ROWS = 1_000  # limit for the rows of a table of pairs that are in memory
 
 
 def frechet_distance(first: Features, second: Features) -> float:
     """Return the Fréchet distance of the Gaussians with the features' means and covariances.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)): Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017,
-    equation 6; there in features of Inception, here in those of a classifier of the set itself, as TF-GAN does for MNIST.
-    The covariances are divided by n - 1. Few images score worse than many of the same quality: compare at the same n.
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)): Heusel et al., "GANs trained by a two time-scale update
+    rule", NIPS 2017, equation 6. The paper takes features of Inception. Here the features come from a
+    classifier of the data set itself, as in TF-GAN's evaluation of MNIST. The covariances are divided by
+    n - 1. The distance is larger for fewer images of the same quality, so compare it only at the same n.
 
     >>> frechet_distance(np.float64([[0], [2]]), np.float64([[3], [5]]))
     9.0
     """
-    means = [each.mean(axis=0, dtype=np.float64) for each in (first, second)]
-    covariances = [np.atleast_2d(np.cov(each, rowvar=False, dtype=np.float64)) for each in (first, second)]
-    # The eigenvalues of C1 C2 are those of C1^(1/2) C2 C1^(1/2), which is symmetric: no root of a matrix that is not.
+    means = [features.mean(axis=0, dtype=np.float64) for features in (first, second)]
+    covariances = [
+        np.atleast_2d(np.cov(features, rowvar=False, dtype=np.float64)) for features in (first, second)
+    ]
+    # C1 C2 has the same eigenvalues as C1^(1/2) C2 C1^(1/2). The latter is symmetric, so `eigvalsh` takes it.
     values, vectors = np.linalg.eigh(covariances[0])
     root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
-    shared = np.sqrt(np.clip(np.linalg.eigvalsh(root @ covariances[1] @ root), 0, None)).sum()
+    cross_trace = np.sqrt(np.clip(np.linalg.eigvalsh(root @ covariances[1] @ root), 0, None)).sum()
     gap = means[0] - means[1]
-    return float(max(0.0, gap @ gap + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared))
+    traces = gap @ gap + np.trace(covariances[0]) + np.trace(covariances[1])
+    return float(max(0.0, traces - 2 * cross_trace))
 
 
-def kernel_distance(first: Features, second: Features, asked: Classes | None = None) -> float:
+def kernel_distance(first: Features, second: Features, *, labels: Integers | None = None) -> float:
     """Return the squared maximum mean discrepancy, unbiased, with the kernel (x y / d + 1)^3.
 
-    Binkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4 and equation 4, over all pairs: what the mean over random
-    subsets comes to, as it is often computed, and no draw moves it. It may fall below 0; its mean does not depend on the number
-    of images.
+    Binkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4 and equation 4. The paper averages the
+    estimates of random subsets. Here all pairs are used, which gives the value that the average approaches.
+    The result may be below 0. Its expectation does not depend on the number of images.
 
     Args:
-        first: shape (n, d).
-        second: shape (m, d).
-        asked: the class that each of the second was drawn for, shape (m,), where so many were drawn of each class. Two of them
-            are then less often of one class than two independent ones are, which is made up for: by up to (what they have in
-            common within a class) / m.
+        first: Features, shape (n, d).
+        second: Features, shape (m, d).
+        labels: Requested label of each image of `second`, shape (m,), if the number of images per label was
+            chosen. Two of these images then have the same label less often than two independent images have.
+            The estimate corrects for this, by up to (the kernel's mean within a label) / m.
 
     >>> kernel_distance(np.float64([[0], [0]]), np.float64([[1], [1]]))
     7.0
     """
-    x, y = (each.astype(np.float64) for each in (first, second))
-    across = sum(_kernel_sum(x[start : start + _ROWS] @ y.T, x.shape[1]) for start in range(0, len(x), _ROWS))
-    same = _mean_among(x, np.zeros(len(x), np.int64)) + _mean_among(y, np.zeros(len(y), np.int64) if asked is None else asked)
-    return float(same - 2 * across / (len(x) * len(y)))
+    x, y = (features.astype(np.float64) for features in (first, second))
+    cross = sum(_kernel_sum(x[start : start + _ROWS] @ y.T, x.shape[1]) for start in range(0, len(x), _ROWS))
+    strata = np.zeros(len(y), np.int64) if labels is None else labels
+    within = _mean_of_pairs(x, np.zeros(len(x), np.int64)) + _mean_of_pairs(y, strata)
+    return float(within - 2 * cross / (len(x) * len(y)))
 
 
-def _mean_among(points: Numbers, classes: Classes) -> float:
-    """Return the mean of the kernel over two independent points, of classes as frequent as here.
+def _mean_of_pairs(points: Float64s, labels: Integers) -> float:
+    """Return an estimate of the kernel's mean over two independent points with these label frequencies.
 
-    Pairs of one class stand for those that a point makes with itself, too; with one class that is the mean over all pairs of
-    two different points.
+    A point and itself are not two independent points. The mean over pairs of two different points of the same
+    label takes the place of these pairs. With one label, the result is the mean over all pairs of two
+    different points.
     """
-    groups = [points[classes == each] for each in np.unique(classes)]
-    within = [_sum_among(members) for members in groups]
-    whole = within[0] if len(groups) == 1 else _sum_among(points)
-    made_up = 0.0
-    for members, together in zip(groups, within, strict=True):
-        itself = _kernel_sum(np.einsum("ij,ij->i", members, members), members.shape[1])
-        made_up += (together - itself) * len(members) / (len(members) - 1) if len(members) > 1 else together
-    return (whole - sum(within) + made_up) / len(points) ** 2
+    groups = [points[labels == label] for label in np.unique(labels)]
+    within = [_sum_of_pairs(group) for group in groups]
+    total = within[0] if len(groups) == 1 else _sum_of_pairs(points)
+    replaced = 0.0
+    for group, group_sum in zip(groups, within, strict=True):
+        if len(group) > 1:
+            own_pairs = _kernel_sum(np.einsum("ij,ij->i", group, group), group.shape[1])
+            replaced += (group_sum - own_pairs) * len(group) / (len(group) - 1)
+        else:
+            replaced += group_sum
+    return (total - sum(within) + replaced) / len(points) ** 2
 
 
-def _sum_among(points: Numbers) -> float:
-    """Return the sum of the kernel over all pairs, of a point with itself too; k(x, y) is k(y, x), and is worked out once."""
+def _sum_of_pairs(points: Float64s) -> float:
+    """Return the sum of the kernel over all pairs, including each point with itself.
+
+    The points are taken in parts. The kernel is symmetric, so pairs of points from different parts are
+    computed once and count twice.
+    """
     total = 0.0
     for start in range(0, len(points), _ROWS):
         part, rest = points[start : start + _ROWS], points[start + _ROWS :]
@@ -84,72 +101,90 @@ def _sum_among(points: Numbers) -> float:
     return total
 
 
-def _kernel_sum(products: Numbers, dim: int) -> float:
-    base: Numbers = products / dim + 1
-    return float(np.vdot(base * base, base))  # many times as fast as ** 3
+def _kernel_sum(products: Float64s, dim: int) -> float:
+    """Return the sum of the kernel (x y / d + 1)^3 over a table of products x y."""
+    base: Float64s = products / dim + 1
+    return float(np.vdot(base * base, base))  # np.vdot is many times as fast as ** 3
 
 
-def precision_recall(real: Features, fake: Features, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
-    """Return the share of the fakes that lie among the real images, and of the real images that lie among the fakes.
+def precision_recall(real: Features, fake: Features, *, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
+    """Return precision and recall of generated images.
 
-    Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", NeurIPS 2019, equations 1 and
-    2: "among" is no further from one of them than its k-th neighbour of its own kind.
+    Precision is the share of the generated images that lie on the manifold of the real images. Recall is the
+    share of the real images that lie on the manifold of the generated ones. A point lies on a manifold if it
+    is no further from one of the manifold's points than that point's k-th neighbour: Kynkäänniemi et al.,
+    "Improved precision and recall metric for assessing generative models", NeurIPS 2019, equations 1 and 2.
 
-    >>> precision_recall(np.float64([[0], [1], [2], [3]]), np.float64([[0.5], [1.5], [9], [9.1]]), neighbours=1)
+    Args:
+        real: Features of the real images, shape (n, d).
+        fake: Features of the generated images, shape (m, d).
+        neighbours: The number k of neighbours.
+
+    >>> real, fake = np.float64([[0], [1], [2], [3]]), np.float64([[0.5], [1.5], [9], [9.1]])
+    >>> precision_recall(real, fake, neighbours=1)
     (0.5, 0.75)
     """
-    around_real, around_fake = (_squared_radii(each, neighbours) for each in (real, fake))
-    precise, recalled = [], np.zeros(len(real), bool)
-    for start, table in zip(range(0, len(fake), _ROWS), _squares(fake, real), strict=True):
-        precise.append((table <= around_real).any(axis=1))
-        recalled |= (table <= around_fake[start : start + _ROWS, np.newaxis]).any(axis=0)
-    return float(np.concatenate(precise).mean()), float(recalled.mean())
+    real_radii, fake_radii = (_squared_radii(features, neighbours) for features in (real, fake))
+    is_realistic, is_covered = [], np.zeros(len(real), bool)
+    for start, table in zip(range(0, len(fake), _ROWS), _squared_distances(fake, real), strict=True):
+        is_realistic.append((table <= real_radii).any(axis=1))
+        is_covered |= (table <= fake_radii[start : start + _ROWS, np.newaxis]).any(axis=0)
+    return float(np.concatenate(is_realistic).mean()), float(is_covered.mean())
 
 
 def _squared_radii(points: Features, neighbours: int) -> npt.NDArray[np.float32]:
     """Return the squared distance of each point to its k-th neighbour, shape (n,)."""
     radii = []
-    for table in _squares(points, points):
+    for table in _squared_distances(points, points):
         rows = np.arange(len(table))
-        # The nearest is the point itself. To strike out the nearest k times takes a seventh of the time of np.partition.
+        # The nearest point is the point itself. Removing the smallest entry k times takes a seventh of the
+        # time that np.partition takes.
         for _ in range(neighbours):
             table[rows, table.argmin(axis=1)] = np.inf
         radii.append(table.min(axis=1))
     return np.concatenate(radii)
 
 
-def compare(real: Features, fake: Features, asked: Classes | None = None) -> dict[str, float]:
-    """Return the distances, precision and recall, by the name of the figure; `asked` as for `kernel_distance`."""
+def compare_features(real: Features, fake: Features, *, labels: Integers | None = None) -> dict[str, float]:
+    """Return Fréchet distance, kernel distance, precision and recall, by name.
+
+    Args:
+        real: Features of the real images, shape (n, d).
+        fake: Features of the generated images, shape (m, d).
+        labels: Requested labels of the generated images; see `kernel_distance`.
+    """
     precision, recall = precision_recall(real, fake)
     return {
         "frechet": frechet_distance(real, fake),
-        "kernel": kernel_distance(real, fake, asked),
+        "kernel": kernel_distance(real, fake, labels=labels),
         "precision": precision,
         "recall": recall,
     }
 
 
-def nearest_share(points: Features, some: Features, others: Features) -> float:
-    """Return the share of the points whose nearest neighbour among some and others is one of some.
+def nearest_in_training(images: Features, training: Features, held_out: Features) -> float:
+    """Return the share of the images whose nearest real image is a training image, and not a held-out one.
 
-    Of training images and of images that a generator has not seen: where it draws new ones, this is as large as the training
-    images' share of both; of one that copies it is larger. Meehan et al., "A non-parametric test to detect data-copying in
-    generative models", AISTATS 2020, compare such distances, too.
+    If a generator makes new images, this is the share of the training images among all real images. If it
+    copies training images, the share is larger. Meehan et al., "A non-parametric test to detect data-copying
+    in generative models", AISTATS 2020, also compare the distances to training and held-out images.
 
-    >>> nearest_share(np.float64([[0], [1], [9]]), np.float64([[0.1]]), np.float64([[2], [10]]))
+    >>> nearest_in_training(np.float64([[0], [1], [9]]), np.float64([[0.1]]), np.float64([[2], [10]]))
     0.6666666666666666
     """
-    return float((nearest_distances(points, some) < nearest_distances(points, others)).mean())
+    return float((nearest_distances(images, training) < nearest_distances(images, held_out)).mean())
 
 
-def nearest_distances(points: Features, others: Features) -> Numbers:
-    """Return the Euclidean distance of each point to the nearest of the others, shape (n,)."""
-    return np.sqrt(np.concatenate([part.min(axis=1) for part in _squares(points, others)]).astype(np.float64))
+def nearest_distances(points: Features, others: Features) -> Float64s:
+    """Return the Euclidean distance of each point to the nearest point in `others`, shape (n,)."""
+    nearest = [table.min(axis=1) for table in _squared_distances(points, others)]
+    return np.sqrt(np.concatenate(nearest).astype(np.float64))
 
 
-def _squares(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the squared distances of the points to all others, some rows at a time, each (rows, others)."""
-    x, y = (np.asarray(each, np.float32) - np.float32(others.mean()) for each in (points, others))
+def _squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield tables of the squared distances of some points to all others, each (points, others)."""
+    # Subtracting a common mean does not change the distances, and it reduces rounding errors in float32.
+    x, y = (np.asarray(features, np.float32) - np.float32(others.mean()) for features in (points, others))
     norms = np.einsum("ij,ij->i", y, y)
     for start in range(0, len(x), _ROWS):
         part = x[start : start + _ROWS]
@@ -160,13 +195,13 @@ def _squares(points: Features, others: Features) -> Iterator[npt.NDArray[np.floa
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassFigures:
-    """What a classifier makes of images.
+class LabelFigures:
+    """The labels that a classifier predicts for images.
 
     Attributes:
-        shares: of the images, by class.
-        entropy: of the shares, in bits; log2 of the number of classes where all are as frequent.
-        confidence: mean probability of the class that is most probable.
+        shares: Share of the images with each predicted label.
+        entropy: Entropy of the shares in bits; log2 of the number of labels if all are equally frequent.
+        confidence: Mean probability of the predicted label.
     """
 
     shares: tuple[float, ...]
@@ -174,16 +209,16 @@ class ClassFigures:
     confidence: float
 
 
-def class_figures(probabilities: Features) -> ClassFigures:
-    """Return the shares of the classes in images.
+def label_figures(probabilities: Probabilities) -> LabelFigures:
+    """Return the figures of the labels that a classifier predicts.
 
     Args:
-        probabilities: shape (n, classes).
+        probabilities: Label probabilities of the images, shape (n, labels).
 
-    >>> class_figures(np.float64([[0.9, 0.1], [0.2, 0.8]]))
-    ClassFigures(shares=(0.5, 0.5), entropy=1.0, confidence=0.85)
+    >>> label_figures(np.float64([[0.9, 0.1], [0.2, 0.8]]))
+    LabelFigures(shares=(0.5, 0.5), entropy=1.0, confidence=0.85)
     """
     shares = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]) / len(probabilities)
-    there = shares[shares > 0]
-    entropy = max(0.0, float(-(there * np.log2(there)).sum()))  # -0.0 looks odd
-    return ClassFigures(tuple(shares.tolist()), entropy, round(float(probabilities.max(axis=1).mean()), 6))
+    present = shares[shares > 0]
+    entropy = max(0.0, float(-(present * np.log2(present)).sum()))  # `max` turns -0.0 into 0.0
+    return LabelFigures(tuple(shares.tolist()), entropy, round(float(probabilities.max(axis=1).mean()), 6))

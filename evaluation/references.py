@@ -1,180 +1,215 @@
-"""The real images that figures compare with: as features, in small files, so that a device needs no data set."""
+"""References: the features of real images to compare with, and the baseline of other real images.
+
+The references of the public data sets are bundled as small files, so that a device needs no data set. A
+reference of any other images is built from a Dataset.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ganport.runtime.errors import EvaluationError
+from ganport.datasets import Dataset
+from ganport.datasets.named import LABELS
+from ganport.runtime.arrays import LabelIndices, Pixels
 from ganport.runtime.files import replacing
 from ganport.runtime.latents import labels_by_share
 
-from .features import FOLDERS, LABELS, FeatureNetwork, Pixels
-from .measures import class_figures, compare
-
-Labels = npt.NDArray[np.integer[Any]]
+from .errors import EvaluationError, TooFewImagesError
+from .features import GENERAL_NETWORK, FeatureNetwork
+from .measures import Features, Probabilities, compare_features, label_figures
 
 REFERENCES = Path(__file__).parent / "references"
-FEWEST = 500  # images: below, the covariance of 64 features is noise
-_MOST = 20_000  # of one's own pictures that are looked at
-_PART = 250  # pictures in memory at once
-_FEWEST_WAYS, _MOST_WAYS = 3, 10  # to halve one's own pictures
-_PAIRS = 100_000_000  # that all of these may take together: 12 s on two cores
+MIN_IMAGES = 500  # with fewer, the covariance of 64 features is noise
+_MAX_IMAGES = 20_000  # limit for the user's images that are used
+_READ_AT_ONCE = 250  # number of images that are read into memory at a time
+_MIN_SPLITS, _MAX_SPLITS = 3, 10  # limits for the random splits of the user's images into halves
+_MAX_PAIRS = 100_000_000  # limit for the image pairs of all splits together; they take 12 s on two cores
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Real images of a set.
+    """Real images to compare with.
 
     Attributes:
-        name: of the set.
-        network: name of the classifier that sees the features, a key of LABELS.
-        features: float32 (n, 64).
-        protocol: which images these are, and which score the floor.
-        floor: what as many other real images score, by the name of the figure: as good as a generator can be; of several
-            parts of them the mean. "agreement" is how many of these images the classifier takes for what they are.
-        labels: names of the classes of the set; none where it has none.
-        shares: of the classes in the training split.
-        is_recognised: whether the classifier learned from this set, so that it tells these classes.
-        floor_by_class: what they score where there are as many of each class as `draw_labels` asks for: a little less, since
-            chance does not mix the classes. None where that was not measured.
+        name: Name of the data set.
+        network: Name of the network that extracted the features, a key of LABELS.
+        features: Features of the real images, float32 (n, 64).
+        protocol: What the real images are, and what the images of the baseline are.
+        baseline: Figures of the same number of other real images, by name. A generator can't be expected to
+            score better. If there are several parts of other images, the figures are means over the parts.
+            "label_accuracy" is the classifier's accuracy on real images.
+        labels: Names of the labels of the data set; empty if it has no labels.
+        shares: Share of each label in the training split.
+        knows_labels: Whether the network is a classifier of these labels.
+        label_matched_baseline: The same figures for parts that have exactly the label frequencies of
+            `matching_labels`. These parts score a little better, because their label frequencies do not vary
+            by chance. None if they were not measured.
     """
 
     name: str
     network: str
-    features: npt.NDArray[np.float32]
+    features: Features
     protocol: tuple[str, str]
-    floor: dict[str, Any]
+    baseline: dict[str, Any]
     labels: tuple[str, ...]
     shares: tuple[float, ...]
-    is_recognised: bool = True
-    floor_by_class: dict[str, Any] | None = None
+    knows_labels: bool = True
+    label_matched_baseline: dict[str, Any] | None = None
 
     @property
-    def is_unseen(self) -> bool:
-        """Whether generators that learn from the training split have not seen these images."""
-        return self.network != FOLDERS
+    def is_held_out(self) -> bool:
+        """Whether the real images are not in the training split, so that generators have not seen them."""
+        return self.network != GENERAL_NETWORK
 
-    def draw_labels(self, count: int) -> npt.NDArray[np.int64]:
-        """Return a class for each of so many images, shape (count,), as often as it comes in the training split.
+    def matching_labels(self, count: int) -> LabelIndices:
+        """Return the labels to request for this number of images, shape (count,).
 
-        A generator that draws classes on demand is measured by these. In turn they would all be as frequent, which those of
-        the real images may not be: the mix of classes would count as a distance.
+        The labels are as frequent as in the training split. If all labels were equally frequent, the
+        difference from the label frequencies of the real images would increase the distances.
         """
         return labels_by_share(count, self.shares)
 
 
 def load_reference(name: str) -> Reference:
-    """Return the real images of a set. Raises EvaluationError where there are none of that name."""
+    """Return the bundled reference of a public data set, a key of LABELS. Raises EvaluationError."""
     if name not in LABELS:
-        raise EvaluationError(f"there are no figures of {name!r}; --data takes {', '.join(LABELS)}")
+        raise EvaluationError(
+            f"there is no bundled reference {name!r}; the references are {', '.join(LABELS)}"
+        )
     with np.load(REFERENCES / f"{name}.npz") as arrays:
         facts = json.loads(str(arrays["facts"]))
         features = arrays["features"].astype(np.float32)
-    reference = Reference(name, name, features, tuple(facts["protocol"]), facts["floor"], LABELS[name], tuple(facts["shares"]))
-    return dataclasses.replace(reference, floor_by_class=facts.get("floor_by_class"))
+    return Reference(
+        name=name,
+        network=name,
+        features=features,
+        protocol=tuple(facts["protocol"]),
+        baseline=facts["baseline"],
+        labels=LABELS[name],
+        shares=tuple(facts["shares"]),
+        label_matched_baseline=facts.get("label_matched_baseline"),
+    )
 
 
-def own_reference(
-    name: str,
-    count: int,
-    take: Callable[[npt.NDArray[np.int32]], Pixels],
-    classes: Sequence[str] = (),
-    labels: Labels | None = None,
-) -> Reference:
-    """Return pictures of any kind as a reference: one half of them, or 10,000; halves against halves score the floor.
+def build_reference(data: Dataset) -> Reference:
+    """Return a reference of the user's own images.
 
-    The features are those of the network for folders, which learned from hands: they tell textures and shapes, and know nothing
-    of the classes.
+    One half of the images, at most 10,000, are the real images of the reference. The other half gives the
+    baseline. The features come from the general-purpose network, which was trained on Rock-Paper-Scissors. It
+    distinguishes textures and shapes, and does not know the labels of the data set.
 
     Args:
-        name: for people.
-        count: of the pictures.
-        take: gives those of some places, uint8 (n, height, width, channels).
-        classes: names, where the pictures have some.
-        labels: the class of each picture, its place among `classes`, shape (count,). Without these, classes don't count.
+        data: Images of any kind and size.
 
     Raises:
-        EvaluationError: fewer pictures than 1,000.
+        TooFewImagesError: There are fewer than 1,000 images.
+        DatasetContentError: An image can't be read.
     """
-    if count < 2 * FEWEST:
-        raise EvaluationError(f"{name} has {count:,} pictures; to compare with one half of them takes {2 * FEWEST:,}")
-    network = FeatureNetwork(FOLDERS)
-    places = np.random.default_rng(0).permutation(count)[:_MOST].astype(np.int32)
-    parts = [network.judge(take(places[at : at + _PART]))[0] for at in range(0, len(places), _PART)]
+    if data.count < 2 * MIN_IMAGES:
+        what = f"images in `data` ({data.name}), whose halves are compared,"
+        raise TooFewImagesError(data.count, 2 * MIN_IMAGES, what)
+    network = FeatureNetwork(GENERAL_NETWORK)
+    indices = np.random.default_rng(0).permutation(data.count)[:_MAX_IMAGES].astype(np.int32)
+    parts = []
+    for start in range(0, len(indices), _READ_AT_ONCE):
+        images = data.take(indices[start : start + _READ_AT_ONCE])
+        parts.append(network.extract(images)[0])
     features = np.concatenate(parts)
-    half = len(places) // 2
-    some = "half" if len(places) == count else f"{half:,}"
-    floor = _floor_of_halves(features, half)
-    known: tuple[str, ...] = ()
+    half = len(indices) // 2
+    baseline = _baseline_of_halves(features, half)
+    labels: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
-    if labels is not None:
-        known, shares = tuple(classes), tuple((np.bincount(labels, minlength=len(classes)) / count).tolist())
-    ways = len(floor["frechet_of_parts"])
-    protocol = f"{some} of the pictures", f"against as many others of them, the mean of {ways} ways to halve them"
-    return Reference(name, FOLDERS, features[:half], protocol, floor, known, shares, is_recognised=False)
+    if data.labels is not None:
+        labels = tuple(data.classes)
+        shares = tuple((np.bincount(data.labels, minlength=len(labels)) / data.count).tolist())
+    is_whole = len(indices) == data.count
+    splits = len(baseline["frechet_of_parts"])
+    return Reference(
+        name=data.name,
+        network=GENERAL_NETWORK,
+        features=features[:half],
+        protocol=(
+            "half of the images" if is_whole else f"{half:,} of the images",
+            f"{'the other half' if is_whole else 'as many others'}, mean of {splits} random splits",
+        ),
+        baseline=baseline,
+        labels=labels,
+        shares=shares,
+        knows_labels=False,
+    )
 
 
-def _floor_of_halves(features: npt.NDArray[np.float32], half: int) -> dict[str, Any]:
-    """Return the mean figures of one half of some pictures against the other, halved in several ways.
+def _baseline_of_halves(features: Features, half: int) -> dict[str, Any]:
+    """Return the figures of one half of the images against the other half, as means over random splits.
 
-    One way is chance: a few odd pictures on one side moved the Fréchet distance of 3,000 clothes from 0.08 to 0.68.
+    A single split depends on chance: a few odd images in one half moved the Fréchet distance of 3,000 images
+    of Fashion-MNIST from 0.08 to 0.68.
     """
-    ways = int(np.clip(_PAIRS // half**2, _FEWEST_WAYS, _MOST_WAYS))
-    draws = np.random.default_rng(0)
-    halved = [features[draws.permutation(len(features))] for _ in range(ways)]
-    figures = [compare(each[:half], each[half : 2 * half]) for each in halved]
-    means = {figure: float(np.mean([each[figure] for each in figures])) for figure in figures[0]}
-    parts = {f"{figure}_of_parts": [each[figure] for each in figures] for figure in ("frechet", "kernel")}
+    splits = int(np.clip(_MAX_PAIRS // half**2, _MIN_SPLITS, _MAX_SPLITS))
+    random = np.random.default_rng(0)
+    figures = []
+    for _ in range(splits):
+        shuffled = features[random.permutation(len(features))]
+        figures.append(compare_features(shuffled[:half], shuffled[half : 2 * half]))
+    means = {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
+    parts = {f"{name}_of_parts": [each[name] for each in figures] for name in ("frechet", "kernel")}
     return {**means, "images": half, **parts}
 
 
 def write_reference(
     network: FeatureNetwork,
-    train: tuple[Pixels, Labels],
-    test: tuple[Pixels, Labels],
+    *,
+    train: tuple[Pixels, LabelIndices],
+    test: tuple[Pixels, LabelIndices],
 ) -> Path:
-    """Write the reference of a set; return where.
+    """Write the bundled reference of a public data set, and return its path.
 
-    That is the test split; as many images of the training split score the floor: all of them, part by part, since one part may
-    score half as much again as another; once as they come, and once as many of each class as `draw_labels` asks for. The test
-    split of rock-paper-scissors has hands of its own, few of them, which a generator can't have learned: there it is one half
-    of the training split, and the other half scores the floor, as it comes.
+    The real images are the test split. The baseline comes from parts of the training split, each with as many
+    images as the test split. All parts are measured, because one part may score 1.5 times as much as another.
+    They are measured twice: in random order, and with the label frequencies of `Reference.matching_labels`.
+
+    Rock-Paper-Scissors is an exception. Its test split shows a few other hands, which no generator can learn
+    from the training split. So the real images are one half of the training split, and the baseline comes
+    from the other half.
 
     Args:
-        network: of the set.
-        train: its images to learn from, and their classes, shape (n,).
-        test: its other images, and theirs.
+        network: Classifier of the data set.
+        train: Images of the training split, and their labels, shape (n,).
+        test: Images of the test split, and their labels.
     """
     order = np.random.default_rng(0).permutation(len(train[0]))
-    shuffled, classes = train[0][order], train[1][order]
-    if network.name == FOLDERS:
+    shuffled, shuffled_labels = train[0][order], train[1][order]
+    if network.name == GENERAL_NETWORK:
         half = len(shuffled) // 2
-        (images, known), others = (shuffled[:half], classes[:half]), slice(half, 2 * half)
-        protocol = "half of the training split", "of the other half"
+        (images, labels), others = (shuffled[:half], shuffled_labels[:half]), slice(half, 2 * half)
+        protocol = "half of the training split", "the other half"
     else:
-        (images, known), others = test, slice(None)
-        protocol = "the test split", "of the training split"
-    features, probabilities = network.judge(images)
-    features = features.astype(np.float16)  # 0.05 % of each number: 1e-4 of a distance
+        (images, labels), others = test, slice(None)
+        protocol = "the test split", "the training split"
+    features, probabilities = network.extract(images)
+    # float16 changes each value by at most 0.05 %, and a Fréchet distance by less than 0.01 %.
+    features = features.astype(np.float16)
     real, size = features.astype(np.float32), len(features)
-    shares = tuple((np.bincount(classes) / len(classes)).tolist())
-    judged, judged_classes = network.judge(shuffled[others]), classes[others]
-    count = len(judged_classes) // size
+    shares = tuple((np.bincount(shuffled_labels) / len(shuffled_labels)).tolist())
+    other_images, other_labels = network.extract(shuffled[others]), shuffled_labels[others]
+    count = len(other_labels) // size
     if count > 1:
-        protocol = protocol[0], f"{protocol[1]}, the mean of {count} parts of it"
-    agreement = {"agreement": float((probabilities.argmax(axis=1) == known).mean())}
+        protocol = protocol[0], f"{protocol[1]}, mean of {count} parts"
+    accuracy = {"label_accuracy": float((probabilities.argmax(axis=1) == labels).mean())}
     facts: dict[str, Any] = {"protocol": protocol, "shares": shares}
-    facts["floor"] = _floor(real, judged, np.arange(count * size).reshape(count, size)) | agreement
+    parts = np.arange(count * size).reshape(count, size)
+    facts["baseline"] = _baseline_of_parts(real, other_images, parts) | accuracy
     if count > 1:
-        asked = labels_by_share(size, shares)
-        facts["floor_by_class"] = _floor(real, judged, _parts_by_class(judged_classes, asked, count), asked) | agreement
+        requested = labels_by_share(size, shares)
+        parts = _label_matched_parts(other_labels, requested, count)
+        matched = _baseline_of_parts(real, other_images, parts, labels=requested)
+        facts["label_matched_baseline"] = matched | accuracy
     path = REFERENCES / f"{network.name}.npz"
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -182,33 +217,43 @@ def write_reference(
     return path
 
 
-def _parts_by_class(classes: Labels, asked: Labels, count: int) -> npt.NDArray[np.int64]:
-    """Return places of images in so many parts, each with the classes that were asked for, shape (count, len(asked)).
+def _label_matched_parts(labels: LabelIndices, requested: LabelIndices, count: int) -> npt.NDArray[np.int64]:
+    """Return the image indices of parts that have the requested labels, shape (parts, images).
 
-    No image comes twice in a part; where a class is short of a few, the last part has some of the first's.
+    No image comes twice in a part. If there are too few images of a label, the last part reuses images of the
+    first part.
+
+    Args:
+        labels: Labels of the images, shape (n,).
+        requested: Label of each image in a part, shape (images,).
+        count: Number of parts.
     """
-    parts = np.empty((count, len(asked)), np.int64)
-    for each in np.unique(asked):
-        there, wanted = np.flatnonzero(classes == each), asked == each
-        parts[:, wanted] = np.resize(there, (count, np.count_nonzero(wanted)))
+    parts = np.empty((count, len(requested)), np.int64)
+    for label in np.unique(requested):
+        found, is_requested = np.flatnonzero(labels == label), requested == label
+        parts[:, is_requested] = np.resize(found, (count, np.count_nonzero(is_requested)))
     return parts
 
 
-def _floor(
-    real: npt.NDArray[np.float32],
-    judged: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+def _baseline_of_parts(
+    real: Features,
+    others: tuple[Features, Probabilities],
     parts: npt.NDArray[np.int64],
-    asked: Labels | None = None,
+    *,
+    labels: LabelIndices | None = None,
 ) -> dict[str, Any]:
-    """Return the mean figures of parts of real images against the reference's features.
+    """Return the mean figures of parts of other real images against the real images of a reference.
 
     Args:
-        real: the reference's features.
-        judged: features and probabilities of the images.
-        parts: places of images, shape (parts, images).
-        asked: their classes, where each part has as many of each.
+        real: Features of the reference.
+        others: Features and probabilities of the other real images.
+        parts: Image indices of each part, shape (parts, images).
+        labels: Label of each image in a part, if the parts were chosen by label; see `kernel_distance`.
     """
-    features, probabilities = judged
-    figures = [compare(real, features[part], asked) | dataclasses.asdict(class_figures(probabilities[part])) for part in parts]
-    means = {figure: np.mean([each[figure] for each in figures], axis=0).tolist() for figure in figures[0]}
+    features, probabilities = others
+    figures = []
+    for part in parts:
+        distances = compare_features(real, features[part], labels=labels)
+        figures.append(distances | dataclasses.asdict(label_figures(probabilities[part])))
+    means = {name: np.mean([each[name] for each in figures], axis=0).tolist() for name in figures[0]}
     return means | {"images": parts.shape[1], "frechet_of_parts": [each["frechet"] for each in figures]}

@@ -1,42 +1,73 @@
-"""All the figures of a generator, with their protocol: how many images, in what features, against which real ones."""
+"""Report: the figures of a generator, the baseline, and a description of the comparison."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import html
+import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+_Row = tuple[str, str, str, str]
 
-from ganport.runtime.errors import EvaluationError
+HEADINGS = ("figure", "value", "baseline (real vs. real)", "meaning")
+# One row for each figure: heading, attribute of Report and key of the baseline, format, meaning.
+_FIGURES = (
+    ("Fréchet distance", "frechet", ".3f", "smaller is better"),
+    ("kernel distance", "kernel", ".4f", "smaller is better"),
+    ("precision", "precision", ".3f", "images near real ones"),
+    ("recall", "recall", ".3f", "real images covered"),
+    ("confidence", "confidence", ".3f", "of the predicted label"),
+    ("label entropy", "entropy", ".3f", "in bits"),
+    ("label accuracy", "label_accuracy", ".1%", "predicted as requested"),
+    ("nearest in training", "nearest_in_training", ".1%", "copies raise it"),
+)
 
-from .features import FeatureNetwork, Pixels, check_shape
-from .measures import class_figures, compare, nearest_share
-from .references import FEWEST, Reference
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Report:
-    """What a generator scores.
+    """The figures of generated images.
 
     Attributes:
-        data: the set whose images were used.
-        network: the set whose classifier was used.
-        protocol: which of its images, and which score the floor.
-        images: drawn.
-        real: images that they were compared with.
-        frechet, kernel, precision, recall: see `measures`.
-        labels: of the classes that the classifier tells; none where it learned from another set.
-        shares, entropy, confidence: see `measures.ClassFigures`; empty and None without labels.
-        nearest_in_training: share of the images whose nearest real image, of the training images and the reference's, is a
-            training image: see `measures.nearest_share`. None without the training images, and where the reference is of these.
-        agreement: share of the images that the classifier takes for the class that was asked for; None without labels.
-        floor: what real images score; the number of images that its distances are of is "images".
-        asked: whether each image was drawn for a class, as many of each as the real images have.
-        by_class: whether those that score the floor have as many of each, too.
+        model: File name of the model; empty if images were measured without a model, or the model was given
+            as bytes.
+        sha256: Hash of the model's file in hex.
+        provider: Provider that generated the images.
+        seeds: Seeds of the images, as a text of ranges.
+        truncation: Factor of the latents.
+        data: Name of the data set that the images are compared with.
+        network: Name of the data set whose classifier extracted the features.
+        protocol: What the real images are, and what the images of the baseline are.
+        images: Number of generated images.
+        real: Number of real images.
+        frechet: Fréchet distance; see `measures.frechet_distance`.
+        kernel: Kernel distance; see `measures.kernel_distance`.
+        precision: Share of the generated images on the manifold of the real ones; see
+            `measures.precision_recall`.
+        recall: Share of the real images on the manifold of the generated ones.
+        labels: Names of the labels that the network predicts; empty if it is not a classifier of this data
+            set.
+        shares: Share of the images with each predicted label; empty without labels.
+        entropy: Entropy of the shares in bits; None without labels.
+        confidence: Mean probability of the predicted label; None without labels.
+        nearest_in_training: Share of the images whose nearest real image is a training image and not a
+            held-out one; see `measures.nearest_in_training`. None if there are no training images, or if the
+            real images are not held out.
+        label_accuracy: Share of the images whose predicted label is the requested label; None without
+            requested labels.
+        baseline: Figures of other real images, by name. The entry "images" is the number of these images.
+        labels_requested: Whether a label was requested for each image, with the label frequencies of the real
+            images.
+        baseline_label_matched: Whether the images of the baseline have exactly the requested label
+            frequencies.
+        notes: Remarks on the comparison that a reader of the figures should know.
     """
 
+    model: str = ""
+    sha256: str = ""
+    provider: str = ""
+    seeds: str = ""
+    truncation: float = 1.0
     data: str
     network: str
     protocol: tuple[str, str]
@@ -51,139 +82,89 @@ class Report:
     entropy: float | None
     confidence: float | None
     nearest_in_training: float | None
-    agreement: float | None
-    floor: dict[str, Any]
-    asked: bool
-    by_class: bool
+    label_accuracy: float | None
+    baseline: dict[str, Any]
+    labels_requested: bool
+    baseline_label_matched: bool
+    notes: tuple[str, ...] = ()
 
-    def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return the figures for people: name, value, that of real images, and what it is."""
-        floor = self.floor
-        spread, kernels = (_range_of(floor.get(f"{figure}_of_parts", ()), form) for figure, form in _RANGED)
-        rows = [
-            ("Fréchet distance", f"{self.frechet:.3f}", f"{floor['frechet']:.3f}{spread}", "less is better"),
-            ("kernel distance", f"{self.kernel:.4f}", f"{floor['kernel']:.4f}{kernels}", "less is better"),
-            ("precision", f"{self.precision:.3f}", f"{floor['precision']:.3f}", "images among real ones"),
-            ("recall", f"{self.recall:.3f}", f"{floor['recall']:.3f}", "real images among these"),
-        ]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON types."""
+        return dataclasses.asdict(self)
+
+    def rows(self) -> list[_Row]:
+        """Return the figures as rows of texts, in the columns of HEADINGS."""
+        rows = self._figure_rows()
         if self.labels:
-            most = np.log2(len(self.labels))
-            rows += [
-                ("confidence", f"{self.confidence:.3f}", f"{floor['confidence']:.3f}", "of the likeliest class"),
-                ("entropy", f"{self.entropy:.3f}", f"{floor['entropy']:.3f}", f"in bits, at most {most:.3f}"),
-            ]
-            rows += [
-                (f"  {label}", f"{share:.1%}", f"{real:.1%}", "")
-                for label, share, real in zip(self.labels, self.shares, floor["shares"], strict=True)
-            ]
-        if self.agreement is not None:
-            rows.append(("agreement", f"{self.agreement:.1%}", f"{floor['agreement']:.1%}", "of the class asked for"))
-        if self.nearest_in_training is not None:
-            new = f"{floor['nearest_in_training']:.1%}"
-            rows.append(("next to training", f"{self.nearest_in_training:.1%}", new, "nearest real image is one"))
+            for label, share, real_share in zip(
+                self.labels, self.shares, self.baseline["shares"], strict=True
+            ):
+                rows.append((f"  {label}", f"{share:.1%}", f"{real_share:.1%}", "of predicted labels"))
         return rows
 
     def describe(self) -> str:
-        """Return what was compared with what."""
-        reference, others = self.protocol
-        network = "its classifier" if self.network == self.data else f"the classifier of {self.network}"
-        whole = "pictures" if self.network != self.data else "training split"
-        asked = f"; classes as often as in the {whole}" if self.asked else ""
-        as_many = self.floor["images"]
-        other = ""
-        if self.images != as_many:
-            other = (
-                "; figures of other numbers of images don't compare: of fewer the Fréchet distance and recall come out larger"
+        """Return a description of the comparison, in sentences."""
+        facts = [f"seeds {self.seeds}"] if self.seeds else []
+        if self.truncation != 1:
+            facts.append(f"truncation {self.truncation:g}")
+        images = self._images() + (f" ({', '.join(facts)})" if facts else "")
+        network = f"a classifier of {self.network}"
+        if self.network != self.data:
+            network = f"the general-purpose network, {network}"
+        count, matched = self.baseline["images"], ""
+        if self.baseline_label_matched:
+            matched = ", with the same label frequencies"
+        sentences = [
+            f"{images} are compared with {self.real:,} real images ({self.protocol[0]} of {self.data}) by 64 "
+            f"features of {network}.",
+            f"The baseline compares {count:,} other real images with them: {self.protocol[1]}{matched}.",
+        ]
+        if self.labels_requested:
+            whole = "training split" if self.network == self.data else "data"
+            sentences.append(f"The labels were requested with the frequencies of the {whole}.")
+        if self.nearest_in_training is not None:
+            sentences.append(
+                "Nearest in training is the share of the images whose nearest real image is a training "
+                "image, and not a held-out one."
             )
-        return (
-            f"{self.images:,} images against {self.real:,}, {reference} of {self.data}, in 64 features of {network}"
-            f"{asked}; real images: {as_many:,} {others}{', of such classes' if self.by_class else ''}{other}"
-        )
+        if self.images != count:
+            sentences.append(
+                f"Compare these figures only with those of {self.images:,} images: with fewer images, the "
+                "Fréchet distance and recall are larger."
+            )
+        return " ".join(sentences)
+
+    def __repr__(self) -> str:
+        lines = [f"<Report: {self._images()} compared with {self.data}"]
+        for figure, value, baseline, _ in self._figure_rows():
+            lines.append(f"  {figure:<19} {value:>8}   baseline {baseline}")
+        return "\n".join(lines) + ">"
+
+    def _repr_html_(self) -> str:
+        """Return the table and the description, for a notebook."""
+        lines = ["<table>", _html_row("th", HEADINGS)]
+        lines += [_html_row("td", row) for row in self.rows()]
+        lines.append("</table>")
+        lines += [f"<p>{html.escape(text)}</p>" for text in (self.describe(), *self.notes)]
+        return "\n".join(lines)
+
+    def _images(self) -> str:
+        return f"{self.images:,} images" + (f" of {self.model}" if self.model else "")
+
+    def _figure_rows(self) -> list[_Row]:
+        """Return the rows of all measured figures, without the shares of the labels."""
+        rows = []
+        for heading, name, form, meaning in _FIGURES:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            parts: Sequence[float] = self.baseline.get(f"{name}_of_parts", ())
+            spread = f" ({min(parts):{form}} to {max(parts):{form}})" if len(parts) > 1 else ""
+            if name == "entropy":
+                meaning = f"bits, at most {math.log2(len(self.labels)):.3f}"
+            rows.append((heading, f"{value:{form}}", f"{self.baseline[name]:{form}}{spread}", meaning))
+        return rows
 
 
-_RANGED = (("frechet", ".3f"), ("kernel", ".4f"))
-
-
-def _range_of(parts: Sequence[float], form: str) -> str:
-    return f" ({min(parts):{form}} to {max(parts):{form}})" if len(parts) > 1 else ""
-
-
-def check_images(reference: Reference, count: int, shape: tuple[int, ...]) -> None:
-    """Raise EvaluationError where so many images, of this height, width and channels, can't be measured."""
-    check_count(count)
-    check_shape(reference.network, shape)
-
-
-def check_count(count: int) -> None:
-    """Raise EvaluationError where so many images are too few."""
-    if count < FEWEST:
-        raise EvaluationError(f"{count:,} images are too few for these figures, which take {FEWEST:,}")
-
-
-def _check_classes(asked: npt.NDArray[Any], count: int, reference: Reference) -> None:
-    if asked.shape != (count,):
-        raise EvaluationError(
-            f"there are {count:,} images, and classes of the shape {asked.shape}; it takes one for each image"
-        )
-    classes = len(reference.labels)
-    if asked.dtype.kind not in "iu" or asked.min() < 0 or asked.max() >= classes:
-        raise EvaluationError(
-            f"the classes that were asked for are whole numbers from 0 to {classes - 1}, as {reference.name} has"
-        )
-
-
-def evaluate(
-    reference: Reference,
-    images: Pixels | Iterable[Pixels],
-    training: Pixels | None = None,
-    asked: npt.NDArray[np.int64] | Sequence[int] | None = None,
-) -> Report:
-    """Return the figures of drawn images.
-
-    Args:
-        reference: real images to hold them against.
-        images: uint8 (n, height, width, channels), n at least 500; or such arrays one after the other, as `Sampler.sample`
-            draws them, of which only the features are kept.
-        training: images of the set's training split, to look for copies.
-        asked: the class that each image was drawn for, shape (n,), as many of each as `Reference.draw_labels` says.
-
-    Raises:
-        EvaluationError: too few images, no uint8, or of a shape that the classifier does not take; not one class of
-            the set for each; no training images.
-    """
-    network = FeatureNetwork(reference.network)
-    parts = [images] if isinstance(images, np.ndarray) else images
-    judged = [network.judge(part) for part in parts if len(part)]
-    count = sum(len(features) for features, _ in judged)
-    check_count(count)
-    features, probabilities = (np.concatenate(each) for each in zip(*judged, strict=True))
-    if asked is not None:
-        asked = np.asarray(asked)
-        _check_classes(asked, count, reference)
-    by_class = None if asked is None else reference.floor_by_class
-    floor, nearest, classes, agreement = by_class or reference.floor, None, None, None
-    if training is not None and not len(training):
-        raise EvaluationError("there are no training images to look for copies among; leave them out")
-    if training is not None and reference.is_unseen:
-        nearest = nearest_share(features, network.judge(training)[0], reference.features)
-        floor = {**floor, "nearest_in_training": len(training) / (len(training) + len(reference.features))}
-    if reference.is_recognised:
-        classes = class_figures(probabilities)
-        agreement = None if asked is None else float((probabilities.argmax(axis=1) == asked).mean())
-    return Report(
-        data=reference.name,
-        network=reference.network,
-        protocol=reference.protocol,
-        images=count,
-        real=len(reference.features),
-        **compare(reference.features, features, asked),
-        labels=network.labels if classes else (),
-        shares=classes.shares if classes else (),
-        entropy=classes.entropy if classes else None,
-        confidence=classes.confidence if classes else None,
-        nearest_in_training=nearest,
-        agreement=agreement,
-        floor=floor,
-        asked=asked is not None,
-        by_class=by_class is not None,
-    )
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"

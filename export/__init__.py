@@ -1,25 +1,34 @@
-"""ganport's exporter: a Keras generator in, one verified .onnx file out."""
+"""The export: a trained Keras generator goes in, one verified .onnx file comes out.
 
-from .card import card_files, write_card
-from .cost import Cost, explain, measure_costs
-from .exporter import Proven, check_free, check_target, export_generator, model_file, prove, write_model
+    import ganport
+
+    ganport.export("runs/digits", "digits.onnx")
+
+`export` is the function for users. The modules, in the order of an export:
+
+    exporting.py     the sequence of an export
+    paths.py         where the generator comes from, and where the file goes
+    options.py       the options of the file
+    packages.py      the packages that only the export needs, imported on first use
+    sources.py       a run, a file or a Keras model, loaded as a generator with its facts
+    conversion.py    the one call into tf2onnx
+    graph.py         an ONNX graph that can be rewritten
+    rewrites/        rewrites, which remove work from the graph and keep its images the same
+    input_stages.py  nodes that turn seeds and labels into the generator's input
+    output_stages.py nodes that turn the generator's floats into pixels
+    precision.py     float16 and int8
+    parity.py        the comparison of the graph with Keras
+    verified.py      the steps from a Keras generator to a verified graph
+    writing.py       the file with its contract and golden images
+    formats.py       onnxruntime's own format, and the configuration for Triton
+    card.py          the model card
+    costs.py         nodes, parameters, bytes and time of a graph
+    errors.py        the errors of this package
+
+Importing this package loads no TensorFlow and no onnx; calling `export` does.
+"""
+
+from .exporting import Exported, export, export_file, export_generator
 from .options import Options
-from .sources import Source, load_source
 
-__all__ = [
-    "Cost",
-    "Options",
-    "Proven",
-    "Source",
-    "card_files",
-    "check_free",
-    "check_target",
-    "explain",
-    "export_generator",
-    "load_source",
-    "measure_costs",
-    "model_file",
-    "prove",
-    "write_card",
-    "write_model",
-]
+__all__ = ["Exported", "Options", "export", "export_file", "export_generator"]

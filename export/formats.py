@@ -1,27 +1,25 @@
-"""Formats beside ONNX: onnxruntime's own for small builds, and the model repository of Triton."""
+"""Formats other than ONNX: the ORT format for small builds of onnxruntime, and model folders for Triton."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 import onnxruntime as ort
 
 from ganport.runtime import Contract
 from ganport.runtime.contract import LABEL
 
-Format = Literal["onnx", "ort", "triton"]
-
 _TRITON_TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64", "uint8": "TYPE_UINT8"}
-_TRITON_BATCH = 64  # the largest that the server may gather
+_TRITON_BATCH = 64  # largest batch that the Triton server may form
 
 
 def to_ort(model: bytes) -> bytes:
-    """Return an ONNX file in onnxruntime's own format, which its small builds read; the contract stays in it.
+    """Return an ONNX file, given as bytes, in the ORT format, which small builds of onnxruntime read.
 
-    The graph is optimised as far as every processor can run it. onnxruntime (1.31) writes one table in another order each time:
-    these bytes, unlike those of the ONNX file, are not the same twice.
+    The contract is kept. The graph gets only optimisations with which every processor can still run it.
+    onnxruntime (1.31) writes one table in another order each time. So the bytes differ from call to call,
+    whereas those of an ONNX file do not.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.ort"
@@ -35,34 +33,39 @@ def to_ort(model: bytes) -> bytes:
 
 
 def triton_config(contract: Contract, name: str) -> str:
-    """Return the `config.pbtxt` of a generator in a folder of that name: what goes in and out, and what may be gathered.
+    """Return the text of `config.pbtxt`: inputs, outputs, and whether the server may form batches.
 
-    Where the batch is free, Triton counts it apart from the shapes; else they are written whole, and nothing is gathered.
+    If the batch size is free, the server may form batches, and the shapes are without the batch. If the batch
+    size is fixed, the server may not form batches, and the shapes begin with the batch.
+
+    Args:
+        contract: The contract of the generator.
+        name: Name of the model, which is also the name of its folder.
     """
     source, image = contract.input, contract.image
-    free = contract.batch is None
+    is_free = contract.batch is None
     batch = [] if contract.batch is None else [contract.batch]
-    inputs = [
-        _triton_input(source.name, "int64", batch)
-        if source.kind == "seed"
-        else _triton_input(source.name, "float32", [*batch, source.dim])
-    ]
+    if source.kind == "seed":
+        inputs = [_triton_input(source.name, "int64", batch)]
+    else:
+        inputs = [_triton_input(source.name, "float32", [*batch, source.dim])]
     if source.labels:
         inputs.append(_triton_input(LABEL, "int64", batch))
     pixels = f"data_type: {_TRITON_TYPES[image.dtype]} dims: {[*batch, *image.graph_shape]}"
     lines = [
         f'name: "{name}"',
         'backend: "onnxruntime"',
-        f"max_batch_size: {_TRITON_BATCH if free else 0}",
+        f"max_batch_size: {_TRITON_BATCH if is_free else 0}",
         f"input [{', '.join(inputs)}]",
         f'output [{{name: "{image.name}" {pixels}}}]',
     ]
-    if free:
+    if is_free:
         lines.append("dynamic_batching {}")
     return "\n".join(lines) + "\n"
 
 
 def _triton_input(name: str, dtype: str, dims: list[int]) -> str:
-    # Triton knows no input without axes: one of a single place is reshaped to none.
+    # Triton does not support an input without axes. Such an input is declared with one axis of size 1, and
+    # Triton reshapes it.
     shape = f"dims: {dims}" if dims else "dims: [1] reshape: {shape: []}"
     return f'{{name: "{name}" data_type: {_TRITON_TYPES[dtype]} {shape}}}'

@@ -1,4 +1,4 @@
-"""A graph that can be rewritten: ONNX nodes in order, and constants as arrays."""
+"""A graph that can be rewritten: its ONNX nodes are a list, its constants are NumPy arrays."""
 
 from __future__ import annotations
 
@@ -13,73 +13,89 @@ from onnx import helper, numpy_helper
 Array = npt.NDArray[Any]
 Shape = tuple[int | None, ...]
 
-_LARGEST_SHAPE = 64  # numbers: constants up to this size may be shapes, slices, axes, which others depend on
+# Shape inference gets the values of constants with up to this number of values. Such a constant may be the
+# target shape of a Reshape, the bounds of a Slice or a list of axes, which determine the shapes of values.
+_LARGEST_SHAPE = 64
 
-# One number in, one number out, if the constants beside it are single numbers.
+# Operations that compute each output value from one input value, if all other inputs are scalar constants.
 _ACTIVATIONS = ("LeakyRelu", "Relu", "Elu", "Selu", "Tanh", "Sigmoid", "Softplus")
 POINTWISE = (*_ACTIVATIONS, "Round", "Clip", "Cast", "QuantizeLinear", "Add", "Mul")
 
 
 class Graph:
-    """The one graph of a model.
+    """The graph of a model, in a form that can be changed.
 
     Attributes:
-        nodes: in an order in which they can run. Who changes them by hand calls `changed`.
-        constants: by name; those that no node uses are dropped when the model is made.
-        inputs, outputs: as ONNX declares them.
+        nodes: Nodes in an order in which they can run. Code that changes nodes or their order directly must
+            call `changed` afterwards.
+        constants: Constants by name. `to_model` drops the constants that no node uses.
+        inputs: Inputs as ONNX declares them.
+        outputs: Outputs as ONNX declares them.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         copy = onnx.ModelProto()
-        copy.CopyFrom(model)  # nodes are changed in place
-        self.constants: dict[str, Array] = {tensor.name: numpy_helper.to_array(tensor) for tensor in copy.graph.initializer}
+        copy.CopyFrom(model)  # the nodes of the copy are changed in place
+        self.constants: dict[str, Array] = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in copy.graph.initializer
+        }
         self.nodes = []
         for node in copy.graph.node:
             if node.op_type == "Constant" and (value := attributes(node).get("value")) is not None:
                 self.constants[node.output[0]] = numpy_helper.to_array(value)
             else:
                 self.nodes.append(node)
-        # An input with a value of its own may be left out by the caller; here it always is.
+        # An input that is also a constant has this constant as its default value. Callers of an exported
+        # graph never give such an input, so the graph keeps only the constant.
         self.inputs = [value for value in copy.graph.input if value.name not in self.constants]
         self.outputs = list(copy.graph.output)
         self.opsets, self._ir_version, self._name = list(copy.opset_import), copy.ir_version, copy.graph.name
-        self._given: set[str] = set()  # names that a rewrite has asked for, and may not have used yet
+        self._reserved: set[str] = set()  # names that were handed out, perhaps not yet used by a node
         self.changed()
 
     def changed(self) -> None:
-        """Forget what was worked out about nodes that have changed since."""
+        """Discard everything that was derived from the nodes. Must be called after nodes have changed."""
         self._producers: dict[str, onnx.NodeProto] | None = None
         self._consumers: dict[str, list[onnx.NodeProto]] = {}
         self._shapes: dict[str, Shape] | None = None
         self._float32: set[str] = set()
 
     def to_model(self) -> onnx.ModelProto:
-        """Return the model, without what leads to no output, and with names that depend on nothing but the graph."""
-        self.drop_dead()
-        self._name_anew()
-        constants = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in self.constants.items()]
+        """Return the model without unused nodes and constants.
+
+        Nodes, constants and inner values get new names, which depend on the graph alone. So the same
+        generator gives the same bytes each time.
+        """
+        self.drop_unused()
+        self._rename_all()
+        constants = [
+            numpy_helper.from_array(np.asarray(array, order="C"), name)
+            for name, array in self.constants.items()
+        ]
         graph = helper.make_graph(self.nodes, self._name, self.inputs, self.outputs, constants)
-        return helper.make_model(graph, opset_imports=self.opsets, ir_version=self._ir_version, producer_name="ganport")
+        return helper.make_model(
+            graph, opset_imports=self.opsets, ir_version=self._ir_version, producer_name="ganport"
+        )
 
     def producer(self, name: str) -> onnx.NodeProto | None:
-        """Return the node that makes a value; None for an input or a constant."""
+        """Return the node that computes a value; None for an input or a constant."""
         if self._producers is None:
-            self._index()
+            self._connect()
         return (self._producers or {}).get(name)
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """Return the one node that uses a value; None where there are more or none, or where the value leaves the graph."""
+        """Return the only node that uses a value; None for several nodes, no node, or an output."""
         if self._producers is None:
-            self._index()
+            self._connect()
         consumers = self._consumers.get(name, [])
         return consumers[0] if len(consumers) == 1 and not self.is_output(name) else None
 
     def is_output(self, name: str) -> bool:
-        """Return whether a value leaves the graph."""
+        """Return whether a value is an output of the graph."""
         return any(output.name == name for output in self.outputs)
 
     def shape(self, name: str) -> Shape | None:
-        """Return the shape of a value, with None for a size that is not known; None where not even the rank is."""
+        """Return the shape of a value, with None for each unknown size; None if the rank is unknown."""
         if name in self.constants:
             return self.constants[name].shape
         if self._shapes is None:
@@ -92,42 +108,53 @@ class Graph:
         return name in self._float32
 
     def rank(self, name: str) -> int | None:
-        """Return the number of axes of a value, where it is known."""
+        """Return the number of axes of a value; None if the number is unknown."""
         shape = self.shape(name)
         return None if shape is None else len(shape)
 
-    def constant(self, node: onnx.NodeProto, place: int) -> Array | None:
-        """Return an input of a node where it is a constant."""
-        return self.constants.get(node.input[place]) if place < len(node.input) else None
+    def constant(self, node: onnx.NodeProto, index: int) -> Array | None:
+        """Return the constant that is input `index` of a node; None if there is none."""
+        return self.constants.get(node.input[index]) if index < len(node.input) else None
 
     def add_constant(self, array: Array, name: str = "constant") -> str:
-        """Keep an array under a new name; return that."""
+        """Add a constant under an unused name, and return that name."""
         name = self._unused(name)
         self.constants[name] = array
         return name
 
     def new_value(self) -> str:
-        """Return a name that no value has."""
+        """Return an unused name for a new value."""
         return self._unused("value")
 
     def replace(self, old: onnx.NodeProto, *new: onnx.NodeProto) -> None:
-        """Put nodes in the place of one."""
-        place = self._place(old)
-        self.nodes[place : place + 1] = new
+        """Replace a node by one or more new nodes, in the same position."""
+        index = self.position(old)
+        self.nodes[index : index + 1] = new
         self.changed()
 
+    def position(self, node: onnx.NodeProto) -> int:
+        """Return the position of a node among the nodes."""
+        return next(index for index, each in enumerate(self.nodes) if each is node)
+
     def can_remove(self, node: onnx.NodeProto) -> bool:
-        """Return whether a node can be taken out: its input or its output stays inside the graph, and has a node to make it."""
+        """Return whether `remove` can remove a node.
+
+        All outputs of the node but the first must be unused. If the first output is an output of the graph,
+        its name must be kept. Then a node must compute the first input, which must not be an output of the
+        graph: `remove` gives that input the name of the output.
+        """
         source, (target, *others) = node.input[0], node.output
         if any(self._consumers_of(other) or self.is_output(other) for other in others if other):
             return False
-        return not self.is_output(target) or (self.producer(source) is not None and not self.is_output(source))
+        return not self.is_output(target) or (
+            self.producer(source) is not None and not self.is_output(source)
+        )
 
     def remove(self, node: onnx.NodeProto) -> None:
-        """Take out a node whose first output is to be its first input; see `can_remove`."""
+        """Remove a node for which `can_remove` is true. Its first input replaces its first output."""
         source, target = node.input[0], node.output[0]
         producer = self.producer(source)
-        del self.nodes[self._place(node)]
+        del self.nodes[self.position(node)]
         if not self.is_output(target):
             self._rename_uses(target, source)
         elif producer is not None:
@@ -135,22 +162,22 @@ class Graph:
             producer.output[list(producer.output).index(source)] = target
         self.changed()
 
-    def drop_dead(self) -> None:
-        """Drop the nodes and constants that lead to no output."""
+    def drop_unused(self) -> None:
+        """Drop the nodes and constants that no output depends on."""
         used = {output.name for output in self.outputs}
-        alive = []
+        kept = []
         for node in reversed(self.nodes):
             if used.intersection(node.output):
-                alive.append(node)
+                kept.append(node)
                 used.update(node.input)
-        self.nodes = alive[::-1]
+        self.nodes = kept[::-1]
         self.constants = {name: array for name, array in self.constants.items() if name in used}
         self.changed()
 
     def _consumers_of(self, name: str) -> list[onnx.NodeProto]:
         return [node for node in self.nodes if name in node.input]
 
-    def _index(self) -> None:
+    def _connect(self) -> None:
         self._producers, self._consumers = {}, {}
         for node in self.nodes:
             self._producers.update(dict.fromkeys(node.output, node))
@@ -158,56 +185,65 @@ class Graph:
                 self._consumers.setdefault(name, []).append(node)
 
     def _infer_shapes(self) -> dict[str, Shape]:
-        """Return the shapes that ONNX infers. Of large constants it is told the shape only, not the numbers."""
+        """Return the shapes that ONNX infers, by name of the value, and note which values are float32.
+
+        To save time, ONNX gets the values of small constants only, and of larger ones the shape.
+        """
         values, small = list(self.inputs), []
         for name, array in self.constants.items():
             if array.size <= _LARGEST_SHAPE:
                 small.append(numpy_helper.from_array(np.asarray(array), name))
             else:
-                values.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
+                values.append(
+                    helper.make_tensor_value_info(
+                        name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+                    )
+                )
         outputs = [onnx.ValueInfoProto(name=output.name) for output in self.outputs]
         graph = helper.make_graph(self.nodes, "shapes", values, outputs, small)
         model = helper.make_model(graph, opset_imports=self.opsets, ir_version=self._ir_version)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
         known = [*inferred.input, *inferred.value_info, *inferred.output]
-        self._float32 = {value.name for value in known if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+        self._float32 = {
+            value.name for value in known if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        }
         return {
-            value.name: tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
+            value.name: tuple(
+                dim.dim_value if dim.HasField("dim_value") else None
+                for dim in value.type.tensor_type.shape.dim
+            )
             for value in known
             if value.type.tensor_type.HasField("shape")
         }
 
     def _unused(self, name: str) -> str:
         taken = {used for node in self.nodes for used in (*node.input, *node.output)}
-        taken.update(self.constants, self._given, (value.name for value in (*self.inputs, *self.outputs)))
+        taken.update(self.constants, self._reserved, (value.name for value in (*self.inputs, *self.outputs)))
         unused = next(candidate for candidate in _candidates(name) if candidate not in taken)
-        self._given.add(unused)
+        self._reserved.add(unused)
         return unused
-
-    def _place(self, node: onnx.NodeProto) -> int:
-        return next(place for place, there in enumerate(self.nodes) if there is node)
 
     def _rename_uses(self, old: str, new: str) -> None:
         for node in self.nodes:
             node.input[:] = [new if name == old else name for name in node.input]
 
-    def _name_anew(self) -> None:
+    def _rename_all(self) -> None:
         kept = {value.name for value in (*self.inputs, *self.outputs)}
         names = {name: name for name in kept}
 
-        def free(name: str) -> str:
+        def unused(name: str) -> str:
             return next(candidate for candidate in _candidates(name) if candidate not in kept)
 
         constants = {name: array for name, array in self.constants.items() if name in kept}
         for number, node in enumerate(self.nodes):
             node.name = f"{number:03d}_{node.op_type}"
-            for place, name in enumerate(node.input):
+            for index, name in enumerate(node.input):
                 if name in self.constants and name not in names:
-                    names[name] = free(f"{node.name}/{place}")
+                    names[name] = unused(f"{node.name}/{index}")
                     constants[names[name]] = self.constants[name]
-            for place, name in enumerate(node.output):
+            for index, name in enumerate(node.output):
                 if name:
-                    names.setdefault(name, free(f"{node.name}:{place}" if place else node.name))
+                    names.setdefault(name, unused(f"{node.name}:{index}" if index else node.name))
             node.input[:] = [names[name] if name else "" for name in node.input]
             node.output[:] = [names[name] if name else "" for name in node.output]
             node.ClearField("doc_string")
@@ -228,6 +264,8 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-def make_node(operation: str, inputs: list[str], output: str, settings: Mapping[str, Any] | None = None) -> onnx.NodeProto:
+def make_node(
+    operation: str, inputs: list[str], output: str, settings: Mapping[str, Any] | None = None
+) -> onnx.NodeProto:
     """Return a node with one output."""
     return helper.make_node(operation, inputs, [output], **(settings or {}))

@@ -1,46 +1,54 @@
-"""What kind of file is wanted."""
+"""The options of an export: what kind of file is written."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import itertools
+from collections.abc import Iterable
+from typing import Literal, get_args
 
-import onnx
+import numpy as np
 
-from ganport.runtime.errors import UsageError
-from ganport.runtime.seeds import check_seeds
+from ganport.runtime.contract import LARGEST_DIM, InputKind, Layout, Precision
+from ganport.runtime.errors import SeedError, UsageError
+from ganport.runtime.seeds import check_seeds, parse_seeds
+from ganport.runtime.writers import LARGEST_GRID
 
-Input = Literal["latent", "seed", "fixed"]
+from .packages import newest_opset
+
 Output = Literal["uint8", "float"]
-Layout = Literal["NHWC", "NCHW"]
-Precision = Literal["float32", "float16", "int8"]
+FileFormat = Literal["onnx", "ort", "triton"]
 
 OPSET = 18
 OLDEST_OPSET = 13
 
-_SEED_HEAD_OPSET = 18  # of BitwiseAnd and BitwiseXor
+_SEED_STAGE_OPSET = 18  # first opset with BitwiseAnd and BitwiseXor, which a seed input needs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What kind of file is wanted.
+    """The options of an export: what kind of file is written.
 
     Attributes:
-        input: "latent"; "seed" for hosts that give whole numbers; "fixed" for the images of `seeds` and no input at all.
-        seeds: for "fixed": which, each once. Their number is the batch.
+        input_kind: "latent" for latents; "seed" for seeds, which the graph turns into latents; "fixed" for a
+            graph without inputs that generates the images of `seeds`.
+        seeds: Seeds of a "fixed" file, without repetition. The number of seeds is the batch size.
         output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1].
-        layout: "NHWC", or "NCHW" for hosts that want the channels before the height.
-        precision: of weights and arithmetic.
-        allow_loss: write a file in float16 or int8 however much its pictures lose.
-        batch: images per call, for hosts that need it fixed; None leaves it to the caller.
-        opset: of the ONNX standard operators, 13 or newer, as far as the installed onnx knows them.
+        layout: "NHWC", or "NCHW" for hosts that want channels before height.
+        precision: Precision of weights and arithmetic.
+        allow_loss: Whether to write a file in float16 or int8 even if its images differ too much from Keras'
+            images.
+        batch: Number of images per call, for hosts that need a fixed number; None if each call may have
+            another number.
+        opset: Version of the ONNX standard operators, from 13 to the newest that the installed onnx knows.
 
     Raises:
-        UsageError: they do not fit together.
-        SeedError: what is no seed is among the seeds.
+        UsageError: The value of an option is not allowed, or two options contradict each other.
+        SeedError: `seeds` holds a value that is not a seed.
+        MissingPackageError: onnx is not installed.
     """
 
-    input: Input = "latent"
+    input_kind: InputKind = "latent"
     seeds: tuple[int, ...] = ()
     output: Output = "uint8"
     layout: Layout = "NHWC"
@@ -50,23 +58,83 @@ class Options:
     opset: int = OPSET
 
     def __post_init__(self) -> None:
-        if (self.input == "fixed") != bool(self.seeds):
-            raise UsageError("Seeds are baked in with --input fixed, which needs them: --input fixed --seeds 0-63.")
-        if self.seeds and len(set(check_seeds(self.seeds).tolist())) < len(self.seeds):
-            raise UsageError("A seed is listed twice; each is baked in once.")
-        if self.seeds and self.batch is not None:
-            raise UsageError("With --input fixed the number of seeds is the batch; leave out --batch.")
-        if self.opset < OLDEST_OPSET:
-            raise UsageError(f"--opset is {self.opset}; {OLDEST_OPSET} is the oldest that generators are written in.")
-        if self.opset > (newest := onnx.defs.onnx_opset_version()):
-            raise UsageError(f"--opset is {self.opset}; {newest} is the newest that onnx {onnx.__version__} knows.")
-        if self.input == "seed" and self.opset < _SEED_HEAD_OPSET:
-            raise UsageError(
-                f"--input seed works with BitwiseAnd and BitwiseXor, which ONNX has from opset {_SEED_HEAD_OPSET} on; "
-                f"--opset is {self.opset}."
-            )
+        check_choice("input_kind", self.input_kind, get_args(InputKind))
+        check_choice("output", self.output, get_args(Output))
+        check_choice("layout", self.layout, get_args(Layout))
+        check_choice("precision", self.precision, get_args(Precision))
+        self._check_seeds()
+        self._check_batch()
+        self._check_opset()
         if self.allow_loss and self.precision == "float32":
-            raise UsageError("--allow-loss is for --precision float16 or int8; float32 loses nothing.")
+            raise UsageError(
+                "`allow_loss=True` is for a `precision` of float16 or int8; float32 has no loss, so leave "
+                "`allow_loss` out."
+            )
+
+    def _check_seeds(self) -> None:
+        if self.input_kind != "fixed":
+            if self.seeds:
+                raise UsageError("`seeds` are for `input_kind='fixed'`; add it, or leave `seeds` out.")
+            return
+        if not self.seeds:
+            raise UsageError(
+                "`input_kind='fixed'` needs `seeds`: the seeds whose images the file generates, such as 0-63."
+            )
+        ordered = sorted(check_seeds(self.seeds).tolist())
+        repeated = [seed for seed, following in itertools.pairwise(ordered) if seed == following]
+        if repeated:
+            raise UsageError(f"Seed {repeated[0]} is repeated in `seeds`; list each seed once.")
+        if self.batch is not None:
+            raise UsageError("With `input_kind='fixed'` the number of seeds is the batch; leave `batch` out.")
+
+    def _check_batch(self) -> None:
+        if self.batch is not None and not (_is_whole(self.batch) and 1 <= self.batch <= LARGEST_DIM):
+            raise UsageError(
+                f"`batch` is {self.batch!r}; it must be a whole number from 1 to {LARGEST_DIM:,}."
+            )
+
+    def _check_opset(self) -> None:
+        newest, version = newest_opset()
+        if not _is_whole(self.opset) or not OLDEST_OPSET <= self.opset <= newest:
+            raise UsageError(
+                f"`opset` is {self.opset!r}; it must be a whole number from {OLDEST_OPSET}, the oldest that "
+                f"is supported, to {newest}, the newest that onnx {version} knows."
+            )
+        if self.input_kind == "seed" and self.opset < _SEED_STAGE_OPSET:
+            raise UsageError(
+                f"`opset` is {self.opset}; `input_kind='seed'` needs {_SEED_STAGE_OPSET} or newer, since "
+                "older opsets lack BitwiseAnd and BitwiseXor."
+            )
 
 
-DEFAULTS = Options()
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise UsageError if the value of the argument `name` is not among the known values."""
+    if value not in known:
+        raise UsageError(f"`{name}` is {value!r}; it must be {', '.join(known[:-1])} or {known[-1]}.")
+
+
+def read_seeds(seeds: str | Iterable[int]) -> tuple[int, ...]:
+    """Return the seeds of a fixed file as whole numbers; an empty tuple for no seeds.
+
+    Args:
+        seeds: A text such as "0-63" or "0,5,9-12", or whole numbers in [0, 2**63).
+
+    Raises:
+        SeedError: The text is malformed, a number is not a seed, or there are too many seeds.
+
+    >>> read_seeds("3,5-7")
+    (3, 5, 6, 7)
+    """
+    if isinstance(seeds, str):
+        return tuple(parse_seeds(seeds, at_most=LARGEST_GRID).tolist())
+    try:
+        listed = list(itertools.islice(seeds, LARGEST_GRID + 1))
+    except TypeError:
+        raise SeedError(seeds, "is not a list of seeds") from None
+    if len(listed) > LARGEST_GRID:
+        raise SeedError(seeds, f"lists more than {LARGEST_GRID:,} seeds")
+    return tuple(check_seeds(listed).tolist()) if listed else ()
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)

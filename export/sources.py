@@ -1,4 +1,4 @@
-"""What can be exported: a run folder, a .keras or .h5 file, a SavedModel -> a Keras generator, and what is known about it."""
+"""Loading a generator: from a run, a .keras or .h5 file, a SavedModel, or a Keras model in memory."""
 
 from __future__ import annotations
 
@@ -7,27 +7,37 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ganport.runtime.errors import GeneratorError, RunNotFoundError, UsageError, first_line
+from ganport.runtime.display import first_line
+from ganport.runtime.third_party import ValueRange
 from ganport.trainer.checkpoints import load_generator
-from ganport.trainer.runs import Run
+from ganport.trainer.run_folder import RunFolder
+
+from .errors import GeneratorError
+from .paths import with_name
+
+if TYPE_CHECKING:
+    from .paths import Found
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A generator with its facts.
+    """A generator, and what is known about it.
 
     Attributes:
-        name: for people; of the recipe, or of the file.
-        generator: latents (batch, latent_dim), and one number per class behind them if there are labels -> images (batch,
-            height, width, channels) in [-1, 1].
-        labels: names of the classes that can be asked for.
-        recipe, data, training: the parts of the contract that only the trainer knows; empty where nobody does.
+        name: Name of the recipe, of the file without its ending, or of the Keras model in memory.
+        generator: Keras model from latents (batch, latent_dim) to images (batch, height, width, channels) in
+            [-1, 1]. If there are labels, its input is (batch, latent_dim + number of labels), with a one-hot
+            code of the label last.
+        recipe: Recipe for the contract; empty for a model that ganport did not train.
+        data: Description of the training data for the contract; empty for a model that ganport did not train.
+        training: Training steps and metrics for the contract; empty for a model that ganport did not train.
+        labels: Names of the labels that can be requested; empty for a generator without labels.
     """
 
     name: str
@@ -39,7 +49,7 @@ class Source:
 
     @property
     def latent_dim(self) -> int:
-        """Latents per image."""
+        """Number of latents per image."""
         return int(self.generator.input_shape[1]) - len(self.labels)
 
     @property
@@ -49,82 +59,90 @@ class Source:
         return height, width, channels
 
 
-Range = Literal["tanh", "sigmoid"]
-
-
-def load_source(path: Path, best: bool = False, value_range: Range | None = None, trust: bool = False) -> Source:
-    """Return the generator of a run folder, of a .keras or legacy .h5 file, or of a TensorFlow SavedModel.
+def load_source(
+    found: Found, *, best: bool = False, value_range: ValueRange | None = None, trust: bool = False
+) -> Source:
+    """Return the generator of a run, a .keras or legacy .h5 file, a TensorFlow SavedModel, or a Keras model.
 
     Args:
-        path: of the file or folder.
-        best: of a run: the checkpoint with the smallest distance, not the last one.
-        value_range: of a foreign model's images: "tanh" for [-1, 1], "sigmoid" for [0, 1]; None where its last activation
-            says so.
-        trust: run the code that a Keras file brings along, as Python would run a script.
+        found: Run folder, path of a file or of a SavedModel folder, or Keras model.
+        best: Whether to load the best checkpoint of a run (see `RunFolder.best_step`), not the newest.
+        value_range: Range of a third-party model's images, "tanh" for [-1, 1] or "sigmoid" for [0, 1]; None
+            if the last activation of the model determines the range.
+        trust: Whether to run the code in a Keras file. This code can do whatever a Python script can do.
 
     Raises:
-        RunNotFoundError: no such folder, or one without a run.
-        CheckpointError: a run without a checkpoint that can be used.
-        GeneratorError: no such file, or no Keras model in it; a model that is no generator, or whose range is not known.
+        RunNotFoundError: The folder does not hold a run.
+        CheckpointError: The run has no checkpoint that can be used.
+        GeneratorError: The file does not hold a Keras model, the model is not a generator, or the range of
+            its images is not known.
     """
-    if path.is_dir() and not (path / "saved_model.pb").exists():
-        if value_range is not None:
-            raise UsageError(f"{path} is a run, whose images are in [-1, 1]; leave out --range.")
-        source = _load_run(Run(path), best)
-        _check_generator(path, source.generator)
+    if isinstance(found, RunFolder):
+        source = _load_run(found, best)
+        _check_generator(found.path, source.generator)
         return source
-    if best:
-        raise UsageError(f"{path} is no run; leave out --best.")
-    model = _load_foreign(path, trust)
-    _check_generator(path, model)
-    return Source(name=path.stem, generator=standardised(path, model, value_range))
+    if isinstance(found, Path):
+        model = _load_path(found, trust)
+        _check_generator(found, model)
+        return Source(name=with_name(found).stem, generator=standardise(found, model, value_range))
+    shown = f"the Keras model {found.name!r}"
+    _check_generator(shown, found)
+    return Source(name=found.name, generator=standardise(shown, found, value_range))
 
 
-def _load_foreign(path: Path, trust: bool) -> keras.Model:
-    if path.is_dir():
-        return _load_saved_model(path)
-    if path.suffix in (".keras", ".h5", ".hdf5") and path.is_file():
-        return _load_keras(path, trust)
-    if path.is_file():
-        raise GeneratorError(path, "it is neither a run folder nor a .keras or .h5 file, nor a SavedModel.")
-    if path.suffix:
-        beside = f"; {path.parent} is a run, which can be exported itself" if Run(path.parent).exists() else ""
-        raise GeneratorError(path, f"there is no such file or folder{beside}.")
-    raise RunNotFoundError(path)
-
-
-def _load_run(run: Run, best: bool) -> Source:
+def _load_run(run: RunFolder, best: bool) -> Source:
     recipe, data = run.read_recipe(), run.read_data()
     step = run.best_step() if best else run.newest_step()
     return Source(
         name=recipe.name,
         generator=load_generator(run, step),
         recipe=recipe.to_dict(),
-        # Where the images lay on the trainer's machine is nobody's business.
+        # The path of the training images is left out, since paths of the training machine are private.
         data={key: data[key] for key in ("name", "images", "licence")},
         training={"steps": step, "images_seen": step * recipe.batch_size, "metrics": run.measured_at(step)},
         labels=recipe.labels,
     )
 
 
-def _load_keras(path: Path, trust: bool) -> keras.Model:
+def _load_path(path: Path, trust: bool) -> keras.Model:
+    if path.is_dir():
+        return _load_saved_model(path)
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        return _load_keras_file(path, trust)
+    raise GeneratorError(
+        path, "the file is of another type; give a run folder, a .keras or .h5 file, or a SavedModel."
+    )
+
+
+def _load_keras_file(path: Path, trust: bool) -> keras.Model:
     try:
-        # In Keras' safe mode a model file may not bring code of its own.
+        # In safe mode, Keras does not load a file that contains code.
         return keras.models.load_model(path, compile=False, safe_mode=not trust)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        if "lambda" in str(error).lower() and not trust:
-            problem = (
-                "a Lambda layer in it is code of whoever made the file; if you trust them with your machine, give --trust."
-            )
-            raise GeneratorError(path, problem) from error
-        if (layer := _missing_class(error)) is not None:
-            problem = f"the class {layer} in it is none of Keras' own; where that is defined, call model.export(folder), "
-            raise GeneratorError(path, problem + "and export the SavedModel that this writes.") from error
-        raise GeneratorError(path, f"Keras can't load it ({first_line(error)})") from error
+        raise GeneratorError(path, _loading_problem(error, trust)) from error
+
+
+def _loading_problem(error: Exception, trust: bool) -> str:
+    if "lambda" in str(error).lower() and not trust:
+        return (
+            "the file holds a Lambda layer, which is code by the author of the file; to run this code on "
+            "your machine, use `trust=True`."
+        )
+    missing = _missing_class(error)
+    if missing is not None:
+        return (
+            f"the model uses the class {missing}, which is not part of Keras; in the program that defines "
+            "this class, call model.export(folder), then export the SavedModel in that folder."
+        )
+    return f"Keras can't load the file ({first_line(error)})."
 
 
 def _missing_class(error: BaseException | None) -> str | None:
-    """Return the name of a class that Keras looked for in vain; it says so in the error before the last."""
+    """Return the name of the class or function that Keras did not find; None if its errors name none.
+
+    Args:
+        error: Error of Keras. The name may be in this error or in an earlier one that led to it.
+    """
     while error is not None:
         found = re.search(r"Could not locate (?:class|function) '([^']+)'", str(error))
         if found:
@@ -134,7 +152,10 @@ def _missing_class(error: BaseException | None) -> str | None:
 
 
 def _load_saved_model(path: Path) -> keras.Model:
-    """Return a Keras model around the function that a SavedModel serves; only one with one input and one output will do."""
+    """Return a Keras model that calls the default signature of a SavedModel.
+
+    The signature must have one input and one output.
+    """
     try:
         signature = tf.saved_model.load(path).signatures.get("serving_default")
         if signature is None:
@@ -146,58 +167,96 @@ def _load_saved_model(path: Path) -> keras.Model:
         source = keras.Input(latent.shape[1:], name="latent")
         served = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
         return keras.Model(source, served(source)[name])
+    except GeneratorError:
+        raise
     except (ValueError, TypeError, KeyError, OSError, tf.errors.OpError) as error:
-        if isinstance(error, GeneratorError):
-            raise
-        raise GeneratorError(path, f"TensorFlow can't load it ({first_line(error)})") from error
+        raise GeneratorError(path, f"TensorFlow can't load the SavedModel ({first_line(error)}).") from error
 
 
-def standardised(path: Path, model: keras.Model, value_range: Range | None) -> keras.Model:
-    """Return a model from latents (batch, dim) to images in [-1, 1], whatever axes and range the foreign one has."""
+def standardise(shown: object, model: keras.Model, value_range: ValueRange | None) -> keras.Model:
+    """Return a model from latents (batch, dim) to images in [-1, 1].
+
+    Args:
+        shown: Path or name of the model, for error messages.
+        model: Model from latents (batch, dim) or (batch, 1, 1, dim) to images (batch, height, width,
+            channels).
+        value_range: Range of the model's images; None if its last activation determines the range.
+
+    Raises:
+        GeneratorError: The range is not known, or the last activation contradicts `value_range`.
+    """
     activation = _last_activation(model)
-    if value_range is None and activation not in ("tanh", "sigmoid"):
-        problem = f"its last activation is {activation or 'not known'}; say with --range tanh that its images are in [-1, 1], "
-        raise GeneratorError(path, problem + "or with --range sigmoid that they are in [0, 1].")
-    if value_range is not None and activation in ("tanh", "sigmoid") and activation != value_range:
-        raise GeneratorError(path, f"its last activation is {activation}, which --range {value_range} contradicts.")
+    known = activation if activation in ("tanh", "sigmoid") else None
+    if known is None and value_range is None:
+        ending = f"its last activation is {activation}" if activation else "its last activation is not known"
+        raise GeneratorError(
+            shown,
+            f"{ending}, so the range of its images is not clear; use `value_range='tanh'` for [-1, 1] or "
+            "`value_range='sigmoid'` for [0, 1].",
+        )
+    if known is not None and value_range is not None and known != value_range:
+        raise GeneratorError(
+            shown,
+            f"its last activation is {known}, which contradicts `value_range={value_range!r}`; leave "
+            "`value_range` out.",
+        )
     layers = [model]
     if len(model.input_shape) == 4:
         layers.insert(0, keras.layers.Reshape(model.input_shape[1:]))
-    if (value_range or activation) == "sigmoid":
+    if (value_range or known) == "sigmoid":
         layers.append(keras.layers.Rescaling(2.0, -1.0))
-    return model if len(layers) == 1 else keras.Sequential([keras.Input((model.input_shape[-1],)), *layers])
+    if len(layers) == 1:
+        return model
+    return keras.Sequential([keras.Input((model.input_shape[-1],)), *layers])
 
 
 def _last_activation(model: keras.Model) -> str | None:
-    """Return the name of the last activation, behind which pixels are only moved; None where there is none to be seen."""
+    """Return the name of the model's last activation; None if it is not known.
+
+    Layers that only move or crop pixels may follow the activation.
+    """
     for layer in reversed(model.layers):
         if isinstance(layer, keras.Model):
             return _last_activation(layer)
-        if isinstance(layer, (keras.layers.Reshape, keras.layers.Permute, keras.layers.Cropping2D, keras.layers.Flatten)):
+        if isinstance(
+            layer, (keras.layers.Reshape, keras.layers.Permute, keras.layers.Cropping2D, keras.layers.Flatten)
+        ):
             continue
         activation = getattr(layer, "activation", None)
         return getattr(activation, "__name__", None)
     return None
 
 
-def _check_generator(path: Path, model: keras.Model) -> None:
+def _check_generator(shown: object, model: keras.Model) -> None:
+    """Raise GeneratorError if the model is not a generator that can be exported."""
     if not model.built or not getattr(model, "inputs", None):
-        raise GeneratorError(path, "the model was never built, so that it has no inputs; call it once before it is saved.")
+        raise GeneratorError(
+            shown, "the model was never built, so it has no inputs; call the model once, then save it."
+        )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise GeneratorError(path, _not_one_and_one(len(model.inputs), len(model.outputs)))
+        raise GeneratorError(shown, _not_one_and_one(len(model.inputs), len(model.outputs)))
     latent, image = model.input_shape, model.output_shape
-    if latent[-1] is None or (len(latent) != 2 and (len(latent) != 4 or latent[1:3] != (1, 1))):
-        raise GeneratorError(path, f"a generator takes latents (batch, dim) or (batch, 1, 1, dim); this model takes {latent}.")
+    takes_latents = len(latent) == 2 or (len(latent) == 4 and latent[1:3] == (1, 1))
+    if latent[-1] is None or not takes_latents:
+        raise GeneratorError(
+            shown,
+            f"its input has shape {latent}; a generator takes latents (batch, dim) or (batch, 1, 1, dim).",
+        )
     if len(image) != 4 or None in image[1:] or image[3] not in (1, 3, 4):
-        due = "(batch, height, width, 1, 3 or 4)"
-        raise GeneratorError(path, f"a generator draws images {due} of a fixed size; this model gives {image}.")
+        raise GeneratorError(
+            shown,
+            f"its output has shape {image}; a generator returns images (batch, height, width, channels) of a "
+            "fixed size with 1, 3 or 4 channels.",
+        )
     for tensor in (*model.inputs, *model.outputs):
         if tensor.dtype != "float32":
-            raise GeneratorError(path, f"a generator works in float32; this model has {tensor.dtype}.")
+            raise GeneratorError(
+                shown, f"its input or output is {tensor.dtype}; both must be float32 in a generator."
+            )
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight.value)).all():
-            raise GeneratorError(path, f"the weight {weight.path} holds numbers that are not finite.")
+            raise GeneratorError(shown, f"its weight {weight.path} holds values that are not finite.")
 
 
 def _not_one_and_one(inputs: int, outputs: int) -> str:
-    return f"a generator has one input and one output; this model has {inputs} inputs and {outputs} outputs."
+    return f"it has {inputs} inputs and {outputs} outputs; a generator has one of each."

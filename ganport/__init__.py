@@ -2,49 +2,109 @@
 
     import ganport
 
-    images = ganport.Sampler("mnist").sample(range(64))  # uint8 (64, 28, 28, 1)
+    run = ganport.train("digits")                        # needs ganport[train]
+    ganport.export(run, "digits.onnx")                   # needs ganport[export]
+    sampler = ganport.Sampler("digits.onnx")             # needs ganport[cpu] or ganport[cuda]
+    images = sampler.sample(range(64), labels=7)         # uint8 (64, 28, 28, 1)
+    ganport.save_png(ganport.make_grid(images), "sevens.png")
+    ganport.evaluate("digits.onnx")                      # Fréchet distance, precision, recall, ...
 
-Every name is imported when it is first used, so that `import ganport` loads neither NumPy nor onnxruntime nor TensorFlow.
+Each name above is imported when it is first used. So `import ganport` loads no heavy package.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+# Type checkers treat a variable of this name as true. It is not imported from typing, since this import would
+# take longer than the rest of this module.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ganport.runtime import Contract, GanportError, Sampler, __version__, make_grid, parse_seeds, save_png
+    from typing import Any
 
-__all__ = ["Contract", "GanportError", "Sampler", "__version__", "make_grid", "parse_seeds", "save_png"]
+    from ganport.datasets import Dataset, load_images
+    from ganport.evaluation.evaluating import evaluate
+    from ganport.evaluation.report import Report
+    from ganport.export.exporting import export
+    from ganport.runtime import (
+        PRETRAINED,
+        Contract,
+        GanportError,
+        Sampler,
+        __version__,
+        encode_png,
+        make_grid,
+        parse_seeds,
+        sample_latents,
+        save_png,
+    )
+    from ganport.trainer.callbacks import Callback
+    from ganport.trainer.recipe import Optimizer, Recipe
+    from ganport.trainer.run import Run
+    from ganport.trainer.training import train
 
-# An installed ganport holds its packages. In a clone they lie beside this folder, at the top of the repository.
-_HERE = Path(__file__).parent
-if not (_HERE / "runtime").is_dir():
-    __path__.append(str(_HERE.parent))
+__all__ = [
+    "PRETRAINED",
+    "Callback",
+    "Contract",
+    "Dataset",
+    "GanportError",
+    "Optimizer",
+    "Recipe",
+    "Report",
+    "Run",
+    "Sampler",
+    "__version__",
+    "encode_png",
+    "evaluate",
+    "export",
+    "load_images",
+    "make_grid",
+    "parse_seeds",
+    "sample_latents",
+    "save_png",
+    "train",
+]
 
-# Public names, by the module that defines them.
-_MODULES = {
-    "ganport.runtime": ("Contract", "GanportError", "Sampler", "__version__", "make_grid", "parse_seeds", "save_png"),
+# If ganport is installed, its packages, such as runtime, are in this folder. In a clone of the repository
+# they are beside this folder, so Python must also search the parent folder for them.
+_HERE = os.path.dirname(__file__)
+if not os.path.isdir(os.path.join(_HERE, "runtime")):
+    __path__.append(os.path.dirname(_HERE))
+
+# Modules that define public names. `ganport.runtime` defines all public names that are not listed here.
+_MODULE_OF = {
+    "Callback": "ganport.trainer.callbacks",
+    "Dataset": "ganport.datasets",
+    "Optimizer": "ganport.trainer.recipe",
+    "Recipe": "ganport.trainer.recipe",
+    "Report": "ganport.evaluation.report",
+    "Run": "ganport.trainer.run",
+    "evaluate": "ganport.evaluation.evaluating",
+    "export": "ganport.export.exporting",
+    "load_images": "ganport.datasets",
+    "train": "ganport.trainer.training",
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 class _FrontDoor(ModuleType):
-    """Type of this module: its attributes are imported on first use."""
+    """Type of the module `ganport`, which imports each public name when it is first used."""
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _MODULE_OF:
+        if name not in __all__:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+        module = importlib.import_module(_MODULE_OF.get(name, "ganport.runtime"))
+        value = getattr(module, name)
         setattr(self, name, value)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Importing the package ganport.export would put it where the function ganport.export belongs.
-        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+        # When the package `ganport.export` is imported, the import system sets it as the attribute `export`.
+        # This attribute must stay the function `export`.
+        if not (name in __all__ and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:

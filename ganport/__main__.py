@@ -1,7 +1,7 @@
-"""The command line, from its first word to its exit code: `ganport`, `python -m ganport`, `python cli.py` in a clone.
+"""The command line: `ganport`, `python -m ganport`, and `python cli.py` in a clone.
 
-`sample` is the command that reaches other people's devices. It comes with the runtime, and starts in half the time and memory
-without typer and rich; all other commands are in commands/.
+The command `sample` is meant for devices that only generate images. It is a part of the runtime and needs
+neither typer nor rich, so it starts in half the time and memory. All other commands are in commands/.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganport.runtime.command import guarded, sample
+from ganport.runtime.command import guarded, sample, sample_options
 
 if TYPE_CHECKING:
     from ganport.runtime import Sampler
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line, and exit."""
-    sys.exit(guarded(lambda: _run(sys.argv[1:] or ["--help"])))
+    arguments = sys.argv[1:] or ["--help"]
+    sys.exit(guarded(lambda: _run(arguments), lambda: _options_of(arguments[0])))
 
 
 def _run(arguments: list[str]) -> int:
@@ -32,10 +33,18 @@ def _run(arguments: list[str]) -> int:
     return run(arguments)
 
 
+def _options_of(command: str) -> dict[str, str]:
+    if command == "sample":
+        return sample_options()
+    from ganport.commands import options_of
+
+    return options_of(command)
+
+
 def _write_shards_on_ray(sampler: Sampler, plan: Plan, address: str | None) -> Iterator[int]:
     from ganport.cluster import write_shards_on_ray
 
-    return write_shards_on_ray(sampler, plan, address)
+    return write_shards_on_ray(sampler, plan, address=address)
 
 
 def _default_model() -> tuple[Path, str]:

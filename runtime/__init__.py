@@ -1,15 +1,15 @@
-"""ganport's runtime: draw images from an exported generator with onnxruntime, numpy and pillow; no TensorFlow.
+"""ganport's runtime: generate images with onnxruntime, numpy and pillow, without TensorFlow.
 
-The folder imports nothing outside itself but these three packages, and itself by relative imports only: copy it into an
-app, under any name, and it works.
+The folder imports no other packages, and it imports its own modules by relative imports only. So the folder
+can be copied into an app, under any name.
 """
 
-from .bundled import BUNDLED
 from .contract import Contract, ImageSpec, InputSpec
 from .errors import GanportError
 from .golden import GoldenCheck, check_golden
 from .images import encode_png, make_grid, save_png, to_uint8
-from .latents import latents_of
+from .latents import sample_latents
+from .pretrained import PRETRAINED
 from .providers import PROVIDERS
 from .sampler import Sampler
 from .seeds import check_seeds, parse_seeds
@@ -17,7 +17,7 @@ from .seeds import check_seeds, parse_seeds
 __version__ = "0.1.0"
 
 __all__ = [
-    "BUNDLED",
+    "PRETRAINED",
     "PROVIDERS",
     "Contract",
     "GanportError",
@@ -29,9 +29,9 @@ __all__ = [
     "check_golden",
     "check_seeds",
     "encode_png",
-    "latents_of",
     "make_grid",
     "parse_seeds",
+    "sample_latents",
     "save_png",
     "to_uint8",
 ]

@@ -1,8 +1,13 @@
-"""`python -m runtime MODEL --seeds 0-63`: the command `sample` where there is no more of ganport than this folder."""
+"""The command `sample` for an app that holds only a copy of this folder.
+
+python -m runtime MODEL --seeds 0-63
+"""
 
 import sys
 
-from .command import bundled_model, guarded, sample
+from .command import guarded, pretrained_model, sample, sample_options
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: sample(sys.argv[1:], bundled_model, f"python -m {__package__}")))
+    sys.exit(
+        guarded(lambda: sample(sys.argv[1:], pretrained_model, f"python -m {__package__}"), sample_options)
+    )

@@ -1,4 +1,4 @@
-"""How long a generator takes here: to open, for one image, and for many, by provider and threads."""
+"""Measuring how long a generator takes on this machine to open, and to generate batches of images."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from .contract import Layout
+from .providers import ProviderName
 from .sampler import Sampler
+from .third_party import ValueRange
 
 BATCHES = (1, 16, 64, 256)
 
-_SECONDS = 1.0  # of drawing per line
-_LEAST = 20  # calls per line
+_SECONDS = 1.0  # default time to generate images for each measurement
+_FEWEST_CALLS = 20  # least number of timed calls for each measurement
 
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """What was measured with one provider, one number of threads and one batch.
+    """Times that were measured with one provider, one number of threads and one batch size.
 
     Attributes:
-        provider: that drew.
-        threads: of the CPU.
-        batch: images per call.
-        cold: milliseconds to open the model and draw the first batch; onnxruntime itself was loaded.
-        p50: milliseconds per call, latents and pixels included; half of the calls took less.
-        p95: 19 of 20 took less.
-        p99: 99 of 100 took less.
-        rate: images per second.
+        provider: Provider that was used.
+        threads: Number of CPU threads.
+        batch: Images per call.
+        cold: Milliseconds to open the model and generate the first batch, with onnxruntime already imported.
+        p50: Median milliseconds per call, from seeds to pixels.
+        p95: 95th percentile of the milliseconds per call.
+        p99: 99th percentile of the milliseconds per call.
+        rate: Images per second.
     """
 
     provider: str
@@ -42,57 +45,56 @@ class Speed:
     rate: float
 
 
-def measure(
+def measure_speed(
     model: str | os.PathLike[str] | bytes,
-    providers: Sequence[str],
+    *,
+    providers: Sequence[ProviderName],
     threads: Sequence[int],
     batches: Sequence[int] = BATCHES,
     seconds: float = _SECONDS,
-    **choices: str | None,
+    layout: Layout | None = None,
+    value_range: ValueRange | None = None,
 ) -> Iterator[Speed]:
-    """Measure each provider at each number of threads and each batch.
+    """Measure each provider with each number of threads and each batch size, and yield one `Speed` for each.
 
     Args:
-        model: as for Sampler.
-        providers: that work here.
-        threads: of the CPU; a GPU is measured with the last of them only.
-        batches: images per call; a model with a batch of its own is measured with that.
-        seconds: of drawing per line.
-        choices: layout and value_range, as for Sampler.
-
-    Yields:
-        One line after the other.
+        model: Path, bytes or name of the model, as for `Sampler`.
+        providers: Providers that work on this machine.
+        threads: Numbers of CPU threads. A provider for GPUs is measured with the last number only.
+        batches: Numbers of images per call. A model with a fixed batch size is measured with that size only.
+        seconds: Time in seconds to generate images for each `Speed`.
+        layout: Layout of a third-party generator's images, as for `Sampler`.
+        value_range: Range of a third-party generator's images, as for `Sampler`.
 
     Raises:
-        As Sampler.
+        GanportError: The model can't be opened with one of the providers.
     """
-    with Sampler(model, providers[0], threads[0], **choices) as sampler:  # type: ignore[arg-type]  # checked by Sampler
-        batches = batches if sampler.model.batch is None else (sampler.model.batch,)
+
+    def open_on(provider: ProviderName, count: int) -> Sampler:
+        return Sampler(model, provider=provider, threads=count, layout=layout, value_range=value_range)
+
+    with open_on(providers[0], threads[0]) as sampler:
+        fixed = sampler.contract.batch
     for provider in providers:
         for count in threads if provider in ("cpu", "openvino") else threads[-1:]:
-            for batch in batches:
-                yield _measure_one(model, provider, count, batch, seconds, choices)
+            for batch in batches if fixed is None else (fixed,):
+                started = time.perf_counter()
+                with open_on(provider, count) as sampler:
+                    yield _measure_one(sampler, started, batch, seconds)
 
 
-def _measure_one(
-    model: str | os.PathLike[str] | bytes,
-    provider: str,
-    threads: int,
-    batch: int,
-    seconds: float,
-    choices: dict[str, str | None],
-) -> Speed:
-    started = time.perf_counter()
-    with Sampler(model, provider, threads, **choices) as sampler:  # type: ignore[arg-type]  # checked by Sampler
-        seeds = np.arange(batch) if sampler.model.input.seeds is None else np.array(sampler.model.input.seeds[:batch])
+def _measure_one(sampler: Sampler, started: float, batch: int, seconds: float) -> Speed:
+    fixed = sampler.contract.input.seeds
+    seeds = np.arange(batch) if fixed is None else np.array(fixed[:batch])
+    sampler.sample(seeds)
+    cold = time.perf_counter() - started
+    sampler.sample(seeds)  # not timed, because the second call may still allocate memory
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _FEWEST_CALLS or time.perf_counter() < end:
+        started = time.perf_counter()
         sampler.sample(seeds)
-        cold = time.perf_counter() - started
-        sampler.sample(seeds)  # the second call still settles memory
-        times: list[float] = []
-        end = time.perf_counter() + seconds
-        while len(times) < _LEAST or time.perf_counter() < end:
-            started = time.perf_counter()
-            sampler.sample(seeds)
-            times.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - started)
     p50, p95, p99 = np.percentile(np.array(times) * 1000, (50, 95, 99)).tolist()
-    return Speed(provider, threads, batch, cold * 1000, p50, p95, p99, batch * len(times) / sum(times))
+    rate = batch * len(times) / sum(times)
+    return Speed(sampler.provider, sampler.model.threads, batch, cold * 1000, p50, p95, p99, rate)

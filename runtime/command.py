@@ -1,12 +1,18 @@
-"""The command `sample`: no package but the runtime's own three, so that a device needs no more, and starts at once."""
+"""The command `sample`.
+
+The command imports only the three packages that the runtime needs: onnxruntime, NumPy and Pillow. So a device
+needs no other packages, and the command starts quickly.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import io
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,57 +20,102 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from .bundled import BUNDLED, DEFAULT
-from .errors import GanportError, ModelNotFoundError, UsageError, printable, system_reason
-from .progress import shown
+from .arrays import Seeds
+from .contract import Layout
+from .display import printable, system_reason
+from .errors import GanportError, UsageError
+from .model_file import resolve_model
+from .pretrained import DEFAULT, default_pretrained
+from .progress import with_progress
 from .providers import AUTO, PROVIDERS
+from .request import request_seeds
 from .sampler import Sampler
 from .seeds import parse_seeds
+from .third_party import ValueRange
 from .writers import SHARDS, STDOUT, check_output, check_size, write_frames, write_images
 
 if TYPE_CHECKING:
     from .shards import Plan
 
-MOST_IMAGES = 10_000_000  # in a call; more are several calls, on as many machines
+MOST_IMAGES = 10_000_000  # per call; for more images, make several calls
 
-Default = Callable[[], tuple[Path, str]]
-Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]  # as `shards.write_shards`, and the --address
+Default = Callable[[], tuple[Path, str]]  # returns the path of the default model, and its description
+# An engine writes shards, as `shards.write_shards` does. Its last argument is the value of --address.
+Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]
+
+# An argument in a message of the library: `name` or `name=value`.
+_ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
-def guarded(run: Callable[[], int]) -> int:
-    """Return the exit code of a command: 2 for wrong usage, 1 for other errors, each with one red line, 130 for Ctrl-C.
+def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = dict) -> int:
+    """Run a command and return its exit code. An error is printed in one red line.
+
+    The code is 2 for wrong usage, 130 for Ctrl-C, and 1 for other errors.
+
+    Args:
+        run: The command, as a function that returns the exit code.
+        options: Function that returns the option for each argument of the library, such as
+            {"value_range": "--range"}.
 
     Raises:
-        SystemExit: SIGTERM came, or help was asked for; what was half-written is gone.
+        SystemExit: SIGTERM arrived, or help was requested. Half-written files are removed.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text, nor a terminal show all that is
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name may hold bytes that are not text, and a terminal may not support all characters.
             stream.reconfigure(errors="backslashreplace")
     try:
         with _terminated_cleanly():
             return run()
     except UsageError as error:
-        return _fail(str(error), 2)
+        return _fail(with_options(str(error), options()), 2)
     except GanportError as error:
-        return _fail(str(error), 1)
+        return _fail(with_options(str(error), options()), 1)
     except OSError as error:
-        # What the library has no error of its own for: a place that may not be looked into, say.
+        # ganport has no error class for some problems, such as a folder without read permission.
         return _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
     except MemoryError:
-        return _fail("This takes more memory than there is; fewer or smaller images at a time take less.", 1)
+        return _fail("There is not enough memory; generate fewer or smaller images at a time.", 1)
     except KeyboardInterrupt:
         return 130
 
 
+def with_options(message: str, options: Mapping[str, str]) -> str:
+    """Return a message of the library with its arguments written as options of a command.
+
+    >>> options = {"opset": "--opset", "resume": "--resume", "input": "--input"}
+    >>> with_options("`opset` is 12; use `resume=True`, `input='seed'` or `frames`.", options)
+    '--opset is 12; use --resume, --input seed or `frames`.'
+    """
+
+    def as_option(match: re.Match[str]) -> str:
+        option, value = options.get(match[1]), match[2]
+        if option is None:
+            return match[0]
+        return option if value in (None, "True") else f"{option} {_unquoted(value)}"
+
+    return _ARGUMENT.sub(as_option, message)
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return str(ast.literal_eval(value))
+    except (SyntaxError, ValueError):  # the value is a placeholder, such as N
+        return value
+
+
 @contextlib.contextmanager
 def _terminated_cleanly() -> Iterator[None]:
-    """Let SIGTERM, which ends a process at once, unwind it as Ctrl-C does: files that are half-written go."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    """Raise SystemExit in the block when SIGTERM arrives, so that half-written files are removed.
+
+    By default SIGTERM ends a process at once, and half-written files stay.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
 
@@ -85,99 +136,129 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def sample(arguments: Sequence[str], default: Default, command: str, engines: Mapping[str, Engine] | None = None) -> int:
-    """Draw images, as the arguments say; return 0.
+def sample(
+    arguments: Sequence[str], default: Default, command: str, engines: Mapping[str, Engine] | None = None
+) -> int:
+    """Generate images as the arguments say, and return 0.
 
     Args:
-        arguments: of the command line, after the command.
-        default: gives the model where the arguments name none, and says which that is.
-        command: as it was written, for its help.
-        engines: by name, what else than this process may write shards, such as a cluster.
+        arguments: Arguments of the command line after the command.
+        default: Function that returns the path and a description of the model, if the arguments name none.
+        command: Text of the command as the user typed it, which the help shows.
+        engines: Functions by name that write shards elsewhere than in this process, such as on a cluster.
 
     Raises:
-        UsageError: the arguments are malformed.
-        GanportError: as `Sampler` and the writers.
-        SystemExit: help was asked for.
+        UsageError: The arguments are malformed.
+        GanportError: The model can't be opened, or the images can't be generated or written.
+        SystemExit: Help was requested.
     """
-    asked = make_parser(command, tuple(engines or ())).parse_args(arguments)
-    out: Path = asked.out
-    sharded = out.suffix.lower() == SHARDS
-    if not sharded and (asked.resume or asked.shard_size):
-        raise UsageError(f"--resume and --shard-size are for shards: --out NAME.tar, not {out}.")
-    if not sharded and getattr(asked, "engine", None):
-        raise UsageError(f"--engine is for shards: --out NAME.tar, not {out}.")
-    seeds = None if asked.seeds is None else parse_seeds(asked.seeds, at_most=MOST_IMAGES)
-    check_output(out)
-    model = find_model(asked.model, default)
+    given = make_parser(command, tuple(engines or ())).parse_args(arguments)
+    _check_shard_options(given)
+    seeds = None if given.seeds is None else parse_seeds(given.seeds, at_most=MOST_IMAGES)
+    check_output(given.out)
+    model = find_model(given.model, default)
     with Sampler(
         model,
-        asked.provider,
-        asked.threads,
-        asked.batch_size,
-        repeatable=asked.repeatable or sharded,
-        layout=asked.layout,
-        value_range=asked.value_range,
+        provider=given.provider,
+        threads=given.threads,
+        batch_size=given.batch_size,
+        repeatable=given.repeatable or _is_sharded(given.out),
+        layout=given.layout,
+        value_range=given.value_range,
     ) as sampler:
-        say_provider(sampler, asked.provider)
+        say_provider(sampler, given.provider)
         if seeds is None:
-            seeds = np.array(sampler.model.input.seeds or range(64), np.int64)
-        sampler.check_request(seeds, asked.truncation, asked.label)
-        check_size(out, len(seeds), sampler.model.image.shape)
+            seeds = np.array(sampler.contract.input.seeds or range(64), np.int64)
+        request_seeds(sampler.contract, seeds, labels=given.label, truncation=given.truncation)
+        check_size(given.out, len(seeds), sampler.contract.image.shape)
         started = time.perf_counter()
-        if sharded:
-            drawn = _write_shards(sampler, seeds, asked, engines or {})
-        else:
-            batches = shown(sampler.stream(seeds, asked.truncation, asked.label), len(seeds))
-            if out == STDOUT:
-                write_frames(batches, sys.stdout.buffer)
-            else:
-                write_images(batches, seeds, out)
-            drawn = len(seeds)
+        count = _write(sampler, seeds, given, engines or {})
         seconds = time.perf_counter() - started
-    height, width, _ = sampler.model.image.shape
-    target = f"raw video, rgb24, {width}x{height}" if out == STDOUT else str(out)
-    rate = f"{drawn / seconds:,.0f} images/s, written too"
-    line = f"{target}: {drawn:,} images of {model}, drawn on {sampler.provider} in {seconds:.2f} s ({rate})"
-    print(line, file=sys.stderr if out == STDOUT else sys.stdout)
+    height, width, _ = sampler.contract.image.shape
+    target = f"raw video, rgb24, {width}x{height}" if given.out == STDOUT else str(given.out)
+    rate = f"{seconds:.2f} s, {count / seconds:,.0f} images/s with writing"
+    line = f"{target}: {count:,} images of {model} on {sampler.provider} ({rate})"
+    print(line, file=sys.stderr if given.out == STDOUT else sys.stdout)
     return 0
 
 
-def find_model(model: Path | None, default: Default) -> Path:
-    """Return the model that was named, by path, or by a name in the box that no file has; or the default, and say which."""
+def _is_sharded(out: Path) -> bool:
+    return out.suffix.lower() == SHARDS
+
+
+def _check_shard_options(given: argparse.Namespace) -> None:
+    if getattr(given, "address", None) and not getattr(given, "engine", None):
+        raise UsageError("--address is for a cluster; add --engine ray.")
+    if _is_sharded(given.out):
+        return
+    for name, option in (("resume", "--resume"), ("shard_size", "--shard-size"), ("engine", "--engine")):
+        if getattr(given, name, None):
+            raise UsageError(f"{option} is for shards, and --out is {given.out}; use --out NAME.tar.")
+
+
+def find_model(model: str | None, default: Default) -> Path:
+    """Return the path of the given model. If none is given, print and return the default model.
+
+    Args:
+        model: Path of a file, or the name of a pretrained generator; None if no model was given.
+        default: Function that returns the path and a description of the default model.
+    """
     if model is not None:
-        return model if model.is_file() else BUNDLED.get(str(model), model)
-    path, which = default()
-    print(f"model: {path} ({which})", file=sys.stderr)
+        return resolve_model(model)
+    path, what = default()
+    print(f"model: {path} ({what})", file=sys.stderr)
     return path
 
 
-def bundled_model() -> tuple[Path, str]:
-    """Return the model in the box that is drawn where none is named, as a `Default`."""
-    if DEFAULT not in BUNDLED:  # a copy of the package without its models
-        raise ModelNotFoundError(Path(DEFAULT))
-    return BUNDLED[DEFAULT], f"{DEFAULT}, in the box"
+def pretrained_model() -> tuple[Path, str]:
+    """Return the path and a description of the default pretrained generator."""
+    return default_pretrained(), f"{DEFAULT}, pretrained"
 
 
-def say_provider(sampler: Sampler, asked: str) -> None:
-    """Say which provider draws where that was left open, and why no faster one does."""
-    if sampler.provider != asked:
-        reasons = "".join(f"; {name} can't: {printable(problem)}" for name, problem in sampler.passed_over.items())
-        print(f"provider: {sampler.provider} (the fastest that works{reasons})", file=sys.stderr)
+def say_provider(sampler: Sampler, requested: str) -> None:
+    """Print the provider that "auto" has chosen, and why faster providers are not used."""
+    if sampler.provider != requested:
+        reasons = (
+            f"; not {name}: {printable(problem)}" for name, problem in sampler.model.passed_over.items()
+        )
+        print(f"provider: {sampler.provider} (the fastest that works{''.join(reasons)})", file=sys.stderr)
+
+
+def _write(sampler: Sampler, seeds: Seeds, given: argparse.Namespace, engines: Mapping[str, Engine]) -> int:
+    """Write the images, and return their number."""
+    if _is_sharded(given.out):
+        return _write_shards(sampler, seeds, given, engines)
+    batches = with_progress(
+        sampler.stream(seeds, labels=given.label, truncation=given.truncation), len(seeds)
+    )
+    if given.out == STDOUT:
+        write_frames(batches, sys.stdout.buffer)
+    else:
+        write_images(batches, seeds, given.out)
+    return len(seeds)
 
 
 def _write_shards(
-    sampler: Sampler, seeds: npt.NDArray[np.int64], asked: argparse.Namespace, engines: Mapping[str, Engine]
+    sampler: Sampler, seeds: Seeds, given: argparse.Namespace, engines: Mapping[str, Engine]
 ) -> int:
-    """Write the shards that are missing; return how many images they hold."""
+    """Write the missing shards, and return the number of images in them."""
     from .shards import SHARD_SIZE, plan_shards, write_shards
 
-    size = asked.shard_size or SHARD_SIZE
-    plan = plan_shards(sampler, seeds, asked.out, asked.truncation, size, asked.resume, asked.label)
-    if plan.there:
-        print(f"{plan.there:,} images are there; {len(seeds) - plan.there:,} to draw", file=sys.stderr)
-    engine = getattr(asked, "engine", None)
-    counts = engines[engine](sampler, plan, asked.address) if engine else write_shards(sampler, plan)
-    return sum(shown(counts, len(seeds), plan.there))
+    plan = plan_shards(
+        sampler,
+        seeds,
+        given.out,
+        labels=given.label,
+        truncation=given.truncation,
+        shard_size=given.shard_size or SHARD_SIZE,
+        resume=given.resume,
+    )
+    existing = plan.existing_images
+    if existing:
+        print(f"{existing:,} images exist; {len(seeds) - existing:,} to generate", file=sys.stderr)
+    engine = getattr(given, "engine", None)
+    counts = engines[engine](sampler, plan, given.address) if engine else write_shards(sampler, plan)
+    return sum(with_progress(counts, len(seeds), existing))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -186,36 +267,79 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return what reads the arguments of a command, as it was written."""
-    parser = _Parser(prog=command, description="Draw images: one seed, one image.", allow_abbrev=False)
+    """Return the parser of the command's arguments.
+
+    Args:
+        command: Text of the command as the user typed it, which the help shows.
+        engines: Names of the engines that `--engine` accepts.
+    """
+    parser = _Parser(prog=command, description="Generate images: one seed, one image.", allow_abbrev=False)
     option = parser.add_argument
-    option("model", nargs="?", type=Path, help="an .onnx or .ort file, or a name in the box, as mnist; else the newest export")
-    option("--seeds", help="such as 0-63 (if not given) or 0,5,9-12; of a file of certain seeds those, if not given")
-    option("--provider", default="cpu", help=f"{', '.join(PROVIDERS)}; or {AUTO}; cpu if not given, and there is no fallback")
-    option("--out", type=Path, default=Path("grid.png"), help=_OUT)
-    option("--label", help="class to draw, of a model that has some, such as 7 or sneaker; by the seeds, if not given")
-    option("--truncation", type=_factor, default=1.0, help="below 1: nearer to the average image", metavar="0..1")
-    option("--threads", type=_count, help="to compute with; all that there are, if not given", metavar="N")
     option(
-        "--batch-size", type=_count, help="images drawn together; 256, and large ones on the CPU 64, if not given", metavar="N"
+        "model",
+        nargs="?",
+        help="an .onnx or .ort file, or a pretrained generator, such as mnist (default: the newest export)",
     )
-    option("--repeatable", action="store_true", help="the same bytes each time on CUDA too; shards always")
-    option("--shard-size", type=_count, help="images per .tar file; 10,000 if not given", metavar="N")
-    option("--resume", action="store_true", help="go on with shards that are there")
+    option("--seeds", help="such as 0-63 or 0,5,9-12 (default: 0-63, or a file's fixed seeds)")
+    option(
+        "--provider",
+        default="cpu",
+        help=f"{', '.join(PROVIDERS)}, or {AUTO}; there is no fallback (default: cpu)",
+    )
+    option("-o", "--out", type=Path, default=Path("grid.png"), help=_OUT)
+    option(
+        "--label",
+        help="label of all images, such as 7 or sneaker, for a generator with labels (default: by the seeds)",
+    )
+    option(
+        "--truncation", type=_factor, default=1.0, help="below 1: nearer to the average image", metavar="0..1"
+    )
+    option("--threads", type=_count, help="number of CPU threads (default: all usable cores)", metavar="N")
+    option(
+        "--batch-size",
+        type=_count,
+        help="images per run (default: 256, or 64 for large images on the CPU)",
+        metavar="N",
+    )
+    option(
+        "--repeatable",
+        action="store_true",
+        help="generate the same bytes each time on CUDA, too (always on for shards)",
+    )
+    option("--shard-size", type=_count, help="images per .tar file (default: 10,000)", metavar="N")
+    option("--resume", action="store_true", help="continue with existing shards")
     if engines:
-        option("--engine", choices=engines, help="draw shards on a cluster; every machine is to see the folder of --out")
-        option("--address", help="of the cluster; one on this machine, if not given")
-    option("--layout", choices=("NHWC", "NCHW"), help="of a foreign model's images; by their shape, if not given")
-    option("--range", dest="value_range", choices=("tanh", "sigmoid"), help=_RANGE)
+        option(
+            "--engine",
+            choices=engines,
+            help="write shards on a cluster; every machine must see the folder of --out",
+        )
+        option("--address", help="address of the cluster (default: one on this machine)")
+    option(
+        "--layout",
+        choices=get_args(Layout),
+        help="layout of a third-party model's images (default: by their shape)",
+    )
+    option("--range", dest="value_range", choices=get_args(ValueRange), help=_RANGE)
     return parser
 
 
-_OUT = "grid (.png, .webp), array (.npz, .npy), shards (.tar), folder of PNGs; - for raw RGB on stdout; grid.png if not given"
-_RANGE = "of a foreign model's images: -1..1 or 0..1; by its last activation, if not given"
+def sample_options() -> dict[str, str]:
+    """Return the option of the command for each argument of the library, for `guarded`."""
+    actions = make_parser("sample", ("ray",))._actions
+    options = {action.dest: action.option_strings[-1] for action in actions if action.option_strings}
+    return {**options, "labels": "--label", "model": "MODEL"}
+
+
+_OUT = (
+    "a grid (.png, .webp), an array (.npz, .npy), shards (.tar), a folder of PNGs (no ending), or - for raw "
+    "RGB on standard output (default: grid.png)"
+)
+_RANGE = "range of a third-party model's images, -1..1 or 0..1 (default: by its last activation)"
 
 
 def _count(text: str) -> int:
-    return int(_within(text, "a whole number of at least 1", text.isdecimal() and int(text) >= 1))
+    return int(_checked(text, "a whole number of at least 1", text.isdecimal() and int(text) >= 1))
 
 
 def _factor(text: str) -> float:
@@ -223,10 +347,10 @@ def _factor(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    return float(_within(text, "a number from 0 to 1", 0 <= number <= 1))
+    return float(_checked(text, "a number from 0 to 1", 0 <= number <= 1))
 
 
-def _within(text: str, due: str, fits: bool) -> str:
+def _checked(text: str, expected: str, fits: bool) -> str:
     if not fits:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {due}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return text

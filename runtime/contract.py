@@ -1,63 +1,80 @@
-"""What a model file says about itself: one JSON document under the key `ganport` of its ONNX metadata."""
+"""The contract: the description of a model that the model's file holds.
+
+It is one JSON document under the key `ganport` of the file's ONNX metadata (docs/contract.md).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
+from .display import printable, shortened
 from .errors import ContractError, ContractVersionError
 from .seeds import SEED_LIMIT
 
 METADATA_KEY = "ganport"
-LABEL = "label"  # name of the input for classes
-FORMAT = 2  # the newest; what has no labels is written as 1, which older runtimes read
+LABEL = "label"  # name of the graph input for labels
+FORMAT = 2  # the newest format; a contract without labels is written as format 1, which older runtimes read
 
-LARGEST_DIM = 65_536  # latents and pixels per side; a size beyond it is damage, not a generator
+_LONGEST_FACT = 60  # limit for the characters of a fact in a `repr`
+# Limit for the number of latents, of labels, and of pixels per side. A larger number means a damaged file.
+LARGEST_DIM = 65_536
+
+InputKind = Literal["latent", "seed", "fixed"]
+Layout = Literal["NHWC", "NCHW"]
+ImageType = Literal["uint8", "float32"]
+Precision = Literal["float32", "float16", "int8"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What goes in.
+    """The input of a generator.
 
     Attributes:
-        kind: "latent": float32 latents of shape (batch, dim). "seed": int64 seeds of shape (batch,), which the graph turns into
-            latents. "fixed": nothing; the graph draws the images of `seeds`.
-        name: of the graph input; empty where there is none.
-        dim: latents per image.
-        distribution: "normal": standard normal.
-        seeds: the seeds that are baked in; None unless the kind is "fixed".
-        labels: names of the classes that can be asked for, by their places, with a second input "label", int64 (batch,); in a
-            "fixed" graph each seed has its own of `latents.labels_of`. None where no class can be asked for.
+        kind: "latent" for float32 latents of shape (batch, dim). "seed" for int64 seeds of shape (batch,),
+            which the graph turns into latents. "fixed" for a graph without input that generates the images of
+            `seeds`.
+        name: Name of the graph input; empty if there is none.
+        dim: Number of latents per image.
+        distribution: Distribution of the latents; "normal" is the standard normal distribution.
+        seeds: Seeds of a "fixed" graph; None for the other kinds.
+        labels: Names of the labels, by index. A generator with labels has a second input "label", int64
+            (batch,). In a "fixed" graph `latents.default_labels` gives the label of each seed. None for a
+            generator without labels.
     """
 
-    kind: str
+    kind: InputKind
     name: str
     dim: int
-    distribution: str
+    distribution: Literal["normal"]
     seeds: tuple[int, ...] | None = None
     labels: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """What comes out: images of shape (batch, height, width, channels), in layout "NCHW" (batch, channels, height, width).
+    """The output of a generator: images (batch, height, width, channels), or with channels first.
 
     Attributes:
-        name: of the graph output.
-        channels: 1, 3 or 4.
-        layout: "NHWC", or "NCHW" with the channels before the height.
-        dtype: "uint8" with range (0, 255), or "float32" with range (-1, 1); of a foreign generator also (0, 1).
-        range: lowest and highest value.
+        name: Name of the graph output.
+        height: Height in pixels.
+        width: Width in pixels.
+        channels: Number of channels, 1, 3 or 4.
+        layout: "NHWC", or "NCHW" for channels first.
+        dtype: "uint8" with range (0, 255), or "float32" with range (-1, 1). Some third-party generators have
+            float32 images with range (0, 1).
+        range: Smallest and largest value of a pixel.
     """
 
     name: str
     height: int
     width: int
     channels: int
-    layout: str
-    dtype: str
+    layout: Layout
+    dtype: ImageType
     range: tuple[int, int]
 
     @property
@@ -67,23 +84,28 @@ class ImageSpec:
 
     @property
     def graph_shape(self) -> tuple[int, int, int]:
-        """The same in the order of the layout."""
+        """The shape of one image in the graph, in the order of the layout."""
         return self.shape if self.layout == "NHWC" else (self.channels, self.height, self.width)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Contract:
-    """The whole document. What a sampler needs is typed; what only people read is kept as it is.
+    """The contract of a model file.
+
+    The fields that a sampler needs are typed. The other fields are JSON objects.
 
     Attributes:
-        batch: images per call of the graph, or None where the caller chooses ("dynamic").
-        precision: of weights and arithmetic: "float32", "float16", or "int8" where both can be.
-        created_by: name and version of what wrote the file; empty for a foreign ONNX file.
-        recipe: the resolved recipe that the generator was trained with; empty for a foreign model.
-        data: name, number of images and licence of the training set.
-        training: steps, images seen, metrics.
-        verification: what was compared at export, and the largest differences.
-        golden: seeds, and one PNG grid of their images as this file drew them when it was made.
+        name: Name of the model.
+        created_by: Name and version of the program that wrote the file; empty for a third-party file.
+        input: Input of the generator.
+        image: Output of the generator.
+        batch: Number of images per run of the graph; None ("dynamic" in the file) if any number is allowed.
+        precision: Number type of weights and arithmetic: "float32", "float16" or "int8".
+        recipe: Resolved recipe that the generator was trained with; empty for a third-party model.
+        data: Name, number of images and licence of the training data.
+        training: Steps, images seen, metrics.
+        verification: Comparisons that were made at export, and the largest differences.
+        golden: Some seeds, and one PNG grid of the images that this file generated for these seeds at export.
     """
 
     name: str
@@ -91,31 +113,60 @@ class Contract:
     input: InputSpec
     image: ImageSpec
     batch: int | None
-    precision: str
+    precision: Precision
     recipe: Mapping[str, Any]
     data: Mapping[str, Any]
     training: Mapping[str, Any]
     verification: Mapping[str, Any]
     golden: Mapping[str, Any]
 
-    def to_json(self) -> str:
-        """Return the document as JSON text, the same text for the same contract."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the contract as a dict of JSON types."""
         document = {"format": FORMAT if self.input.labels else 1, **dataclasses.asdict(self)}
         document["batch"] = "dynamic" if self.batch is None else self.batch
-        return json.dumps(document, ensure_ascii=False)
+        return document
+
+    def to_json(self) -> str:
+        """Return the contract as JSON text. Equal contracts give equal texts."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def summary(self) -> dict[str, str]:
+        """Return the most important facts as texts, by name."""
+        height, width, channels = self.image.shape
+        given = {"latent": f"{self.input.dim} latents", "seed": "seeds", "fixed": f"{self.batch} fixed seeds"}
+        facts = {
+            "name": self.name,
+            "images": f"{height}x{width}x{channels} {self.image.dtype}",
+            "input": given[self.input.kind],
+            "labels": ", ".join(self.input.labels or ()),
+            "precision": self.precision,
+            "data": str(self.data.get("name", "")),
+            "created by": self.created_by,
+        }
+        return {name: fact for name, fact in facts.items() if fact}
+
+    def __repr__(self) -> str:
+        facts = {name: fact for name, fact in self.summary().items() if name != "name"}
+        shown = ", ".join(f"{name}: {_cut(printable(fact))}" for name, fact in facts.items())
+        return f"<Contract {self.name!r}, {shown}>"
+
+    def _repr_html_(self) -> str:
+        """Return the summary as a table, for a notebook."""
+        rows = (_html_row(name, printable(fact)) for name, fact in self.summary().items())
+        return f"<table>{''.join(rows)}</table>"
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
-        """Read and check the document.
+        """Return the contract that a JSON text holds, after all checks.
 
         Raises:
-            ContractVersionError: another format than this runtime reads.
-            ContractError: a field is missing, of the wrong type, or says what no generator can be.
+            ContractVersionError: The contract has a newer format than this runtime reads.
+            ContractError: A field is missing, has the wrong type, or has a value that no generator can have.
         """
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ContractError(METADATA_KEY, f"not JSON ({error})") from error
+            raise ContractError(METADATA_KEY, f"it is not JSON ({error})") from error
         root = _Fields(document, METADATA_KEY)
         version = root.take("format", int)
         if not 1 <= version <= FORMAT:
@@ -126,7 +177,7 @@ class Contract:
             input=_read_input(root.nested("input")),
             image=_read_image(root.nested("image")),
             batch=_read_batch(root),
-            precision=root.choose("precision", ("float32", "float16", "int8")),
+            precision=root.choose("precision", get_args(Precision)),
             recipe=root.take("recipe", dict),
             data=_read_data(root),
             training=root.take("training", dict),
@@ -135,33 +186,42 @@ class Contract:
         )
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_FACT else f"{text[: _LONGEST_FACT - 3]}..."
+
+
+def _html_row(name: str, fact: str) -> str:
+    left = "style='text-align: left'"
+    return f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(fact)}</td></tr>"
+
+
 class _Fields:
-    """One JSON object, whose fields are taken by name and type; an error names the field by its path."""
+    """A JSON object whose fields are read by name and type. Errors name a field by its path."""
 
     def __init__(self, document: object, path: str) -> None:
         if not isinstance(document, dict):
-            raise ContractError(path, f"a JSON object is due, there is {_shown(document)}")
+            raise ContractError(path, f"expected a JSON object, found {shortened(document)}")
         self.document, self.path = document, path
 
     def take(self, name: str, kind: type) -> Any:
         if name not in self.document:
             raise ContractError(self._named(name), "it is missing")
         value = self.document[name]
-        # In Python True is an int; in a contract it is a mistake.
+        # In Python a bool is an int. No field of a contract is a bool.
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise ContractError(self._named(name), f"{kind.__name__} is due, there is {_shown(value)}")
+            raise ContractError(self._named(name), f"expected {kind.__name__}, found {shortened(value)}")
         return value
 
-    def choose(self, name: str, known: tuple[str, ...]) -> str:
-        value: str = self.take(name, str)
+    def choose(self, name: str, known: tuple[str, ...]) -> Any:
+        value = self.take(name, str)
         if value not in known:
-            raise ContractError(self._named(name), f"this runtime knows {', '.join(known)}, there is {_shown(value)}")
+            raise ContractError(self._named(name), f"expected {' or '.join(known)}, found {shortened(value)}")
         return value
 
     def size(self, name: str) -> int:
         value: int = self.take(name, int)
         if not 1 <= value <= LARGEST_DIM:
-            raise ContractError(self._named(name), f"1 to {LARGEST_DIM} is due, there is {value}")
+            raise ContractError(self._named(name), f"expected 1 to {LARGEST_DIM}, found {value}")
         return value
 
     def nested(self, name: str) -> _Fields:
@@ -172,7 +232,7 @@ class _Fields:
 
 
 def _read_input(fields: _Fields) -> InputSpec:
-    kind = fields.choose("kind", ("latent", "seed", "fixed"))
+    kind: InputKind = fields.choose("kind", get_args(InputKind))
     return InputSpec(
         kind=kind,
         name=fields.take("name", str),
@@ -184,29 +244,32 @@ def _read_input(fields: _Fields) -> InputSpec:
 
 
 def _read_labels(fields: _Fields) -> tuple[str, ...] | None:
-    if fields.document.get("labels") is None:  # files of before there were classes do not have it
+    if fields.document.get("labels") is None:  # a contract of format 1 does not have this field
         return None
     labels: list[object] = fields.take("labels", list)
     names = tuple(label for label in labels if isinstance(label, str) and label)
     if len(names) != len(labels) or len(set(names)) != len(names) or not 2 <= len(names) <= LARGEST_DIM:
-        raise ContractError("input.labels", f"two different names or more are due, there is {_shown(labels)}")
+        raise ContractError(
+            "input.labels", f"expected two or more different names, found {shortened(labels)}"
+        )
     return names
 
 
 def _read_image(fields: _Fields) -> ImageSpec:
     channels = fields.size("channels")
     if channels not in (1, 3, 4):
-        raise ContractError("image.channels", f"1, 3 or 4 is due, there is {channels}")
-    dtype = fields.choose("dtype", ("uint8", "float32"))
+        raise ContractError("image.channels", f"expected 1, 3 or 4, found {channels}")
+    dtype: ImageType = fields.choose("dtype", get_args(ImageType))
     span = (0, 255) if dtype == "uint8" else (-1, 1)
     if tuple(fields.take("range", list)) != span:
-        raise ContractError("image.range", f"{list(span)} is due for {dtype}, there is {_shown(fields.document['range'])}")
+        found = shortened(fields.document["range"])
+        raise ContractError("image.range", f"expected {list(span)} for {dtype}, found {found}")
     return ImageSpec(
         name=fields.take("name", str),
         height=fields.size("height"),
         width=fields.size("width"),
         channels=channels,
-        layout=fields.choose("layout", ("NHWC", "NCHW")),
+        layout=fields.choose("layout", get_args(Layout)),
         dtype=dtype,
         range=span,
     )
@@ -218,7 +281,7 @@ def _read_batch(root: _Fields) -> int | None:
 
 def _read_data(root: _Fields) -> Mapping[str, Any]:
     fields = root.nested("data")
-    if "name" in fields.document:  # it may be unknown
+    if "name" in fields.document:  # the name is missing if the training data is unknown
         fields.take("name", str)
     return fields.document
 
@@ -232,10 +295,5 @@ def _read_golden(fields: _Fields) -> Mapping[str, Any]:
 def _take_seeds(fields: _Fields) -> list[int]:
     seeds: list[int] = fields.take("seeds", list)
     if not all(type(seed) is int and 0 <= seed < SEED_LIMIT for seed in seeds):
-        raise ContractError(f"{fields.path}.seeds", f"a list of seeds is due, there is {_shown(seeds)}")
+        raise ContractError(f"{fields.path}.seeds", f"expected a list of seeds, found {shortened(seeds)}")
     return seeds
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""What is installed here, what works, and what to do about the rest."""
+"""Checks of an installation: what works on this machine, and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -7,26 +7,36 @@ import dataclasses
 import os
 import platform
 from importlib import metadata, util
-from typing import Literal
+from typing import Literal, get_args
 
+from .cores import usable_cores
 from .errors import GanportError, ProviderError
-from .providers import ONE_NODE, PROVIDERS, cuda_version, driver_needed, installed_wheels, open_session, usable_cores
+from .providers import (
+    ONE_NODE,
+    PROVIDERS,
+    WHEELS,
+    ProviderName,
+    cuda_version,
+    driver_needed,
+    installed_wheels,
+    open_session,
+)
 
 State = Literal["works", "absent", "broken"]
 
-# Of the parts that train and export; they are looked for, not imported.
+# Packages for training and export. They are looked up, not imported.
 _OPTIONAL = ("tensorflow", "keras", "tf2onnx", "onnx", "mlxtend", "matplotlib", "tensorboard")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: of the thing.
-        state: "works"; "absent", which is no fault unless it is asked for; "broken".
-        detail: version, number, or reason.
-        remedy: what to do, where something can be done.
+        name: Name of the checked item, such as "numpy" or "provider cuda".
+        state: "works", "absent" or "broken". An absent item is a problem only if you need it.
+        detail: Version or number of the item, or the reason why it does not work.
+        remedy: Instruction that fixes the item; empty if there is nothing to do.
     """
 
     name: str
@@ -36,10 +46,12 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Return what is found about Python, the packages, the providers, and the cores."""
+    """Return the findings about Python, the packages, the providers and the cores."""
     found = [
-        Finding("python", "works", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        Finding("cores", "works", f"{usable_cores()} of {os.cpu_count()} may be used"),
+        Finding(
+            "python", "works", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+        ),
+        Finding("cores", "works", f"{usable_cores()} of {os.cpu_count()} are usable"),
         *(Finding(name, "works", metadata.version(name)) for name in ("numpy", "pillow")),
         _examine_wheels(),
     ]
@@ -49,35 +61,53 @@ def examine() -> list[Finding]:
     return found + [_examine_optional(name) for name in _OPTIONAL]
 
 
-def working_providers() -> list[str]:
-    """Return the providers that a session starts on here."""
-    return [provider for provider in PROVIDERS if _examine_provider(provider).state == "works"]
+def is_healthy(findings: list[Finding], provider: str | None = None) -> bool:
+    """Return whether nothing is broken. If a provider is given, it must work as well."""
+    works = {finding.name for finding in findings if finding.state == "works"}
+    has_provider = provider is None or f"provider {provider}" in works
+    return has_provider and all(finding.state != "broken" for finding in findings)
+
+
+def working_providers() -> list[ProviderName]:
+    """Return the providers on which a session starts."""
+    return [provider for provider in get_args(ProviderName) if _examine_provider(provider).state == "works"]
 
 
 def _examine_wheels() -> Finding:
     wheels = installed_wheels()
     if len(wheels) > 1:
-        remedy = "run: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'ganport[cpu]', or 'ganport[cuda]'"
+        remedy = (
+            f"run: pip uninstall -y {' '.join(WHEELS)}; then pip install 'ganport[cpu]', or 'ganport[cuda]'"
+        )
         return Finding("onnxruntime", "broken", f"{' and '.join(wheels)} overwrite each other", remedy)
     if not wheels:
-        return Finding("onnxruntime", "absent", "not installed", "run: pip install 'ganport[cpu]', or 'ganport[cuda]'")
+        return Finding(
+            "onnxruntime", "absent", "not installed", "run: pip install 'ganport[cpu]', or 'ganport[cuda]'"
+        )
     return Finding("onnxruntime", "works", wheels[0])
 
 
 def _examine_cuda() -> Finding:
-    """Return how the CUDA that onnxruntime was built for goes with NVIDIA's driver."""
+    """Return a finding about CUDA: whether the driver supports the version that onnxruntime was built for."""
     built = f"onnxruntime is built for CUDA {cuda_version()}"
     driver = _driver_version()
     if driver is None:
-        return Finding("cuda", "absent", f"{built}, there is no NVIDIA driver", f"it takes a GPU and {driver_needed()}")
+        return Finding(
+            "cuda",
+            "absent",
+            f"{built}, no NVIDIA driver is installed",
+            f"CUDA needs an NVIDIA GPU and {driver_needed()}",
+        )
     if driver[0] < int(cuda_version().partition(".")[0]):
         remedy = f"install {driver_needed()}, or an onnxruntime-gpu for CUDA {driver[0]}"
-        return Finding("cuda", "broken", f"{built}, the driver takes {driver[0]}.{driver[1]} at most", remedy)
-    return Finding("cuda", "works", f"{built}, the driver takes {driver[0]}.{driver[1]}")
+        return Finding(
+            "cuda", "broken", f"{built}, the driver supports at most {driver[0]}.{driver[1]}", remedy
+        )
+    return Finding("cuda", "works", f"{built}, the driver supports {driver[0]}.{driver[1]}")
 
 
 def _driver_version() -> tuple[int, int] | None:
-    """Return the newest CUDA that the driver takes, as (major, minor)."""
+    """Return the newest CUDA version that the driver supports, as (major, minor); None without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
@@ -89,7 +119,10 @@ def _driver_version() -> tuple[int, int] | None:
 
 
 def _examine_provider(provider: str) -> Finding:
-    """Return whether a session of one node starts, which is another question than what onnxruntime lists."""
+    """Return a finding about a provider: whether a session with a model of one node starts on it.
+
+    onnxruntime also lists providers on which no session starts.
+    """
     try:
         open_session(ONE_NODE, provider, threads=1)
     except ProviderError as error:
@@ -105,4 +138,4 @@ def _examine_optional(name: str) -> Finding:
     try:
         return Finding(name, "works", metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Finding(name, "works", "there, by a package of another name")
+        return Finding(name, "works", "installed by a package of another name")

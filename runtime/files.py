@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing files so that they are whole or absent."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import GanportError, OutputError, system_reason
+from .display import system_reason
+from .errors import GanportError, OutputError
 
 _PART = ".part"
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; what was written there takes the name `path` when the block ends well.
+    """Yield a temporary path. When the block ends, the file that was written there replaces `path`.
 
-    The folder is made where it is missing. When the block raises, or the process dies, `path` is as it was before; after an
-    error the temporary file is gone too.
+    The temporary path is in the folder of `path`. A missing folder is created. If the block raises or the
+    process dies, the file at `path` stays as it was. If the block raises, the temporary file is removed.
 
     Raises:
-        OutputError: the folder or the file can't be written.
+        OutputError: The folder or the file can't be written.
     """
-    # The ending stays: some writers choose their format by it.
+    # The temporary name keeps the ending, because some writers choose their format by it.
     temporary = path.with_name(f".{path.stem}.{os.urandom(4).hex()}{_PART}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, GanportError):
-            raise  # of the block: some of ours are OSErrors too
+            raise  # an error of ganport from the block; some are OSErrors as well
         raise OutputError(path, system_reason(error)) from error
     finally:
         with contextlib.suppress(OSError):
@@ -41,18 +42,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all. Raises OutputError."""
+    """Write a file, whole or not at all. Raises OutputError."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(folder: Path, stem: str = "*") -> None:
-    """Remove what killed writers left in this folder of files with such a stem, which may be a glob pattern."""
+    """Remove the temporary files that killed writers left in a folder.
+
+    Args:
+        folder: Folder to clean.
+        stem: Stem of the final files' names, or a glob pattern for it.
+    """
     for leftover in folder.glob(f".{stem}.{'[0-9a-f]' * 8}{_PART}.*"):
         leftover.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:
-    # Without this a power cut after the rename can leave the new name with no content.
+    # Without this call a power cut after the rename can leave the new name with no content.
     with path.open("rb+") as file:
         os.fsync(file.fileno())

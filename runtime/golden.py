@@ -1,4 +1,4 @@
-"""Golden images: what a file drew when it was made, held against what it draws here and now."""
+"""Golden images: comparing the images that a file generates now with those that it generated at export."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import dataclasses
 import io
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ContractError
+from .arrays import Pixels
+from .errors import ContractError, GoldenMismatchError
 from .images import split_grid
 from .sampler import Sampler
 
-# Another device rounds its sums otherwise. In float32 that may move a pixel by a level, not more; where activations are rounded
-# to few bits, a sum beside the border of two is rounded to another one, and some pixels go with it.
-_FLOAT32_LIMITS = (1, 1e-2, 1e-2)  # largest difference, share of pixels that differ, mean difference
-_COARSE_LIMITS = (24, 1.0, 0.25)
+# Another device adds numbers in another order, so its sums are rounded differently. In float32 this changes a
+# pixel by at most one level. In float16 and int8, activations are rounded to few bits. A sum near the middle
+# of two such values may then be rounded to the other value, which changes some pixels by several levels.
+_FLOAT32_LIMITS = (1, 1e-2, 1e-2)  # largest difference, share of differing pixels, mean difference
+_COARSE_LIMITS = (24, 1.0, 0.25)  # the same limits for float16 and int8
 
 
 @dataclasses.dataclass(frozen=True)
 class GoldenCheck:
-    """One golden image beside the one drawn now.
+    """The comparison of one golden image with the image that is generated now.
 
     Attributes:
-        seed: of the image.
-        largest: difference of a pixel, in levels of 0 to 255.
-        share: of the pixels that differ.
-        mean: difference of all pixels, in levels.
-        passed: whether the two are the same, up to the rounding of the file's precision.
+        seed: Seed of the image.
+        largest: Largest difference of a pixel value, in levels of 0 to 255.
+        share: Share of the pixel values that differ.
+        mean: Mean difference of all pixel values, in levels.
+        passed: Whether the two images are equal up to the rounding of the file's precision.
     """
 
     seed: int
@@ -41,34 +42,48 @@ class GoldenCheck:
 
 
 def check_golden(sampler: Sampler) -> list[GoldenCheck]:
-    """Draw the golden images of a file on the sampler's provider, and return how far each is from its picture in the file.
+    """Generate the golden images of a file on the sampler's provider, and return the comparison of each.
 
     Raises:
-        ContractError: the file holds no golden images, or a damaged picture of them.
+        ContractError: The file holds no golden images, or their PNG is damaged.
     """
-    seeds = list(sampler.model.golden["seeds"])
+    seeds = list(sampler.contract.golden["seeds"])
     if not seeds:
         raise ContractError("golden.seeds", "there is no golden image to compare with")
     stored = _read_golden(sampler, len(seeds))
-    apart = np.abs(sampler.sample(seeds).astype(np.int16) - stored)
-    limits = _FLOAT32_LIMITS if sampler.model.precision == "float32" else _COARSE_LIMITS
+    differences = np.abs(sampler.sample(seeds).astype(np.int16) - stored)
+    limits = _FLOAT32_LIMITS if sampler.contract.precision == "float32" else _COARSE_LIMITS
     checks = []
-    for seed, levels in zip(seeds, apart, strict=True):
+    for seed, levels in zip(seeds, differences, strict=True):
         measured = int(levels.max()), float((levels > 0).mean()), float(levels.mean())
         passed = all(value <= limit for value, limit in zip(measured, limits, strict=True))
         checks.append(GoldenCheck(seed, *measured, passed))
     return checks
 
 
-def _read_golden(sampler: Sampler, count: int) -> npt.NDArray[np.uint8]:
-    """Return the golden images, uint8 (count, height, width, channels)."""
+def require_golden(sampler: Sampler, checks: list[GoldenCheck]) -> None:
+    """Raise GoldenMismatchError unless all comparisons passed."""
+    failed = [check.seed for check in checks if not check.passed]
+    if failed:
+        raise GoldenMismatchError(sampler.model.source, sampler.provider, failed)
+
+
+def _read_golden(sampler: Sampler, count: int) -> Pixels:
+    """Return the stored golden images, uint8 (count, height, width, channels)."""
     field = "golden.png_base64"
     try:
-        content = base64.b64decode(sampler.model.golden["png_base64"], validate=True)
+        content = base64.b64decode(sampler.contract.golden["png_base64"], validate=True)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as png:
             grid = np.asarray(png)
-        return split_grid(grid[..., np.newaxis] if grid.ndim == 2 else grid, count, sampler.model.image.shape)
-    except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ContractError(field, "it is no PNG picture") from error
+        cells = grid[..., np.newaxis] if grid.ndim == 2 else grid
+        return split_grid(cells, count, sampler.contract.image.shape)
+    except (
+        binascii.Error,
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise ContractError(field, "it is not a PNG image") from error
     except ValueError as error:
         raise ContractError(field, str(error)) from error

@@ -1,12 +1,15 @@
-"""Seed -> latent, bit-identical on every host: a counter and a table; no floating-point arithmetic but to make the table.
+"""Latents from seeds, bit-identical on every host, by a counter-based generator and a table.
 
-1. Philox4x32-10, Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The key is the seed (low word,
-   high word); block b uses the counter (b, 0, 0, 0) and gives four 32-bit words.
-2. A word gives two 16-bit numbers, high half first.
-3. A 16-bit number becomes a normal variate by one look-up: bit 15 is the sign, the next 12 bits choose the magnitude. The table
-   is computed in double precision and rounded to float32, which hides the last bits where hosts may differ; its hash is tested.
+1. Philox4x32-10 turns a seed and a block number into four 32-bit words (Salmon et al., "Parallel random
+   numbers: as easy as 1, 2, 3", SC 2011). The key is the seed (low word, high word). The counter of block b
+   is (b, 0, 0, 0).
+2. Each word gives two 16-bit numbers, the high half first.
+3. A table gives the normal variate of each 16-bit number. Bit 15 is the sign, and the next 12 bits choose the
+   magnitude. The table is computed in double precision and rounded to float32. Hosts may differ in the last
+   bits of a double, and the rounding hides this difference. A test compares the hash of the table.
 
-So latent j of a seed depends on that seed and j alone, never on the batch, the order, or an earlier draw.
+So latent j of a seed depends on the seed and on j only. It never depends on the batch, on the order, or on
+earlier calls. Only the table is computed in floating-point arithmetic.
 """
 
 from __future__ import annotations
@@ -18,41 +21,50 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import LabelIndices, Latents, Seeds
+from .errors import UsageError
 from .seeds import check_seeds
 
-_LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # words of a 64-bit product
-# The multipliers and key increments of Philox4x32, table 2 and section 3.3 of the paper, one per pair of words.
+_LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # position of each half of a 64-bit word
+# Multipliers and key increments of Philox4x32 (table 2 and section 3.3 of the paper). Philox handles its four
+# words in two pairs, and each pair has its own multiplier and key increment.
 MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint32).reshape(2, 1, 1)
 KEY_STEPS = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint32).reshape(2, 1, 1)
 _WIDE_MULTIPLIERS = MULTIPLIERS.astype(np.uint64)
 ROUNDS = 10
 LATENTS_PER_BLOCK = 8
-_MAGNITUDES = 4096
+_MAGNITUDES = 4096  # number of magnitudes in the table, which 12 bits choose from
 
-_WORD = 0xFFFFFFFF
+_WORD = 0xFFFFFFFF  # mask of the lowest 32 bits
 (_MULTIPLIER, _OTHER_MULTIPLIER), (_KEY_STEP, _OTHER_KEY_STEP) = (
     [int(each) for each in pair.ravel()] for pair in (MULTIPLIERS, KEY_STEPS)
 )
-_FEW = 4  # seeds that are faster one by one
+_FEW = 4  # up to this number of seeds, a loop over the seeds is faster than NumPy's arrays
 
 
-def latents_of(seeds: Iterable[int], dim: int) -> npt.NDArray[np.float32]:
-    """Return the standard normal latents of the seeds.
+def sample_latents(seeds: Iterable[int], dim: int) -> Latents:
+    """Return the standard normal latents of the seeds, float32 (n, dim).
+
+    The latents are taken from a table of 8,192 values in [-3.85, 3.85].
 
     Args:
-        seeds: as for `check_seeds`.
-        dim: latents per seed, at least 1.
-
-    Returns:
-        Shape (n, dim), float32, from a table of 8,192 values in [-3.85, 3.85].
+        seeds: Whole numbers in [0, 2**63), in any order.
+        dim: Number of latents per seed, at least 1.
 
     Raises:
-        SeedError: as `check_seeds`.
+        SeedError: There are no seeds, or a seed is not a whole number or is out of range.
+        UsageError: `dim` is less than 1.
 
-    >>> latents_of([0], 100)[0, :2].tolist()
+    >>> sample_latents([0], 100)[0, :2].tolist()
     [1.2757996320724487, -1.3375895023345947]
     """
-    seeds = check_seeds(seeds)
+    if dim < 1:
+        raise UsageError(f"`dim` is {dim!r}; it must be at least 1.")
+    return sample_checked(check_seeds(seeds), dim)
+
+
+def sample_checked(seeds: Seeds, dim: int) -> Latents:
+    """Return the latents of seeds that `check_seeds` has checked, float32 (n, dim)."""
     blocks = -(-dim // LATENTS_PER_BLOCK)
     if len(seeds) <= _FEW:
         numbers = np.stack([_numbers_of_one(seed, blocks) for seed in seeds.tolist()])
@@ -61,13 +73,17 @@ def latents_of(seeds: Iterable[int], dim: int) -> npt.NDArray[np.float32]:
     return signed_normal_table().take(numbers[:, :dim] >> 3)
 
 
-def labels_of(seeds: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
-    """Return the class of each seed where none is asked for, shape (n,): the classes in turn, so that all are as frequent."""
-    return seeds % classes
+def default_labels(seeds: Seeds, count: int) -> LabelIndices:
+    """Return the default label index of each seed, int64 (n,): seed modulo the number of labels."""
+    return seeds % count
 
 
-def labels_by_share(count: int, shares: Sequence[float]) -> npt.NDArray[np.int64]:
-    """Return the classes of so many images, shape (count,), in order: each as often as its share, a number in [0, 1], says.
+def labels_by_share(count: int, shares: Sequence[float]) -> LabelIndices:
+    """Return label indices, int64 (count,), in ascending order. Each label is as frequent as its share says.
+
+    Args:
+        count: Number of images.
+        shares: Share of each label in [0, 1]; their sum is 1.
 
     >>> labels_by_share(8, (0.25, 0.75)).tolist()
     [0, 0, 1, 1, 1, 1, 1, 1]
@@ -75,47 +91,55 @@ def labels_by_share(count: int, shares: Sequence[float]) -> npt.NDArray[np.int64
     return np.searchsorted(np.cumsum(shares)[:-1], (np.arange(count) + 0.5) / count, side="right")
 
 
-def with_classes(latents: npt.NDArray[np.float32], labels: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.float32]:
-    """Return latents (n, dim) and behind them one number per class, 1 for the image's own: shape (n, dim + classes)."""
-    return np.concatenate([latents, np.eye(classes, dtype=np.float32)[labels]], axis=1)
+def append_one_hot(latents: Latents, labels: npt.NDArray[np.integer], count: int) -> Latents:
+    """Return latents (n, dim) followed by a one-hot code of each image's label: float32 (n, dim + count).
+
+    Args:
+        latents: float32 (n, dim).
+        labels: Label indices, (n,).
+        count: Number of labels.
+    """
+    return np.concatenate([latents, np.eye(count, dtype=np.float32)[labels]], axis=1)
 
 
 def generator_inputs(
-    seeds: npt.NDArray[np.int64], dim: int, classes: int, labels: npt.NDArray[np.integer] | None = None
-) -> npt.NDArray[np.float32]:
-    """Return what a trained network draws the seeds from, shape (n, dim + classes).
+    seeds: Seeds, dim: int, label_count: int, labels: npt.NDArray[np.integer] | None = None
+) -> Latents:
+    """Return the input of a trained Keras generator for the seeds, float32 (n, dim + label_count).
 
     Args:
-        seeds: as for `latents_of`.
-        dim: latents per seed.
-        classes: that the generator draws on demand; 0 for none.
-        labels: the class of each seed, shape (n,); by default its own of `labels_of`.
+        seeds: Seeds, as for `sample_latents`.
+        dim: Number of latents per seed.
+        label_count: Number of the generator's labels; 0 for none.
+        labels: Label index of each seed, (n,). By default `default_labels` chooses the labels.
     """
-    latents = latents_of(seeds, dim)
-    if not classes:
+    latents = sample_latents(seeds, dim)
+    if not label_count:
         return latents
-    return with_classes(latents, labels_of(seeds, classes) if labels is None else labels, classes)
+    chosen = default_labels(seeds, label_count) if labels is None else labels
+    return append_one_hot(latents, chosen, label_count)
 
 
-def _numbers_of_many(seeds: npt.NDArray[np.int64], blocks: int) -> npt.NDArray[np.uint16]:
-    """Return the 16-bit numbers of seeds, shape (n, 8 * blocks): array by array, which many seeds are worth."""
+def _numbers_of_many(seeds: Seeds, blocks: int) -> npt.NDArray[np.uint16]:
+    """Return the 16-bit numbers of many seeds, shape (n, 8 * blocks), by NumPy arrays of all seeds."""
     counters = np.zeros((4, blocks, 1), dtype=np.uint32)
     counters[0, :, 0] = np.arange(blocks)
     keys = np.empty((2, 1, len(seeds)), dtype=np.uint32)
     keys[0, 0] = seeds & 0xFFFFFFFF
     keys[1, 0] = seeds >> 32
     numbers = np.empty((len(seeds), blocks, 4, 2), dtype=np.uint16)
-    for place, word in enumerate(philox4x32(counters, keys)):  # each (blocks, n)
-        numbers[:, :, place, 0] = (word >> 16).T
-        numbers[:, :, place, 1] = word.T  # its lower half
+    for index, word in enumerate(philox4x32(counters, keys)):  # each (blocks, n)
+        numbers[:, :, index, 0] = (word >> 16).T
+        numbers[:, :, index, 1] = word.T  # the assignment keeps the low half
     return numbers.reshape(len(seeds), -1)
 
 
 def _numbers_of_one(seed: int, blocks: int) -> npt.NDArray[np.uint16]:
-    """Return the 16-bit numbers of one seed, shape (8 * blocks,): the blocks side by side in Python's long integers.
+    """Return the 16-bit numbers of one seed, shape (8 * blocks,), by Python's long integers.
 
-    Each has 64 bits of the integer, which is room for a product, so that one operation does all blocks. For one seed that takes
-    a fifth of the time of NumPy's calls.
+    A long integer holds one word of every block. Each block has 64 bits of the integer, because a product of
+    two 32-bit words has 64 bits. So one operation on long integers computes all blocks. For one seed this
+    takes a fifth of the time of NumPy's calls.
     """
     ones, counters = _lanes(blocks)
     low = ones * _WORD
@@ -127,38 +151,39 @@ def _numbers_of_one(seed: int, blocks: int) -> npt.NDArray[np.uint16]:
         third = (product >> 32 & low) ^ fourth ^ other_key * ones
         second, fourth = other_product & low, product & low
         key, other_key = (key + _KEY_STEP) & _WORD, (other_key + _OTHER_KEY_STEP) & _WORD
-    pairs = b"".join(part.to_bytes(8 * blocks, "little") for part in (first | second << 32, third | fourth << 32))
-    # (pair, block, word, half), where a host counts halves from the low one
+    pairs = b"".join(
+        part.to_bytes(8 * blocks, "little") for part in (first | second << 32, third | fourth << 32)
+    )
+    # The axes are (pair, block, word, half). In the bytes of a word, the low half is first. In the result,
+    # the high half is first.
     halves = np.frombuffer(pairs, dtype="<u2").reshape(2, blocks, 2, 2)[..., ::-1]
     return halves.swapaxes(0, 1).reshape(-1)
 
 
 @functools.cache
 def _lanes(blocks: int) -> tuple[int, int]:
-    """Return so many ones, and the numbers from 0 on, each in 64 bits of its own."""
-    return sum(1 << 64 * block for block in range(blocks)), sum(block << 64 * block for block in range(blocks))
+    """Return two long integers with 64 bits for each block: 1 for every block, and the block's number."""
+    return sum(1 << 64 * block for block in range(blocks)), sum(
+        block << 64 * block for block in range(blocks)
+    )
 
 
-def slerp(
-    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], place: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
-    """Return what lies between latents on the great circle through both (Shoemake, SIGGRAPH 1985).
+def slerp(first: Latents, second: Latents, position: npt.NDArray[np.float64]) -> Latents:
+    """Return points on the great circle through two latents, float32 (n, dim) (Shoemake, SIGGRAPH 1985).
 
-    Normal latents of many dimensions lie near a sphere; on the straight line between two, all are too short. Where both point
-    the same way, or opposite ways, the circle is not defined, and the line is taken.
+    Normal latents of many dimensions lie near a sphere. The points on the straight line between two latents
+    lie inside the sphere, so they are shorter than latents are. If the two latents point in the same
+    direction or in opposite directions, the great circle is not defined, and the straight line is used.
 
     Args:
-        first: latents, shape (n, dim).
-        second: latents, shape (n, dim).
-        place: shape (n,), 0 is the first, 1 the second.
-
-    Returns:
-        Shape (n, dim), float32.
+        first: Latents, (n, dim).
+        second: Latents, (n, dim).
+        position: Position on the circle, shape (n,): 0 at `first`, 1 at `second`.
 
     >>> slerp(np.float32([[1, 0]]), np.float32([[0, 1]]), np.array([0.5])).round(3).tolist()
     [[0.7070000171661377, 0.7070000171661377]]
     """
-    a, b, t = first.astype(np.float64), second.astype(np.float64), place[:, np.newaxis]
+    a, b, t = first.astype(np.float64), second.astype(np.float64), position[:, np.newaxis]
     lengths = np.linalg.norm(a, axis=1, keepdims=True) * np.linalg.norm(b, axis=1, keepdims=True)
     cosine = (a * b).sum(axis=1, keepdims=True) / np.maximum(lengths, np.finfo(np.float64).tiny)
     angle = np.arccos(np.clip(cosine, -1, 1))
@@ -169,24 +194,27 @@ def slerp(
     return (weights[0] * a + weights[1] * b).astype(np.float32)
 
 
-def philox4x32(counters: npt.NDArray[np.uint32], keys: npt.NDArray[np.uint32]) -> list[npt.NDArray[np.uint32]]:
-    """Return the output words of Philox4x32-10 (Salmon et al. 2011, section 3.3).
+def philox4x32(
+    counters: npt.NDArray[np.uint32], keys: npt.NDArray[np.uint32]
+) -> list[npt.NDArray[np.uint32]]:
+    """Return the four output words of Philox4x32-10 (Salmon et al. 2011, section 3.3).
+
+    Each word has the shape that the counters' and the keys' other axes broadcast to.
 
     Args:
-        counters: shape (4, ...).
-        keys: shape (2, ...); broadcast against the counters.
-
-    Returns:
-        Four words, each of the broadcast shape.
+        counters: The four words of the counters, shape (4, ...).
+        keys: The two words of the keys, shape (2, ...).
     """
     shape = np.broadcast_shapes(counters[0::2].shape, keys.shape)
-    # Words 0 and 2 are multiplied, words 1 and 3 are mixed in: both lanes go through each operation together. The words to
-    # multiply are the low halves of 64 bits, so that nothing is converted and no array is made within a round.
+    # A round multiplies words 0 and 2, and combines the products with words 1 and 3 by XOR. Each operation
+    # handles both words of its kind at once. Words 0 and 2 are the low halves of 64-bit numbers, so their
+    # 64-bit products need no conversion and no new memory.
     wide, *products = (np.zeros(shape, np.uint64) for _ in range(3))
     multiplied = _halves(wide, _LOW)
     multiplied[:] = counters[0::2]
     mixed, both = counters[1::2], np.empty(shape, np.uint32)
-    # What one product mixes in, the round after the next writes over.
+    # Two product buffers are used alternately. Round r + 1 still reads the low words of round r, and
+    # round r + 2 overwrites them.
     high, low = ([_halves(product, half)[::-1] for product in products] for half in (_HIGH, _LOW))
     schedule = keys + KEY_STEPS * np.arange(ROUNDS, dtype=np.uint32).reshape(ROUNDS, 1, 1, 1)  # modulo 2**32
     for round_, round_keys in enumerate(schedule):
@@ -199,20 +227,28 @@ def philox4x32(counters: npt.NDArray[np.uint32], keys: npt.NDArray[np.uint32]) -
 
 
 def _halves(words: npt.NDArray[np.uint64], half: int) -> npt.NDArray[np.uint32]:
-    """Return a view of the low or the high halves."""
+    """Return a view of the low or the high 32-bit halves of 64-bit words."""
     return words.view(np.uint32)[..., half::2]
 
 
 @functools.cache
 def normal_table() -> npt.NDArray[np.float32]:
-    """Return the magnitudes: entry k is the quantile 1/2 + (k + 1/2) / 8192 of the standard normal, shape (4096,)."""
-    import statistics  # 20 ms, which an import of this package need not take
+    """Return the magnitudes of the normal variates, float32 (4096,).
+
+    Entry k is the standard normal quantile of 1/2 + (k + 1/2) / 8192.
+    """
+    import statistics  # not at the top: the import takes 20 ms, and is not always needed
 
     quantile = statistics.NormalDist().inv_cdf
-    return np.array([quantile(0.5 + (k + 0.5) / (2 * _MAGNITUDES)) for k in range(_MAGNITUDES)], dtype=np.float32)
+    return np.array(
+        [quantile(0.5 + (k + 0.5) / (2 * _MAGNITUDES)) for k in range(_MAGNITUDES)], dtype=np.float32
+    )
 
 
 @functools.cache
 def signed_normal_table() -> npt.NDArray[np.float32]:
-    """Return the table that sign and magnitude index together: positive half first, shape (8192,)."""
+    """Return the positive and then the negative normal variates, float32 (8192,).
+
+    The sign bit and the 12 magnitude bits together are the index.
+    """
     return np.concatenate([normal_table(), -normal_table()])

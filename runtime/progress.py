@@ -1,4 +1,4 @@
-"""How far a command is: one line on a terminal, from the second second on."""
+"""A progress bar of one line, for commands that run without rich."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-_Drawn = TypeVar("_Drawn", npt.NDArray[np.uint8], int)
+_Item = TypeVar("_Item", npt.NDArray[np.uint8], int)
 
-_PATIENCE = 1.0  # seconds before the first line
-_PACE = 0.1  # seconds from line to line
+_DELAY = 1.0  # seconds before the bar is shown
+_INTERVAL = 0.1  # seconds between two updates
 _WIDTH = 30  # characters of the bar
-_CLEAR = "\r\x1b[K"
+_CLEAR = "\r\x1b[K"  # clears the line in a terminal
 
 
-def shown(items: Iterator[_Drawn], count: int, done: int = 0) -> Iterator[_Drawn]:
-    """Yield batches of images, or numbers of them, and show on a terminal how many there are of a count.
+def with_progress(items: Iterator[_Item], count: int, done: int = 0) -> Iterator[_Item]:
+    """Yield the items unchanged, and show a progress bar on a terminal after the first second.
 
     Args:
-        items: batches, or how many images came to it.
-        count: of all images.
-        done: of those that were there before.
+        items: Batches of images, or the number of images in each batch.
+        count: Total number of images.
+        done: Number of images that existed before this call.
     """
     started = last = time.perf_counter()
     already, is_shown = done, False
@@ -32,11 +32,16 @@ def shown(items: Iterator[_Drawn], count: int, done: int = 0) -> Iterator[_Drawn
         for item in items:
             done += item if isinstance(item, int) else len(item)
             now = time.perf_counter()
-            if now - started > _PATIENCE and now - last > _PACE and sys.stderr.isatty():
+            if now - started > _DELAY and now - last > _INTERVAL and sys.stderr.isatty():
                 left = (now - started) / (done - already) * (count - done)
                 full = round(_WIDTH * done / count)
                 bar = "━" * full + " " * (_WIDTH - full)
-                print(f"{_CLEAR}{bar} {done:,} of {count:,}, {_clock(left)} left", end="", file=sys.stderr, flush=True)
+                print(
+                    f"{_CLEAR}{bar} {done:,} of {count:,}, {_clock(left)} left",
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 last, is_shown = now, True
             yield item
     finally:

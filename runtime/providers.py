@@ -1,9 +1,10 @@
-"""Execution providers: a session on the device that was asked for, or an error that says why not.
+"""Execution providers: a session on the requested device, or an error that says why not.
 
-onnxruntime lists providers as available whose libraries do not load, changes to the CPU in their place, and says why only on
-stderr. So a provider is tried on a model of one node first; what counts is what a finished session says of itself, and what was
-printed on the way becomes the error's reason. A session that starts may still leave the work to the CPU, operation by
-operation: where the convolutions and products went is looked up, too.
+onnxruntime lists a provider as available even if the provider's libraries do not load. A session then runs
+on the CPU instead, and the reason is printed on stderr only. So a provider is first tried on a model of one
+node. The open session tells which provider it uses, and the printed text becomes the reason in the error. A
+session that starts may still leave operations to the CPU. So the placement of convolutions and matrix
+products is checked as well.
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ import contextlib
 import ctypes
 import dataclasses
 import io
-import math
 import os
 import re
 import sys
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError, first_line, model_name
+from .display import first_line, model_name
+from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError
 from .onnx_file import is_ort_format
 from .stderr import captured_stderr
 
-# onnxruntime's packages report events to Microsoft over HTTPS unless this is set before they are imported. Whoever embeds this
-# folder has not agreed to that; to allow it, set the variable to 0.
+# onnxruntime's packages report events to Microsoft over HTTPS unless this is set before they are imported.
+# The user of an app that embeds this folder has not agreed to these reports. To allow them, set the variable
+# to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
+ProviderChoice = Literal["cpu", "cuda", "tensorrt", "openvino", "directml", "coreml", "auto"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +40,10 @@ class Provider:
     """One of onnxruntime's execution providers.
 
     Attributes:
-        name: onnxruntime's.
-        remedy: how to get it.
-        system: the only one that has it, as in sys.platform; any, if empty.
-        options: that it is started with.
+        name: Name of the provider in onnxruntime.
+        remedy: Instruction that installs the provider.
+        system: The only `sys.platform` that supports the provider; empty for all platforms.
+        options: Provider options for new sessions.
     """
 
     name: str
@@ -47,53 +53,62 @@ class Provider:
 
 
 AUTO = "auto"
-_APART = "in an environment of its own, run: pip install"
-# TF32, the default on newer GPUs, keeps 10 bits of a product: enough to move pixels by whole levels. The search for the fastest
-# convolution takes 20 times as long if it is exhaustive, and finds none that is faster (H100, rps-dcgan).
+_SEPARATELY = "in a separate environment, run: pip install"
+# TF32, the default on newer GPUs, computes products with 10 bits, which changes pixels by whole levels. An
+# exhaustive search for the fastest convolution algorithm takes 20 times as long as the heuristic, and finds
+# none that is faster (H100, rps-dcgan).
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 PROVIDERS: Mapping[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", "run: pip install 'ganport[cpu]'"),
-    "cuda": Provider("CUDAExecutionProvider", f"{_APART} 'ganport[cuda]'", options=_CUDA_OPTIONS),
-    "tensorrt": Provider("TensorrtExecutionProvider", f"{_APART} 'ganport[cuda]' tensorrt-cu13-libs"),
+    "cuda": Provider("CUDAExecutionProvider", f"{_SEPARATELY} 'ganport[cuda]'", options=_CUDA_OPTIONS),
+    "tensorrt": Provider("TensorrtExecutionProvider", f"{_SEPARATELY} 'ganport[cuda]' tensorrt-cu13-libs"),
     "openvino": Provider(
-        # It takes bfloat16 on CPUs that have it, unless it is told not to.
+        # By default OpenVINO computes in bfloat16 on CPUs that support it. This option keeps float32.
         "OpenVINOExecutionProvider",
-        f"{_APART} 'ganport[openvino]'",
+        f"{_SEPARATELY} 'ganport[openvino]'",
         options={"device_type": "CPU", "precision": "ACCURACY"},
     ),
-    "directml": Provider("DmlExecutionProvider", f"{_APART} 'ganport[directml]'", "win32"),
-    "coreml": Provider("CoreMLExecutionProvider", "run: pip install 'ganport[cpu]'", "darwin", {"ModelFormat": "MLProgram"}),
+    "directml": Provider("DmlExecutionProvider", f"{_SEPARATELY} 'ganport[directml]'", "win32"),
+    "coreml": Provider(
+        "CoreMLExecutionProvider", "run: pip install 'ganport[cpu]'", "darwin", {"ModelFormat": "MLProgram"}
+    ),
 }
-# From the fastest on. TensorRT is not among them: it takes minutes to build an engine, which nobody asked for.
-_AUTO_ORDER = ("cuda", "directml", "coreml", "openvino", "cpu")
+# Providers in the order in which "auto" tries them, the fastest first. TensorRT is left out, because it takes
+# minutes to build an engine.
+_AUTO_ORDER: tuple[ProviderName, ...] = ("cuda", "directml", "coreml", "openvino", "cpu")
 
-_ONLY_FATAL = 4  # onnxruntime's log level; everything below reaches the caller as an exception or is checked for
-WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")  # they overwrite each other
-# ONNX: float32 y(1) = Identity(x), opset 13.
+_ONLY_FATAL = 4  # log level of onnxruntime; less severe problems raise an exception or are found by a check
+# These packages install into the same folder and overwrite each other.
+WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+# An ONNX model of one node: y = Identity(x), float32 of shape (1,), opset 13.
 ONE_NODE = (
     b'\x08\x07\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
 )
+# The reason in a line that onnxruntime prints if a library does not load.
 _LOADER_REASON = re.compile(r"with error: (.+)")
+# The name of a library in a line that `preload_dlls` prints.
 _NOT_PRELOADED = re.compile(r"Failed to load (\S+?):")
+# Operations that must not run on the CPU if another provider was requested.
 _HEAVY = re.compile(
     r"(Fused|NhwcFused|Q|QLinear)?(Conv(Transpose|Integer)?|MatMul(Integer)?|Gemm)|Attention|LSTM|GRU|RNN|Einsum"
 )
 
 
-def open_session(model: Path | bytes, provider: str, threads: int, repeatable: bool = False) -> Any:
-    """Return an onnxruntime.InferenceSession of the model on that provider, and on no other.
+def open_session(model: Path | bytes, provider: str, threads: int, *, repeatable: bool = False) -> Any:
+    """Return an onnxruntime.InferenceSession of the model on the given provider, and on no other.
 
     Args:
-        model: an ONNX file that exists, or its bytes.
-        provider: a key of PROVIDERS.
-        threads: within an operation; operations run one after the other, since generators are chains.
-        repeatable: take only algorithms that give the same bytes each time.
+        model: An existing ONNX file, or its bytes.
+        provider: A key of PROVIDERS.
+        threads: Number of threads that compute one operation. Operations run one after the other, because
+            generators are chains of operations.
+        repeatable: Whether to use only algorithms that give the same bytes each time.
 
     Raises:
-        UnknownProviderError: no such provider.
+        UnknownProviderError: There is no such provider.
         MissingPackageError: onnxruntime is not installed.
-        ProviderError: the provider can't be used here; the message says why, and what to do.
+        ProviderError: The provider is not available here; the message says why, and what to do.
         ModelFormatError: onnxruntime can't read the file.
     """
     check_provider(provider)
@@ -101,32 +116,34 @@ def open_session(model: Path | bytes, provider: str, threads: int, repeatable: b
     if provider != "cpu":
         _try_provider(ort, provider)
     session = _create_session(ort, model, provider, threads, repeatable)
-    # The trial above was on another model, so the promise is checked on this one.
-    name = PROVIDERS[provider].name
-    if session.get_providers()[0] != name:
+    # The provider was tried with another model above, so this session is checked as well.
+    chosen = PROVIDERS[provider]
+    if session.get_providers()[0] != chosen.name:
         used = ", ".join(session.get_providers())
-        raise ProviderError(provider, f"onnxruntime started {used} in its place", PROVIDERS[provider].remedy)
-    if elsewhere := [kind for kind in _placed_elsewhere(session, name) if _HEAVY.fullmatch(kind)]:
+        raise ProviderError(provider, f"onnxruntime started {used} in its place", chosen.remedy)
+    if elsewhere := [kind for kind in _placed_elsewhere(session, chosen.name) if _HEAVY.fullmatch(kind)]:
+        kinds = ", ".join(sorted(set(elsewhere)))
         problem = (
-            f"onnxruntime leaves {len(elsewhere)} of {model_name(model)}'s operations to the CPU ({', '.join(set(elsewhere))})"
+            f"onnxruntime leaves {len(elsewhere)} operations of {model_name(model)} to the CPU ({kinds})"
         )
-        raise ProviderError(provider, problem, "export it with ganport, or draw with --provider cpu")
+        raise ProviderError(provider, problem, "export the model with ganport, or choose `provider='cpu'`")
     return session
 
 
-def choose_provider(refused: Container[str] = ()) -> tuple[str, dict[str, str]]:
-    """Return the fastest provider that works here, and why those that this onnxruntime has and that are faster don't.
+def choose_provider(rejected: Container[str] = ()) -> tuple[ProviderName, dict[str, str]]:
+    """Return the fastest provider that works here, and the reasons why faster ones do not.
 
     Args:
-        refused: providers that are not to be tried.
+        rejected: Providers that must not be chosen.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
+        ProviderError: No provider works.
     """
     ort = _import_onnxruntime()
     passed_over: dict[str, str] = {}
     for provider in _AUTO_ORDER:
-        if provider in refused or PROVIDERS[provider].name not in ort.get_available_providers():
+        if provider in rejected or PROVIDERS[provider].name not in ort.get_available_providers():
             continue
         try:
             _try_provider(ort, provider)
@@ -134,17 +151,19 @@ def choose_provider(refused: Container[str] = ()) -> tuple[str, dict[str, str]]:
             passed_over[provider] = error.problem
         else:
             return provider, passed_over
-    raise ProviderError(AUTO, f"this onnxruntime {ort.__version__} has no provider that works", PROVIDERS["cpu"].remedy)
+    raise ProviderError(
+        AUTO, f"this onnxruntime {ort.__version__} has no provider that works", PROVIDERS["cpu"].remedy
+    )
 
 
 def check_provider(provider: str, *others: str) -> None:
-    """Raise UnknownProviderError unless it is one that there is, or one of the other names that are taken there."""
+    """Raise UnknownProviderError unless `provider` is a key of PROVIDERS or is in `others`."""
     if provider not in (*PROVIDERS, *others):
         raise UnknownProviderError(provider, (*PROVIDERS, *others))
 
 
 def uses_graphs(session: Any) -> bool:
-    """Return whether a session replays what it once captured of the work for a batch, which only takes bound buffers."""
+    """Return whether a session replays captured CUDA graphs, which need bound buffers."""
     options = session.get_provider_options().get(PROVIDERS["cuda"].name, {})
     return bool(options.get("enable_cuda_graph") == "1")
 
@@ -153,49 +172,58 @@ def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingPackageError("onnxruntime", "drawing images", "cpu") from error
+        raise MissingPackageError("onnxruntime", "generating images", "cpu") from error
     return onnxruntime
 
 
 def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, repeatable: bool) -> Any:
-    chosen = dict(PROVIDERS[provider].options)
+    wanted = PROVIDERS[provider]
+    chosen = dict(wanted.options)
     if repeatable and provider == "cuda":
-        # What cuDNN's search finds adds in any order. `use_deterministic_compute` changes nothing about that in 1.31.
+        # Algorithms that cuDNN's search finds may add numbers in any order, so their results vary. The option
+        # `use_deterministic_compute` of onnxruntime 1.31 does not prevent this.
         chosen["cudnn_conv_algo_search"] = "DEFAULT"
     if provider in ("cuda", "tensorrt"):
-        # The provider complains of plans that it then does without in a log of the process, not of the session.
+        # The provider logs warnings about plans that it then does not use. It writes them to the log of the
+        # process, where the log level of the session has no effect.
         ort.set_default_logger_severity(_ONLY_FATAL)
     if provider == "openvino":
         chosen["num_of_threads"] = str(threads)
-    # A captured graph takes half of the time at a batch of one; it takes a model that is on the GPU to the last operation.
+    # A captured CUDA graph halves the time of a batch of one image. Capturing fails unless all operations of
+    # the model run on the GPU. A second attempt then opens the model without a captured graph.
     attempts = [{**chosen, "enable_cuda_graph": "1"}, chosen] if provider == "cuda" else [chosen]
     for number, settings in enumerate(attempts, 1):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
-        # It would look for the other format's mark in either.
-        options.add_session_config_entry("session.load_model_format", "ORT" if is_ort_format(model) else "ONNX")
-        options.enable_mem_pattern = provider != "directml"  # which has none
+        # This names the format. Otherwise onnxruntime searches the model for the other format's signature.
+        options.add_session_config_entry(
+            "session.load_model_format", "ORT" if is_ort_format(model) else "ONNX"
+        )
+        options.enable_mem_pattern = provider != "directml"  # DirectML does not support memory patterns
         if provider != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            # With its fallback on, which is the default, both this line and run() change to the CPU after an error, and only
-            # print.
-            return ort.InferenceSession(model, options, providers=[(PROVIDERS[provider].name, settings)], enable_fallback=0)
+            # By default onnxruntime's fallback is enabled. After an error, this call and run() would then use
+            # the CPU, and would only print the error.
+            return ort.InferenceSession(
+                model, options, providers=[(wanted.name, settings)], enable_fallback=0
+            )
         except onnxruntime_errors() as error:
             if number < len(attempts) and "graph capture" in str(error):
                 continue
             if provider != "cpu":
-                # The provider itself works, as the trial has shown; this may be memory, or an operation that it lacks.
-                problem = f"it does not take {model_name(model)} ({first_line(error)})"
-                raise ProviderError(provider, problem, "try --provider cpu") from error
+                # The trial has shown that the provider works, so the reason lies in this model. The model may
+                # need too much memory, or an operation that the provider does not support.
+                problem = f"it can't run {model_name(model)} ({first_line(error)})"
+                raise ProviderError(provider, problem, "choose `provider='cpu'`") from error
             raise ModelFormatError(model, first_line(error)) from error
     raise AssertionError("the last attempt returns or raises")
 
 
 def _placed_elsewhere(session: Any, name: str) -> list[str]:
-    """Return the kinds of operations that a session runs on another provider than that of the name."""
+    """Return the kinds of the operations that a session does not run on the provider of the given name."""
     if name == PROVIDERS["cpu"].name or not hasattr(session, "get_provider_graph_assignment_info"):
         return []
     return [
@@ -206,33 +234,29 @@ def _placed_elsewhere(session: Any, name: str) -> list[str]:
     ]
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use: those of its affinity, or fewer where its control group has a quota.
-
-    What onnxruntime takes by itself is the machine's number, which in a container can be many times that.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # "max 100000" where there is no limit
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    return max(1, cores)
-
-
 def _try_provider(ort: Any, provider: str) -> None:
-    """Raise ProviderError, with onnxruntime's own reason, unless a session of one node starts on a provider."""
+    """Raise ProviderError, with onnxruntime's reason, unless a model of one node opens on a provider."""
     wanted = PROVIDERS[provider]
     if wanted.system not in ("", sys.platform):
-        raise ProviderError(provider, f"it is for {wanted.system} only, this is {sys.platform}", "try --provider auto")
+        raise ProviderError(
+            provider, f"it is for {wanted.system} only, this is {sys.platform}", "choose `provider='auto'`"
+        )
     installed = installed_wheels()
     if len(installed) > 1:
         remedy = f"run: pip uninstall -y {' '.join(WHEELS)}; then {wanted.remedy}"
-        raise ProviderError(provider, f"{' and '.join(installed)} are installed together and overwrite each other", remedy)
+        raise ProviderError(
+            provider, f"{' and '.join(installed)} are installed together and overwrite each other", remedy
+        )
     if wanted.name not in ort.get_available_providers():
-        raise ProviderError(provider, f"this onnxruntime {ort.__version__} is built without it", wanted.remedy)
+        raise ProviderError(
+            provider, f"this onnxruntime {ort.__version__} is built without it", wanted.remedy
+        )
     missing = _preload(ort) if provider in ("cuda", "tensorrt") else []
     with captured_stderr() as captured:
         try:
-            session = ort.InferenceSession(ONE_NODE, providers=[(wanted.name, dict(wanted.options))], enable_fallback=0)
+            session = ort.InferenceSession(
+                ONE_NODE, providers=[(wanted.name, dict(wanted.options))], enable_fallback=0
+            )
             started, reason = session.get_providers()[0], ""
         except onnxruntime_errors() as error:
             started, reason = "nothing", first_line(error)
@@ -243,11 +267,14 @@ def _try_provider(ort: Any, provider: str) -> None:
             problem += f" (not found: {', '.join(missing)})"
         raise ProviderError(provider, problem, _remedy(wanted, problem))
     if sys.stderr is not None:
-        sys.stderr.write(captured.getvalue())  # of a provider that works: warnings, or another thread's lines
+        sys.stderr.write(captured.getvalue())  # warnings of the provider, and lines of other threads
 
 
 def _preload(ort: Any) -> list[str]:
-    """Load the libraries of the nvidia packages, which are not on the loader's path; return the names of those not found."""
+    """Load the libraries in NVIDIA's Python packages, and return the names of libraries that were not found.
+
+    The system's loader does not search the folders of these packages.
+    """
     if not hasattr(ort, "preload_dlls"):
         return []
     printed = io.StringIO()
@@ -262,18 +289,21 @@ def _preload_tensorrt() -> None:
 
     folder = Path(sysconfig.get_path("purelib"), "tensorrt_libs")
     for library in (*folder.glob("libnvinfer.so.*"), *folder.glob("libnvonnxparser.so.*")):
-        with contextlib.suppress(OSError):  # the session says what is missing
+        with contextlib.suppress(OSError):  # the session reports a missing library
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
 def _remedy(wanted: Provider, problem: str) -> str:
     if "libcuda." in problem or "driver" in problem or "device" in problem:
-        return f"it takes an NVIDIA GPU and {driver_needed()}; look with: nvidia-smi"
+        return f"it needs an NVIDIA GPU and {driver_needed()}; check with: nvidia-smi"
     return wanted.remedy
 
 
 def cuda_version() -> str:
-    """Return the version of CUDA that the installed onnxruntime was built for, such as "13.0"; empty where for none."""
+    """Return the version of CUDA that the installed onnxruntime was built for, such as "13.0".
+
+    The result is empty for a CPU build.
+    """
     with contextlib.suppress(ImportError, AttributeError):
         from onnxruntime.capi import build_and_package_info
 
@@ -282,14 +312,17 @@ def cuda_version() -> str:
 
 
 def driver_needed() -> str:
-    """Return which driver of NVIDIA's the wheel's CUDA takes."""
+    """Return a text that names the NVIDIA driver that onnxruntime's CUDA version needs."""
     major = cuda_version().partition(".")[0]
     series = {"12": "525", "13": "580"}.get(major)
     return f"a driver of series {series} or newer, for CUDA {major}" if series else "a recent driver"
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """Return what onnxruntime raises when it can't make or run a session; it has no class for them all."""
+    """Return the errors that onnxruntime raises when it opens or runs a session.
+
+    These errors have no common base class.
+    """
     state = _import_onnxruntime().capi.onnxruntime_pybind11_state
     names = (
         "InvalidProtobuf",
@@ -306,8 +339,8 @@ def onnxruntime_errors() -> tuple[type[Exception], ...]:
 
 
 def installed_wheels() -> list[str]:
-    """Return which of the onnxruntime distributions, with versions, are installed; two of them overwrite each other."""
-    from importlib import metadata  # 25 ms, and needed for an error message only
+    """Return the installed onnxruntime packages with their versions. They overwrite each other."""
+    from importlib import metadata  # not at the top: the import takes 25 ms, and is seldom needed
 
     found = []
     for wheel in WHEELS:

@@ -1,4 +1,4 @@
-"""Running a session: as it comes on the CPU, on bound buffers and in batches of few sizes on a GPU."""
+"""Runners: functions that run one batch. On a GPU they pad batches, and they use bound buffers."""
 
 from __future__ import annotations
 
@@ -12,39 +12,43 @@ import numpy.typing as npt
 
 from .contract import Contract
 from .providers import uses_graphs
+from .request import Inputs
 
-Inputs = Mapping[str, npt.NDArray[Any]]  # by the names of the graph's inputs, each (n, ...); none for a graph without
 Images = npt.NDArray[Any]
-Run = Callable[[Inputs], Images]
+Runner = Callable[[Inputs], Images]
 
 
-def make_run(session: Any, contract: Contract, provider: str, share: Any | None, parts: int) -> Run:
-    """Return the function that draws one batch: from inputs, images (n, ...) in the graph's layout and dtype.
+def make_runner(
+    session: Any, contract: Contract, provider: str, split_session: Any | None, parts: int
+) -> Runner:
+    """Return a function from the inputs of a batch to its images (n, ...), in the graph's layout and type.
 
-    It may be called from many threads at once.
+    The function may be called from many threads at once.
 
     Args:
-        session: of the model.
-        contract: of the model.
-        provider: that the session is on.
-        share: another session of the model, for one thread, where a batch is better shared among threads than its operations
-            are.
-        parts: into which a batch is shared then.
+        session: Open onnxruntime session of the model.
+        contract: Contract of the model.
+        provider: Provider of the session.
+        split_session: A second, single-threaded session. If given, a batch is split into `parts` chunks that
+            run in parallel, one thread each. This is faster for ConvTranspose, which onnxruntime computes on
+            one core.
+        parts: Number of chunks.
     """
     run = _bind(session, contract) if uses_graphs(session) else _call(session, contract)
     if provider == "directml":
-        run = _one_at_a_time(run)  # its sessions take no more
+        run = _one_at_a_time(run)  # a DirectML session does not support parallel calls
     if contract.input.kind == "fixed":
         return run
     if contract.batch is not None:
         return _padded(run, lambda count: contract.batch or count)
-    if share is not None:
-        return _shared(run, _call(share, contract), parts)
-    # A new shape costs a search for algorithms, and a graph of its own: up to 70 ms (H100). On the CPU it costs nothing.
+    if split_session is not None:
+        return _split(run, _call(split_session, contract), parts)
+    # On a GPU, every new batch size costs a search for algorithms and a captured graph, up to 70 ms (H100).
+    # So batches are padded to powers of two. On the CPU a new batch size costs nothing.
     return run if provider == "cpu" else _padded(run, _next_power)
 
 
-def _call(session: Any, contract: Contract) -> Run:
+def _call(session: Any, contract: Contract) -> Runner:
     outputs = [contract.image.name]
 
     def run(inputs: Inputs) -> Images:
@@ -54,7 +58,7 @@ def _call(session: Any, contract: Contract) -> Run:
     return run
 
 
-def _one_at_a_time(run: Run) -> Run:
+def _one_at_a_time(run: Runner) -> Runner:
     lock = threading.Lock()
 
     def locked(inputs: Inputs) -> Images:
@@ -64,52 +68,57 @@ def _one_at_a_time(run: Run) -> Run:
     return locked
 
 
-def _shared(run: Run, run_part: Run, parts: int) -> Run:
-    """Return the function that draws one image by `run`, and parts of a batch at once by the other."""
-    from concurrent.futures import ThreadPoolExecutor  # 30 ms, which an import of this package need not take
+def _split(run: Runner, run_part: Runner, parts: int) -> Runner:
+    """Return a function that runs one image by `run`, and a batch as parallel chunks by `run_part`."""
+    # This import takes 30 ms, and some models do not need it.
+    from concurrent.futures import ThreadPoolExecutor
 
-    pool = ThreadPoolExecutor(parts, "ganport-draw")  # starts no thread before there is something to draw
+    pool = ThreadPoolExecutor(parts, "ganport-run")  # the pool starts its threads when they are needed
 
-    def shared(inputs: Inputs) -> Images:
-        count = size_of(inputs)
+    def split(inputs: Inputs) -> Images:
+        count = batch_of(inputs)
         if count == 1:
             return run(inputs)
-        split = {name: np.array_split(values, min(parts, count)) for name, values in inputs.items()}
-        shares = (dict(zip(split, share, strict=True)) for share in zip(*split.values(), strict=True))
-        return np.concatenate(list(pool.map(run_part, shares)))
+        chunks = {name: np.array_split(values, min(parts, count)) for name, values in inputs.items()}
+        feeds = (dict(zip(chunks, chunk, strict=True)) for chunk in zip(*chunks.values(), strict=True))
+        return np.concatenate(list(pool.map(run_part, feeds)))
 
-    return shared
+    return split
 
 
-def size_of(inputs: Inputs) -> int:
-    """Return how many images the inputs ask for."""
+def batch_of(inputs: Inputs) -> int:
+    """Return the number of images in a batch of inputs."""
     return len(next(iter(inputs.values())))
 
 
-def _padded(run: Run, padded_size: Callable[[int], int]) -> Run:
+def _padded(run: Runner, padded_size: Callable[[int], int]) -> Runner:
+    """Return a function that pads a batch to `padded_size(n)` images, runs it, and returns the first n."""
+
     def padded(inputs: Inputs) -> Images:
-        count = size_of(inputs)
+        count = batch_of(inputs)
         size = padded_size(count)
         if size == count:
             return run(inputs)
-        return run({name: _filled(values, size) for name, values in inputs.items()})[:count]
+        return run({name: _fill_up(values, size) for name, values in inputs.items()})[:count]
 
     return padded
 
 
-def _filled(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+def _fill_up(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """Return the values of a batch, followed by zeros up to `size` rows."""
     filled = np.zeros((size, *values.shape[1:]), dtype=values.dtype)
     filled[: len(values)] = values
     return filled
 
 
 def _next_power(count: int) -> int:
+    """Return the smallest power of two that is not less than a count."""
     return 1 << (count - 1).bit_length()
 
 
 @dataclasses.dataclass
 class _Bound:
-    """Buffers on the device for one size of batch, and the graph that was captured on them."""
+    """Device buffers for one batch size, and the run options with the ID of the CUDA graph that uses them."""
 
     inputs: Mapping[str, Any]
     images: Any
@@ -117,18 +126,23 @@ class _Bound:
     options: Any
 
 
-def _bind(session: Any, contract: Contract) -> Run:
-    """Return the function that copies into a buffer, replays the graph of this batch, and copies out."""
+def _bind(session: Any, contract: Contract) -> Runner:
+    """Return a function that replays captured CUDA graphs on bound buffers.
+
+    There is one set of buffers and one graph for each batch size.
+    """
     import onnxruntime as ort
 
     lock = threading.Lock()
     buffers: dict[int, _Bound] = {}
 
     def bound(inputs: Inputs) -> _Bound:
-        size = size_of(inputs) if inputs else contract.batch or 1
+        size = batch_of(inputs) if inputs else contract.batch or 1
         if size not in buffers:
             device = "cuda", 0
-            sources = {name: ort.OrtValue.ortvalue_from_numpy(values, *device) for name, values in inputs.items()}
+            sources = {
+                name: ort.OrtValue.ortvalue_from_numpy(values, *device) for name, values in inputs.items()
+            }
             shape = [size, *contract.image.graph_shape]
             images = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(contract.image.dtype), *device)
             binding, options = session.io_binding(), ort.RunOptions()
@@ -140,7 +154,9 @@ def _bind(session: Any, contract: Contract) -> Run:
         return buffers[size]
 
     def run(inputs: Inputs) -> Images:
-        with lock:  # one buffer, one graph: one batch at a time, as the GPU has it anyway
+        # Runs of one batch size share the buffers, so they must not overlap. The GPU runs one batch at a time
+        # anyway.
+        with lock:
             chosen = bound(inputs)
             for name, values in inputs.items():
                 chosen.inputs[name].update_inplace(values)

@@ -1,4 +1,4 @@
-"""Seeds: whole numbers, 0 <= seed < 2**63, one per image; and the text that lists them."""
+"""Seeds: whole numbers, 0 <= seed < 2**63, one per image; and texts that list them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Seeds
 from .errors import SeedError
 
 SEED_LIMIT = 2**63
 _ITEM = re.compile(r"(\d+)(?:-(\d+))?")
 
 
-def check_seeds(seeds: Iterable[int]) -> npt.NDArray[np.int64]:
+def check_seeds(seeds: Iterable[int]) -> Seeds:
     """Return the seeds as an int64 array of shape (n,), n >= 1.
 
     Args:
-        seeds: whole numbers in [0, 2**63), in any order, with repetitions if wanted; a range, a list or an integer array.
+        seeds: Whole numbers in [0, 2**63) in any order and with repetitions: a range, a list, or an integer
+            array.
 
     Raises:
-        SeedError: something else than whole numbers, one out of range, or none at all.
+        SeedError: There are no seeds, or a seed is not a whole number or is out of range.
 
     >>> check_seeds(range(3)).tolist()
     [0, 1, 2]
     """
     if isinstance(seeds, np.ndarray):
         return _check_array(seeds)
+    if isinstance(seeds, str):
+        raise SeedError(seeds, "is a text, which parse_seeds turns into a list")
     try:
         checked = [_check_seed(seed) for seed in seeds]
     except TypeError:
@@ -38,29 +42,34 @@ def check_seeds(seeds: Iterable[int]) -> npt.NDArray[np.int64]:
     return np.array(checked, dtype=np.int64)
 
 
-def parse_seeds(text: str, at_most: int) -> npt.NDArray[np.int64]:
-    """Return the seeds that a text lists, as an int64 array: numbers and ranges with both ends in, in the order written.
+def parse_seeds(text: str, *, at_most: int = 10_000_000) -> Seeds:
+    """Return the seeds that a text lists, as an int64 array of shape (n,), in the order written.
 
     Args:
-        text: such as "0-63" or "0,5,9-12".
-        at_most: how many seeds there may be; checked before any memory is taken.
+        text: Numbers and ranges, separated by commas, such as "0-63" or "0,5,9-12". A range includes
+            both ends.
+        at_most: Largest number of seeds. It is checked before any memory is allocated.
 
     Raises:
-        SeedError: the text is malformed, a seed is out of range, a range runs backwards, or there are too many.
+        SeedError: The text is malformed, a seed is out of range, a range runs backwards, or there are too
+            many seeds.
 
-    >>> parse_seeds("0,5,9-12", at_most=64).tolist()
+    >>> parse_seeds("0,5,9-12").tolist()
     [0, 5, 9, 10, 11, 12]
     """
+    if not isinstance(text, str):
+        raise SeedError(text, "is not a text")
     spans = [_parse_item(item.strip()) for item in text.split(",")]
     count = sum(last - first + 1 for first, last in spans)
     if count > at_most:
-        raise SeedError(text, f"lists {count:,} seeds where at most {at_most:,} fit")
+        raise SeedError(text, f"lists {count:,} seeds, and the limit is {at_most:,}")
     return np.concatenate([first + np.arange(last - first + 1, dtype=np.int64) for first, last in spans])
 
 
 def _parse_item(item: str) -> tuple[int, int]:
     match = _ITEM.fullmatch(item)
-    # 19 digits are enough for every seed; int() refuses texts of thousands of digits in an error of its own.
+    # A seed has at most 19 digits. Longer texts are rejected before int(), which raises a ValueError for
+    # thousands of digits.
     if match is None or not item.isascii() or len(item) > 2 * 19 + 1:
         raise SeedError(item, "is not a number or a range of numbers")
     first = _check_seed(int(match[1]))
@@ -74,7 +83,7 @@ def _check_seed(seed: object) -> int:
     if isinstance(seed, (bool, np.bool_)):
         raise SeedError(seed, "is a bool")
     try:
-        number = operator.index(seed)  # type: ignore[arg-type]  # refuses floats and texts, takes numpy integers
+        number = operator.index(seed)  # type: ignore[arg-type]  # rejects floats and strings, takes NumPy integers
     except TypeError:
         raise SeedError(seed, "is not a whole number") from None
     if not 0 <= number < SEED_LIMIT:
@@ -82,13 +91,15 @@ def _check_seed(seed: object) -> int:
     return number
 
 
-def _check_array(seeds: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+def _check_array(seeds: npt.NDArray[np.generic]) -> Seeds:
     if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
-        raise SeedError(f"array of {seeds.dtype} with shape {seeds.shape}", "is not a flat array of whole numbers")
+        raise SeedError(
+            f"array of {seeds.dtype} with shape {seeds.shape}", "is not a flat array of whole numbers"
+        )
     if seeds.size == 0:
         raise SeedError(seeds, "is an empty list")
-    checked: npt.NDArray[np.int64] = seeds.astype(np.int64)
-    if seeds.dtype != np.int64 or (checked < 0).any():  # an int64 is never too large
+    checked: Seeds = seeds.astype(np.int64)
+    if seeds.dtype != np.int64 or (checked < 0).any():  # no int64 value is too large
         for extreme in (seeds.min(), seeds.max()):
             _check_seed(extreme)
     return checked

@@ -1,9 +1,10 @@
-"""Images in bulk: numbered .tar files of PNGs, as WebDataset reads them, each whole or not there.
+"""Shards: numbered .tar files of PNGs, as WebDataset reads them. Each file is whole or absent.
 
-Which seeds a shard holds depends on the seeds and its number alone, and its bytes on the model, the seeds and the options. So a
-run that was killed goes on with the shards that are missing, and ends with the bytes of one that was not.
+The seeds of a shard depend only on the list of seeds and on the number of the shard. The bytes of a shard
+depend only on the model, the seeds and the options. So a killed run can continue with the missing shards, and
+its files have the same bytes as those of a run that was not killed.
 
-    images.json         what the shards are drawn from
+    images.json         what the shards were generated from
     images-000000.tar   seed0000000.png, seed0000001.png, ...
 """
 
@@ -17,28 +18,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from .errors import OutputError, system_reason
+from .arrays import Pixels, Seeds
+from .cores import usable_cores
+from .display import system_reason
+from .errors import OutputError
 from .files import remove_leftovers, replacing, write_bytes
 from .images import encode_pngs
-from .providers import usable_cores
-from .sampler import Label, Pixels, Sampler
+from .request import Label, check_single_label, request_seeds
+from .sampler import Sampler
 from .writers import image_name
 
-SHARD_SIZE = 10_000  # images: few files, each written in a minute or less
+SHARD_SIZE = 10_000  # default for the images per shard; a shard takes a minute or less
 
-_BLOCK = 512  # bytes, of a tar file
-_THERE_ALREADY = "shards are there already", "go on with --resume, or name another place with --out."
-_AT_ONCE = 64  # images that a thread encodes before the next looks for work
-
-Seeds = npt.NDArray[np.int64]
+_BLOCK = 512  # bytes of a block in a tar file
+# Problem and remedy of an OutputError.
+_EXISTING = "shards exist already", "continue with `resume=True`, or choose another `out`."
+_CHUNK = 64  # images that a thread encodes at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A file of images: its path, and the seeds in it, int64 (n,)."""
+    """One file of images: its path, and its seeds, int64 (n,)."""
 
     path: Path
     seeds: Seeds
@@ -46,114 +46,118 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be written.
+    """The shards to write.
 
     Attributes:
-        path: beside which the shards are.
-        facts: what their bytes depend on, for the index.
-        missing: the shards that are not there yet.
-        there: images of those that are.
-        is_resumed: whether shards may be there.
-        truncation: as for `Sampler.stream`.
-        label: as for `Sampler.stream`.
+        path: Path NAME.tar, from which the paths of the numbered shards are made.
+        facts: Facts that the bytes of the shards depend on; the index holds them.
+        missing: Shards that do not exist yet.
+        existing_images: Number of images in the shards that exist.
+        is_resumed: Whether the run continues with existing shards.
+        truncation: Factor of the latents in [0, 1].
+        label: Label of all images; None for the default, which depends on the seed.
     """
 
     path: Path
     facts: Mapping[str, object]
     missing: Sequence[Shard]
-    there: int
+    existing_images: int
     is_resumed: bool
     truncation: float
     label: str | None
 
     @property
     def index(self) -> Path:
-        """The file that says what the shards are of."""
+        """Path of the JSON file with the facts that the shards were generated from."""
         return self.path.with_suffix(".json")
 
 
 def write_shards(sampler: Sampler, plan: Plan) -> Iterator[int]:
-    """Draw what a plan misses.
+    """Write the missing shards of a plan, and yield the number of new images after each batch.
 
     Args:
-        sampler: that the plan was made for.
-        plan: of `plan_shards`.
-
-    Yields:
-        How many images came to what is there, after each batch.
+        sampler: Sampler that the plan was made with.
+        plan: Result of `plan_shards`.
 
     Raises:
-        OutputError: shards can't be written.
+        OutputError: A shard can't be written.
     """
     begin(plan)
     with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
         for shard in plan.missing:
-            yield from draw_shard(sampler, shard, plan, encoders)
+            yield from write_shard(sampler, shard, plan, encoders)
 
 
 def plan_shards(
     sampler: Sampler,
     seeds: Seeds,
     path: Path,
+    *,
+    labels: Label | None = None,
     truncation: float = 1.0,
     shard_size: int = SHARD_SIZE,
     resume: bool = False,
-    label: Label | None = None,
 ) -> Plan:
-    """Return what is to be written, after all checks; nothing is written yet.
+    """Return the shards to write, after all checks. Nothing is written yet.
 
     Args:
-        sampler: to draw with.
-        seeds: of the images, in the order of the shards.
-        path: ends in .tar; NAME.tar gives NAME-000000.tar and so on, and NAME.json.
-        truncation: as for `Sampler.sample`.
-        shard_size: images per shard, at least 1; the last takes what is left.
-        resume: go on with shards that are there, of the same model, seeds and options.
-        label: as for `Sampler.stream`.
+        sampler: Sampler that generates the images.
+        seeds: Seeds of the images, in the order of the shards.
+        path: Path that ends in .tar. NAME.tar gives NAME-000000.tar and so on, and NAME.json.
+        labels: One label for all images.
+        truncation: Factor of the latents in [0, 1].
+        shard_size: Images per shard, at least 1. The last shard holds the remaining images.
+        resume: Continue with existing shards of the same model, seeds and options.
 
     Raises:
-        OutputError: shards are there and resume is not asked for, or they are of something else.
-        GanportError: as `Sampler.check_request`.
+        OutputError: Shards exist and `resume` is not set, or the existing shards were generated
+            from another model, other seeds or other options.
+        GanportError: Seeds, label or truncation are not valid for this generator.
     """
-    sampler.check_request(seeds, truncation, label)
-    known = sampler.model.input.labels or ()
-    label = label if label is None or isinstance(label, str) else known[int(label)]
+    check_single_label(sampler.contract, labels)
+    request_seeds(sampler.contract, seeds, labels=labels, truncation=truncation)
+    known = sampler.contract.input.labels or ()
+    label = labels if labels is None or isinstance(labels, str) else known[int(labels)]
     facts = _describe(sampler, seeds, truncation, shard_size, label)
     shards = list(_shards(path, seeds, shard_size))
     missing = [shard for shard in shards if not shard.path.exists()]
     begun = len(missing) < len(shards)
-    there = len(seeds) - sum(len(shard.seeds) for shard in missing)
-    plan = Plan(path, facts, missing, there, resume, truncation, label)
+    existing = len(seeds) - sum(len(shard.seeds) for shard in missing)
+    plan = Plan(path, facts, missing, existing, resume, truncation, label)
     if resume:
         _check_index(plan.index, facts, begun)
     elif begun or plan.index.exists():
-        raise OutputError(plan.index, *_THERE_ALREADY)
+        raise OutputError(plan.index, *_EXISTING)
     return plan
 
 
 def begin(plan: Plan) -> None:
-    """Write the index, which says what the shards are of; where a run goes on, remove what it left. Raises OutputError."""
+    """Write the index. If a run is resumed, remove its leftovers first. Raises OutputError."""
     if plan.is_resumed:
         remove_parts(plan)
-    elif plan.index.exists():  # somebody else has begun since
-        raise OutputError(plan.index, *_THERE_ALREADY)
+    elif plan.index.exists():  # another process has written the index since the plan was made
+        raise OutputError(plan.index, *_EXISTING)
     write_bytes(plan.index, json.dumps(plan.facts, indent=2).encode())
 
 
 def remove_parts(plan: Plan) -> None:
-    """Remove what killed writers left of a plan's shards."""
+    """Remove the temporary files that killed writers of a plan's shards have left."""
     path = plan.path
     for stem in (glob.escape(path.stem), f"{glob.escape(path.stem)}-{'[0-9]' * 6}"):
         remove_leftovers(path.parent, stem)
 
 
-def draw_shard(sampler: Sampler, shard: Shard, plan: Plan, encoders: ThreadPoolExecutor) -> Iterator[int]:
-    """Write one shard of a plan, whole or not at all, and yield how many images came to it each time. Raises OutputError."""
-    batches = sampler.stream(shard.seeds, plan.truncation, plan.label)
+def write_shard(sampler: Sampler, shard: Shard, plan: Plan, encoders: ThreadPoolExecutor) -> Iterator[int]:
+    """Write one shard of a plan, whole or not at all, and yield the number of images of each batch.
+
+    Raises:
+        OutputError: The shard can't be written.
+    """
+    batches = sampler.stream(shard.seeds, labels=plan.label, truncation=plan.truncation)
     try:
-        yield from _write_shard(shard.path, shard.seeds, batches, encoders)
+        yield from _write_batches(shard, batches, encoders)
     except OutputError as error:
-        remedy = "the shards that are there are whole; put that right, and go on with --resume."
+        remedy = "the finished shards are complete; remove the cause, and continue with `resume=True`."
         raise OutputError(error.path, error.problem, remedy) from error
 
 
@@ -162,16 +166,18 @@ def _shards(path: Path, seeds: Seeds, size: int) -> Iterator[Shard]:
         yield Shard(path.with_name(f"{path.stem}-{number:06d}.tar"), seeds[start : start + size])
 
 
-def _describe(sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int, label: Label | None) -> dict[str, object]:
-    """Return what the bytes of the shards depend on."""
+def _describe(
+    sampler: Sampler, seeds: Seeds, truncation: float, shard_size: int, label: str | None
+) -> dict[str, object]:
+    """Return the facts that the bytes of the shards depend on."""
     return {
-        "model": sampler.model.name,
-        "model_sha256": sampler.fingerprint(),
+        "model": sampler.contract.name,
+        "model_sha256": sampler.model.fingerprint(),
         "provider": sampler.provider,
-        "layout": sampler.model.image.layout,
-        "range": list(sampler.model.image.range),
-        # On a GPU a batch of another size may be drawn by another algorithm.
-        "batch_size": None if sampler.provider == "cpu" else sampler.batch_size,
+        "layout": sampler.contract.image.layout,
+        "range": list(sampler.contract.image.range),
+        # On a GPU the algorithm, and so the bytes, may depend on the batch size.
+        "batch_size": None if sampler.provider == "cpu" else sampler.model.batch_size,
         "truncation": truncation,
         "label": label,
         "shard_size": shard_size,
@@ -186,44 +192,59 @@ def _check_index(index: Path, facts: dict[str, object], begun: bool) -> None:
         found = json.loads(index.read_bytes())
     except FileNotFoundError:
         if begun:
-            raise OutputError(index, "shards are there, and nothing says of what", "name another place with --out.") from None
+            problem = "shards exist, and the index that describes them is missing"
+            raise OutputError(index, problem) from None
         return
     except (OSError, ValueError) as error:
         reason = system_reason(error) if isinstance(error, OSError) else "it is damaged"
-        raise OutputError(index, f"it says what the shards are of, and {reason}") from error
-    others = [name for name in facts if not isinstance(found, dict) or found.get(name) != facts[name]]
-    if others:
-        raise OutputError(index, f"the shards there differ in {', '.join(others)}", "ask for the same, or name another --out.")
+        raise OutputError(index, f"the index of the existing shards can't be read ({reason})") from error
+    known = found if isinstance(found, dict) else {}
+    differing = {name.removesuffix("_sha256") for name in facts if known.get(name) != facts[name]}
+    if differing:
+        problem = f"the existing shards differ in {', '.join(sorted(differing))}"
+        raise OutputError(
+            index, problem, "repeat the request that created the shards, or choose another `out`."
+        )
 
 
-def _write_shard(shard: Path, seeds: Seeds, batches: Iterator[Pixels], encoders: ThreadPoolExecutor) -> Iterator[int]:
-    """Write one shard, and yield how many images came to it each time."""
-    with replacing(shard) as temporary, temporary.open("wb") as file:
-        place = 0
+def _write_batches(shard: Shard, batches: Iterator[Pixels], encoders: ThreadPoolExecutor) -> Iterator[int]:
+    """Write the batches of one shard, and yield the number of images of each."""
+    with replacing(shard.path) as temporary, temporary.open("wb") as file:
+        written = 0
         for images in batches:
-            names = [image_name(seed) for seed in seeds[place : place + len(images)].tolist()]
-            parts = range(0, len(images), _AT_ONCE)
-            for packed in encoders.map(lambda start, images=images, names=names: _pack(images, names, start), parts):
+            names = [image_name(seed) for seed in shard.seeds[written : written + len(images)].tolist()]
+            starts = range(0, len(images), _CHUNK)
+            for packed in encoders.map(
+                lambda start, images=images, names=names: _pack(images, names, start), starts
+            ):
                 file.write(packed)
-            place += len(images)
+            written += len(images)
             yield len(images)
-        file.write(bytes(2 * _BLOCK))  # the end of a tar file
+        file.write(bytes(2 * _BLOCK))  # two empty blocks are the end of a tar file
 
 
-def _pack(images: npt.NDArray[np.uint8], names: Sequence[str], start: int) -> bytes:
-    """Return the tar entries of some images of a batch."""
+def _pack(images: Pixels, names: Sequence[str], start: int) -> bytes:
+    """Return the tar entries of up to 64 images of a batch."""
     entries = []
-    for name, png in zip(names[start : start + _AT_ONCE], encode_pngs(images[start : start + _AT_ONCE]), strict=True):
+    for name, png in zip(
+        names[start : start + _CHUNK], encode_pngs(images[start : start + _CHUNK]), strict=True
+    ):
         entries += [_header(name, len(png)), png, bytes(-len(png) % _BLOCK)]
     return b"".join(entries)
 
 
 def _header(name: str, size: int) -> bytes:
-    """Return the header of a tar entry (ustar, POSIX.1-1988): a plain file of nobody's, made at no time.
+    """Return the header of a tar entry (ustar, POSIX.1-1988): a plain file without owner and time.
 
-    `tarfile` takes as long for one as the picture takes to encode.
+    Python's `tarfile` is not used, because it takes as long for a header as the encoder takes for an image.
     """
-    fields = name.encode().ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"
+    fields = (
+        name.encode().ljust(100, b"\0")
+        + b"0000644\0"
+        + b"0000000\0" * 2
+        + b"%011o\0" % size
+        + b"00000000000\0"
+    )
     rest = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
     checksum = sum(fields) + 8 * ord(" ") + sum(rest)
     return (fields + b"%06o\0 " % checksum + rest).ljust(_BLOCK, b"\0")

@@ -1,4 +1,4 @@
-"""Standard error below Python: what C++ libraries print does not go through sys.stderr."""
+"""Capturing standard error at the file descriptor. C++ libraries write to it without sys.stderr."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import sys
 import threading
 from collections.abc import Iterator
 
-_lock = threading.Lock()  # two that overlap would leave the descriptor with the first one's file
+# Captures must not overlap. The second one would restore the first one's file as standard error.
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[io.StringIO]:
-    """Collect what the process writes to file descriptor 2 meanwhile; the text is there when the block has ended.
+    """Yield a stream that receives what the process writes to file descriptor 2 within the block.
 
-    It takes the descriptor of the whole process: what other threads print in that time is collected too.
+    The stream is filled when the block ends. The descriptor belongs to the whole process, so the stream also
+    receives what other threads print during the block.
     """
     text = io.StringIO()
-    if sys.stderr is None:  # nothing is to be seen anyway
+    if sys.stderr is None:  # there is no stream to capture
         yield text
         return
     with _lock:
@@ -27,7 +29,7 @@ def captured_stderr() -> Iterator[io.StringIO]:
 
 
 def _captured(text: io.StringIO) -> Iterator[io.StringIO]:
-    import tempfile  # 15 ms, and needed where a provider is tried only
+    import tempfile  # not at the top: the import takes 15 ms, and is not always needed
 
     sys.stderr.flush()
     original = os.dup(2)

@@ -1,88 +1,112 @@
-"""Where drawn images go: a grid, a folder of PNGs named by seed, an array file, an animation. Whole or not at all."""
+"""Writing images: a grid, a folder of PNGs, an array file, an animation. Each file is whole or absent."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from .errors import OutputError, UsageError, system_reason
+from .arrays import Pixels, Seeds
+from .display import system_reason
+from .errors import OutputError, UsageError
 from .files import replacing, write_bytes
-from .images import encode_png, make_grid
-
-Pixels = npt.NDArray[np.uint8]
+from .images import encode_png, make_grid, to_image
 
 STDOUT = Path("-")
 SHARDS = ".tar"
 GRIDS = (".png", ".webp")
 ARRAYS = (".npz", ".npy")
 ANIMATIONS = (".gif", ".webp")
-_WRITERS = 4  # threads that encode PNGs; zlib works outside of Python's lock
-LARGEST_GRID = 16_384  # images; a grid of 28x28 pixels is then a PNG of 3,838 x 3,838
-# Bytes of pixels of what is held in memory. Grids are held several times, and viewers end before them.
-_MOST_OF_GRID, _MOST_OF_ARRAY, _MOST_OF_ANIMATION = 2**28, 2**31, 2**30
+_WRITERS = 4  # number of threads that encode PNGs; zlib releases the interpreter's lock
+LARGEST_GRID = 16_384  # limit for the images of a grid; if they are 28x28, the PNG has 3,838 x 3,838 pixels
+# Limits for the bytes of pixels in one file of each kind. These files are made in memory, and a grid is held
+# there several times.
+_GRID_BYTES, _ARRAY_BYTES, _ANIMATION_BYTES = 2**28, 2**31, 2**30
 
 
 def check_output(path: Path) -> None:
-    """Raise UsageError where images can't go to a path, as its ending is none of ours.
+    """Raise UsageError if images can't be written to a path, because of its ending.
 
     Args:
-        path: a file for a grid or an array, or shards, by its ending; "-", which is standard output; else a folder.
+        path: Path of a file with the ending of a grid, an array or shards. A path without an ending is a
+            folder, and "-" is standard output.
     """
     if path.suffix.lower() not in (*GRIDS, *ARRAYS, SHARDS, ""):
         raise UsageError(
-            f"{path} is no place for images: a grid ends in .png or .webp, an array in .npz or .npy, shards in .tar, a folder "
-            "in none; - is standard output."
+            f"`out` is {path}; it must be a file name that ends in .png or .webp for a grid, in .npz or .npy "
+            "for an array, or in .tar for shards, a folder without an ending, or - for standard output."
         )
 
 
 def check_size(path: Path, count: int, shape: tuple[int, int, int]) -> None:
-    """Raise UsageError where so many images are too many for a file that is made in memory: a grid, an array.
+    """Raise UsageError if there are too many images for a file that is made in memory: a grid or an array.
 
     Args:
-        path: as for `check_output`.
-        count: of the images.
-        shape: height, width and channels of one.
+        path: Output path that `check_output` has accepted.
+        count: Number of images.
+        shape: Height, width and channels of one image.
     """
-    suffix, remedy = path.suffix.lower(), "name a folder, a .tar for shards, or - for raw RGB, for more"
+    suffix, remedy = (
+        path.suffix.lower(),
+        "for more images, choose a folder, a .tar for shards, or - for raw RGB",
+    )
     if suffix in GRIDS:
-        _check_fit(path, count, "images", shape, min(LARGEST_GRID, _MOST_OF_GRID // math.prod(shape)), remedy)
+        _check_fit(path, count, "images", shape, min(LARGEST_GRID, _GRID_BYTES // math.prod(shape)), remedy)
     elif suffix in ARRAYS:
-        _check_fit(path, count, "images", shape, _MOST_OF_ARRAY // math.prod(shape), remedy)
+        _check_fit(path, count, "images", shape, _ARRAY_BYTES // math.prod(shape), remedy)
 
 
-def check_frames(path: Path, count: int, shape: tuple[int, int, int]) -> None:
-    """Raise UsageError where so many frames are too many for an animation; as `check_size`."""
+def check_animation(path: Path) -> None:
+    """Raise UsageError unless a path ends in .gif or .webp, or is "-" for standard output."""
     if path != STDOUT:
-        fitting = min(LARGEST_GRID, _MOST_OF_ANIMATION // math.prod(shape))
-        _check_fit(path, count, "frames", shape, fitting, "name - for raw RGB, for more")
+        _check_animation_file(path)
 
 
-def _check_fit(path: Path, count: int, what: str, shape: tuple[int, int, int], fitting: int, remedy: str) -> None:
-    if count > fitting:
-        size = "x".join(map(str, shape))
+def _check_animation_file(path: Path) -> None:
+    if path.suffix.lower() not in ANIMATIONS:
         raise UsageError(
-            f"{path} would hold {count:,} {what} of {size}, and is made in memory, where {fitting:,} fit; {remedy}."
+            f"`out` is {path}; it must be a file name that ends in {' or '.join(ANIMATIONS)}, or - for "
+            "standard output."
         )
 
 
-def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[np.int64], path: Path) -> None:
-    """Write images as the ending of the path says: one grid, one array (with the seeds in an .npz), or a folder of PNGs.
+def check_frames(path: Path, count: int, shape: tuple[int, int, int]) -> None:
+    """Raise UsageError if there are too many frames for an animation. Arguments are as for `check_size`."""
+    if path != STDOUT:
+        fitting = min(LARGEST_GRID, _ANIMATION_BYTES // math.prod(shape))
+        _check_fit(path, count, "frames", shape, fitting, "for more frames, choose - for raw RGB")
+
+
+def _check_fit(
+    path: Path, count: int, what: str, shape: tuple[int, int, int], fitting: int, remedy: str
+) -> None:
+    if count > fitting:
+        size = "x".join(map(str, shape))
+        raise UsageError(
+            f"{path} would hold {count:,} {what} of {size}. The file is made in memory, so the limit is "
+            f"{fitting:,}; {remedy}."
+        )
+
+
+def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | Seeds, path: Path) -> None:
+    """Write images by the ending of the path: one grid, one array, or a folder of PNGs named by seed.
+
+    An .npz file holds the seeds as well.
 
     Args:
-        batches: of images, uint8 (n, height, width, channels), in the order of the seeds.
-        seeds: of the images.
-        path: as for `check_output`.
+        batches: Batches of images, uint8 (n, height, width, channels), in the order of the seeds.
+        seeds: Seeds of the images.
+        path: Output path that `check_output` has accepted.
 
     Raises:
-        OutputError: it can't be written.
+        OutputError: The path can't be written.
     """
     if not path.suffix:
         _write_folder(batches, seeds, path)
@@ -92,7 +116,7 @@ def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[n
     if suffix == ".png":
         write_bytes(path, encode_png(make_grid(images)))
     elif suffix == ".webp":
-        write_bytes(path, _encode(_picture(make_grid(images)), suffix, lossless=True))
+        write_bytes(path, _encode(to_image(make_grid(images)), suffix, lossless=True))
     else:
         with replacing(path) as temporary, temporary.open("wb") as file:
             if suffix == ".npy":
@@ -102,14 +126,15 @@ def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | npt.NDArray[n
 
 
 def write_frames(batches: Iterable[Pixels], stream: BinaryIO) -> int:
-    """Write images one behind the other as raw RGB, 24 bits a pixel (ffmpeg's rgb24); return how many.
+    """Write images as raw RGB, 24 bits a pixel (ffmpeg's rgb24), and return their number.
 
     Args:
-        batches: of images, uint8 (n, height, width, channels); grey ones are written in three channels, and alpha is left out.
-        stream: to write to.
+        batches: Batches of images, uint8 (n, height, width, channels). Grey images are written in three
+            channels, and alpha is left out.
+        stream: Binary stream to write to.
 
     Raises:
-        OutputError: nobody reads any more.
+        OutputError: The stream was closed by its reader.
     """
     count = 0
     try:
@@ -119,40 +144,42 @@ def write_frames(batches: Iterable[Pixels], stream: BinaryIO) -> int:
             count += len(images)
         stream.flush()
     except OSError as error:
-        raise OutputError(STDOUT, system_reason(error), "it takes a reader until the last image.") from error
+        raise OutputError(
+            STDOUT,
+            system_reason(error),
+            "the program that reads standard output must run until the last image.",
+        ) from error
     return count
 
 
 def write_animation(frames: Sequence[Pixels], seconds: Sequence[float], path: Path) -> None:
-    """Write an animation that goes round and round, as GIF or WebP by the ending of the path.
+    """Write an animation that loops forever, as GIF or WebP by the ending of the path.
 
     Args:
-        frames: one or more images, shape (height, width, channels), all of one shape.
-        seconds: how long each is shown; GIF counts in hundredths.
-        path: of the file.
+        frames: One or more images (height, width, channels) of one shape.
+        seconds: Time in seconds that each frame is shown. A GIF file stores hundredths of a second.
+        path: Path of the file.
 
     Raises:
-        UsageError: another ending.
-        OutputError: it can't be written.
+        UsageError: The path does not end in .gif or .webp.
+        OutputError: The file can't be written.
     """
     suffix = path.suffix.lower()
-    if suffix not in ANIMATIONS:
-        raise UsageError(f"{path} is no animation; it takes a name that ends in .gif or .webp.")
-    pictures = [_picture(frame) for frame in frames]
+    _check_animation_file(path)
+    images = [to_image(frame) for frame in frames]
     durations = [round(1000 * each) for each in seconds]
     lossless = {"lossless": True} if suffix == ".webp" else {}
-    write_bytes(
-        path, _encode(pictures[0], suffix, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **lossless)
-    )
+    settings = {"append_images": images[1:], "duration": durations, "loop": 0, **lossless}
+    write_bytes(path, _encode(images[0], suffix, save_all=True, **settings))
 
 
 def image_name(seed: int) -> str:
-    """Return the name of the file of one image."""
+    """Return the file name of the image of a seed."""
     return f"seed{seed:07d}.png"
 
 
 def _gather(batches: Iterable[Pixels], count: int) -> Pixels:
-    """Return the batches as one array, each let go of once it is there."""
+    """Return the images of all batches as one array. A batch is released after it is copied."""
     images, start = np.empty(0, np.uint8), 0
     for batch in batches:
         images = images if start else np.empty((count, *batch.shape[1:]), np.uint8)
@@ -166,30 +193,24 @@ def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
-    from concurrent.futures import ThreadPoolExecutor  # 30 ms, which a grid need not take
+    # This import takes 30 ms, and a grid does not need it.
+    from concurrent.futures import ThreadPoolExecutor
 
-    places = (folder / image_name(int(seed)) for seed in seeds)
+    paths = (folder / image_name(int(seed)) for seed in seeds)
     with ThreadPoolExecutor(min(_WRITERS, os.cpu_count() or 1)) as writers:
-        for batch in batches:  # a batch is encoded before the next but one is taken, so that memory is bounded
-            list(writers.map(_write_png, batch, _take(places, len(batch))))
-
-
-def _take(places: Iterator[Path], count: int) -> list[Path]:
-    return [next(places) for _ in range(count)]
+        for batch in batches:  # list() waits for the batch, so that memory is bounded
+            list(writers.map(_write_png, batch, itertools.islice(paths, len(batch))))
 
 
 def _write_png(image: Pixels, path: Path) -> None:
     write_bytes(path, encode_png(image))
 
 
-def _picture(image: Pixels) -> Image.Image:
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-
-
-def _encode(picture: Image.Image, suffix: str, **settings: Any) -> bytes:
+def _encode(image: Image.Image, suffix: str, **settings: Any) -> bytes:
     buffer = io.BytesIO()
     try:
-        picture.save(buffer, format=suffix.removeprefix("."), **settings)
+        image.save(buffer, format=suffix.removeprefix("."), **settings)
     except ValueError as error:
-        raise UsageError(f"{picture.width}x{picture.height} pixels do not fit into {suffix}: {error}; write a .png.") from error
+        size = f"{image.width}x{image.height}"
+        raise UsageError(f"{size} pixels do not fit into {suffix}: {error}; choose a .png.") from error
     return buffer.getvalue()

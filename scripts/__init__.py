@@ -1,1 +1,1 @@
-"""What made the files that come with the package: run by hand, from the root of the repository."""
+"""Scripts that create the bundled files. Run each script by hand, from the root of the repository."""

@@ -1,8 +1,9 @@
-"""Train, export and measure the generators that come with the package, and write them to runtime/models/.
+"""Train, export and measure the pretrained generators, and write them to runtime/models/.
 
     python -m scripts.bundle_models mnist --data-dir DATA
 
-DATA as for scripts/train_classifiers.py. A run of these settings that is there already is gone on with.
+DATA is the same folder as for scripts/train_classifiers.py. An existing run is continued if it has the same
+settings.
 """
 
 from __future__ import annotations
@@ -14,85 +15,103 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganport.evaluation.features import FOLDERS
-from ganport.runtime import BUNDLED, Sampler
-from ganport.runtime.bundled import figures
+from ganport.evaluation.features import GENERAL_NETWORK
+from ganport.runtime import PRETRAINED, Sampler
 from ganport.runtime.files import write_bytes
+from ganport.runtime.pretrained import measured_quality
 
 MODELS = Path("runtime/models")
-# By name: how it is trained and exported; in the smallest precision that keeps the quality (docs/quality.md).
+# Options of `ganport train` and options of `ganport export`, by name of the generator. The precision is the
+# smallest that keeps the quality (docs/quality.md).
 MADE_BY = {
-    "mnist": (["mnist-conditional", "--mixed-precision", "--evaluate-every", "3000"], ["--best", "--precision", "float16"]),
+    "mnist": (
+        ["mnist-conditional", "--mixed-precision", "--evaluate-interval", "3000"],
+        ["--best", "--precision", "float16"],
+    ),
     "fashion-mnist": (
-        ["fashion-conditional", "--mixed-precision", "--evaluate-every", "5000"],
+        ["fashion-conditional", "--mixed-precision", "--evaluate-interval", "5000"],
         ["--best", "--precision", "float16"],
     ),
     "rock-paper-scissors": (
-        ["rps-conditional", "--mixed-precision", "--evaluate-every", "1000"],
-        ["--precision", "float16"],  # the last: as near as the best, and better by each other figure and by eye
+        ["rps-conditional", "--mixed-precision", "--evaluate-interval", "1000"],
+        # Without --best, the last checkpoint is exported. Its Fréchet distance equals that of the best
+        # checkpoint, and all its other figures are better.
+        ["--precision", "float16"],
     ),
 }
 
 
 def make(name: str, data_dir: Path) -> None:
+    """Train, export and measure a generator, and write the model file and its report."""
     recipe, export = MADE_BY[name]
     run = Path("runs") / f"bundled-{name}"
     train(run, *recipe, "--data-dir", data_dir)
-    # Measured before it takes the place of the one that is there, whose figures stand beside it.
-    made = run / f"{name}.onnx"
-    ganport("export", run, *export, "--out", made, "--overwrite")
-    found = evaluate(made, data_dir)
-    write_bytes(MODELS / made.name, made.read_bytes())
-    write_figures(name, found)
+    # The new model is measured before it replaces the existing one. If the measurement fails, the existing
+    # model and its report stay as they are.
+    model = run / f"{name}.onnx"
+    ganport("export", run, *export, "--out", model, "--overwrite")
+    report = evaluate(model, data_dir)
+    write_bytes(MODELS / model.name, model.read_bytes())
+    write_report(name, report)
 
 
 def measure(name: str, data_dir: Path) -> None:
-    write_figures(name, evaluate(MODELS / f"{name}.onnx", data_dir))
+    """Measure an existing generator, and write its report."""
+    write_report(name, evaluate(MODELS / f"{name}.onnx", data_dir))
 
 
 def train(run: Path, *options: object) -> None:
-    """Train a run to its end; one that is there already is gone on with, if its settings are those."""
-    if (run / "recipe.json").exists():
-        due = json.loads(ganport("train", *options, "--dry-run", capture=True))
-        if json.loads((run / "recipe.json").read_text()) != due:
-            raise SystemExit(f"{run} is a run of other settings than {options[0]} has now; move it away")
-        ganport("train", "--resume", "--out", run)
-    else:
+    """Train a run to its end. An existing run is continued if it has the same settings."""
+    if not (run / "recipe.json").exists():
         ganport("train", *options, "--out", run)
+        return
+    expected = json.loads(ganport("train", *options, "--dry-run", capture=True))
+    if json.loads((run / "recipe.json").read_text()) != expected:
+        raise SystemExit(f"The settings of {run} are not those of {options[0]}; move that folder away.")
+    ganport("train", "--resume", "--out", run)
 
 
-def write_figures(name: str, found: dict[str, Any]) -> None:
-    """Write what a generator in the box scores; the hash of the file that has these figures is among them."""
-    write_bytes(MODELS / f"{name}.json", f"{json.dumps(found, indent=2)}\n".encode())
+def write_report(name: str, report: dict[str, Any]) -> None:
+    """Write the report of a pretrained generator. The report holds the hash of the measured model file."""
+    write_bytes(MODELS / f"{name}.json", f"{json.dumps(report, indent=2)}\n".encode())
 
 
-def evaluate(file: Path, data_dir: Path) -> dict[str, Any]:
-    """Return what `ganport evaluate` finds, with copies where training images are others than the reference's."""
-    copies = [] if Sampler(file).model.data["name"] == FOLDERS else ["--data-dir", data_dir]
-    found: dict[str, Any] = json.loads(ganport("evaluate", file, "--json", *copies, capture=True))
-    return found
+def evaluate(model: Path, data_dir: Path) -> dict[str, Any]:
+    """Return the report of `ganport evaluate`.
+
+    If the real images are a test split, the report also counts generated images that are copies of training
+    images. The reference of rock-paper-scissors is no test split.
+    """
+    is_held_out = Sampler(model).contract.data["name"] != GENERAL_NETWORK
+    options = ["--data-dir", data_dir] if is_held_out else []
+    report: dict[str, Any] = json.loads(ganport("evaluate", model, "--json", *options, capture=True))
+    return report
 
 
 def ganport(*arguments: object, capture: bool = False) -> str:
+    """Run a ganport command. Returns the output of the command if `capture` is set.
+
+    Otherwise the output of the command goes to stderr, so that stdout of a benchmark holds only its table.
+    """
     command = [sys.executable, "cli.py", *map(str, arguments)]
-    # What it says goes where progress goes, so that a table that a benchmark prints is alone in its file.
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE if capture else sys.stderr).stdout
+    stdout = subprocess.PIPE if capture else sys.stderr
+    return subprocess.run(command, check=True, text=True, stdout=stdout).stdout
 
 
 def page() -> str:
-    """Return the page that lists the generators, made of what their files and their figures say."""
+    """Return the README of the pretrained generators, with a table from their contracts and reports."""
     rows = []
-    for name, file in BUNDLED.items():
-        model, found = Sampler(file).model, figures(name)
-        shape = "x".join(map(str, model.image.shape))
+    for name, file in PRETRAINED.items():
+        contract, report = Sampler(file).contract, measured_quality(name)
+        recipe, baseline = contract.recipe, report["baseline"]
         cells = [
             f"`{name}`",
-            shape,
-            f"{model.recipe['name']}, {model.training['steps']:,} steps of {model.recipe['batch_size']}",
-            f"{model.precision}, {file.stat().st_size / 1e6:.2f} MB",
-            f"{found['frechet']:.3f} ({found['floor']['frechet']:.3f})",
-            f"{_pair(found)} ({_pair(found['floor'])})",
-            f"{found['agreement']:.1%} ({found['floor']['agreement']:.1%})",
+            "x".join(map(str, contract.image.shape)),
+            f"{recipe['name']}, {contract.training['steps']:,} steps of {recipe['batch_size']}",
+            f"{contract.precision}, {file.stat().st_size / 1e6:.2f} MB",
+            f"{report['frechet']:.3f} ({baseline['frechet']:.3f})",
+            f"{_pair(report)} ({_pair(baseline)})",
+            f"{report['label_accuracy']:.1%} ({baseline['label_accuracy']:.1%})",
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return PAGE.format(rows="\n".join(rows))
@@ -102,36 +121,40 @@ def _pair(figures: dict[str, float]) -> str:
     return f"{figures['precision']:.2f}, {figures['recall']:.2f}"
 
 
-PAGE = """# The generators in the box
+PAGE = """# Pretrained generators
 
-`ganport sample NAME` draws from them; `ganport models` lists them, `ganport inspect NAME` shows all that a file says of itself.
-Made by `python -m scripts.bundle_models NAME --data-dir DATA`; the figures are those of `ganport evaluate NAME` (all of them
-are in NAME.json), in brackets what real images score.
+These generators come with the package. `ganport sample NAME` generates images with them, `ganport models`
+lists them, and `ganport inspect NAME` shows what a file says about itself. They were made by
+`python -m scripts.bundle_models NAME --data-dir DATA`. The figures are those of `ganport evaluate NAME`; the
+baseline (real vs. real) stands in brackets, and NAME.json holds the whole report.
 
-| name | images | recipe | file | Fréchet distance | precision, recall | of the class asked for |
+| name | images | recipe | file | Fréchet distance | precision, recall | label accuracy |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-Meant as an example, a placeholder and a thing to test with: they draw nothing but what these sets show, in the ways of writing,
-dressing and holding a hand that these sets have, and none is good enough to enlarge a set that a classifier learns from.
+They are meant as an example, as a placeholder, and for tests. They generate only what these data sets show,
+in the handwriting, the clothes and the hands of these sets. None is good enough to enlarge a data set that a
+classifier is trained on.
 
-They were trained on the work of others, whose licences and names go where copies of these files go:
+They were trained on the work of others. Copies of these files must carry these names and licences:
 
-- `mnist`: [MNIST](https://yann.lecun.org/exdb/mnist/), handwritten digits, by Yann LeCun, Corinna Cortes and Christopher J. C.
-  Burges; [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/).
-- `fashion-mnist`: [Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist), pictures of clothes, by Han Xiao, Kashif
-  Rasul and Roland Vollgraf, Copyright © 2017 Zalando SE;
+- `mnist`: [MNIST](https://yann.lecun.org/exdb/mnist/), handwritten digits, by Yann LeCun, Corinna Cortes and
+  Christopher J. C. Burges; [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/).
+- `fashion-mnist`: [Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist), images of clothes, by
+  Han Xiao, Kashif Rasul and Roland Vollgraf, Copyright © 2017 Zalando SE;
   [MIT](https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE).
-- `rock-paper-scissors`: [Rock, Paper, Scissors](https://laurencemoroney.com/datasets.html), rendered hands, by Laurence
-  Moroney; [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/).
+- `rock-paper-scissors`: [Rock, Paper, Scissors](https://laurencemoroney.com/datasets.html), rendered hands,
+  by Laurence Moroney; [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/).
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make a generator that comes with the package.")
+    parser = argparse.ArgumentParser(description="Make a pretrained generator that comes with the package.")
     parser.add_argument("name", choices=sorted(MADE_BY))
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--keep", action="store_true", help="the file that is there: measure it anew")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the existing generator, and measure it again"
+    )
     arguments = parser.parse_args()
     (measure if arguments.keep else make)(arguments.name, arguments.data_dir)
     (MODELS / "README.md").write_text(page())

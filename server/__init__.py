@@ -1,18 +1,27 @@
-"""The HTTP service: images by seed, over HTTP, from one model. Imports the runtime, and the page to show it at `/`.
+"""The HTTP service of one model, which returns images by seed. This package imports the runtime.
 
-service.py      make_service: all that a process serves, as one ASGI application
-api.py          /v1: an image, a grid, a sample, the model
-express.py      an image by its seed, without the web framework
-kserve.py       /v2: the KServe v2 inference protocol, JSON and binary tensors
-batching.py     Batcher: requests gathered into batches; a bounded queue
-limits.py       who may ask, how much, how slowly
-refusals.py     errors, and what a client is told of them
-metrics.py      what Prometheus reads
-run.py          the process: uvicorn, signals, the page
+service.py          make_service: the whole service as one ASGI application; Settings
+api.py              /v1: an image, a grid, a file of images, the model
+fast_path.py        the image of one seed, without the web framework
+kserve.py           /v2: the KServe v2 inference protocol, with JSON and binary tensors
+batching.py         Batcher: a bounded queue of requests, whose images are generated in batches
+limits.py           the API key, the size of bodies, timeouts of slow clients
+error_responses.py  errors as HTTP responses
+metrics.py          metrics for Prometheus
+process.py          serve: the process with uvicorn, its socket and its signals
 """
 
 from .batching import Batcher
-from .run import address_of, listen, serve
-from .service import Settings, make_service, service_name
+from .process import listen, serve, url_of
+from .service import API_KEY_VARIABLE, Settings, make_service, service_name
 
-__all__ = ["Batcher", "Settings", "address_of", "listen", "make_service", "serve", "service_name"]
+__all__ = [
+    "API_KEY_VARIABLE",
+    "Batcher",
+    "Settings",
+    "listen",
+    "make_service",
+    "serve",
+    "service_name",
+    "url_of",
+]

@@ -1,7 +1,8 @@
-"""Requests gathered into batches: while one batch is drawn, the next gathers, so that nobody waits for company.
+"""Batcher: a bounded queue of requests, whose images are generated in batches.
 
-A generator draws 64 images in far less than 64 times the time of one. What waits when the last batch is done becomes the next
-one; under little load that is one request, which starts at once.
+A generator computes 64 images in far less than 64 times the time of one image. While one batch is computed,
+new requests collect in the queue, and they form the next batch. The batcher never waits for further requests:
+under little load each request is generated at once, as a batch of its own.
 """
 
 from __future__ import annotations
@@ -15,228 +16,221 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ganport.runtime import Sampler, latents_of
+from ganport.runtime import Sampler, sample_latents
+from ganport.runtime.arrays import Latents, Pixels
+from ganport.runtime.request import Request
 
+from .errors import QueueFullError, TimedOutError
 from .metrics import Metrics
-from .refusals import QueueFullError, TimedOutError
 
-Pixels = npt.NDArray[np.uint8]
-Finish = Callable[[Pixels], Any]  # what is made of the images, in a thread beside the next batch
+Encode = Callable[[Pixels], Any]  # function that encodes the images of one job
 
-_ENCODERS = 2
-_MOST_PACKED = 2 * _ENCODERS  # batches; while so many are packed nothing is drawn, and the queue fills
-_FIRST_RATE = 100.0  # images/s, until a batch was timed
-
-
-@dataclasses.dataclass(frozen=True)
-class Draw:
-    """Images that one request wants, at most a batch.
-
-    Attributes:
-        seeds: int64 (n,); of no meaning where there are latents.
-        labels: class of each image, int64 (n,); None for a model without.
-        truncation: factor of the latents of the seeds.
-        latents: float32 (n, dim), where the client brings its own.
-    """
-
-    seeds: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64] | None
-    truncation: float = 1.0
-    latents: npt.NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        return len(self.seeds)
-
-    def split(self, size: int) -> list[Draw]:
-        """Return the same in parts of a size."""
-        if len(self) <= size:
-            return [self]
-        parts = [slice(start, start + size) for start in range(0, len(self), size)]
-        return [
-            Draw(
-                self.seeds[part],
-                None if self.labels is None else self.labels[part],
-                self.truncation,
-                None if self.latents is None else self.latents[part],
-            )
-            for part in parts
-        ]
+_ENCODER_THREADS = 2
+# Largest number of batches that are being encoded or wait to be encoded. At the limit, generation pauses.
+_MAX_ENCODING = 2 * _ENCODER_THREADS
+_INITIAL_RATE = 100.0  # speed in images/s that is assumed before the first measurement
 
 
 @dataclasses.dataclass
-class _Waiting:
-    draw: Draw
-    finish: Finish
-    answer: asyncio.Future[Any]
-    since: float = dataclasses.field(default_factory=time.perf_counter)
+class _Job:
+    """A request of at most one batch, or a part of a larger request.
+
+    Attributes:
+        request: Images to generate.
+        encode: Function that encodes the generated images.
+        result: Future that receives the return value of `encode`.
+        queued_at: Time at which the job was queued, in seconds of `time.perf_counter`.
+    """
+
+    request: Request
+    encode: Encode
+    result: asyncio.Future[Any]
+    queued_at: float = dataclasses.field(default_factory=time.perf_counter)
+
+
+_Outcome = tuple[_Job, Any, Exception | None]  # a job with its result or its error
 
 
 class Batcher:
-    """Draws for many requests at once.
+    """Generates the images of many concurrent requests.
 
     Args:
-        sampler: that draws.
-        metrics: are told.
-        most_waiting: images that may wait.
-        patience: seconds until a request is given up.
-        gathers: False draws each request alone, to compare.
+        sampler: Sampler of the model.
+        metrics: Metrics to update.
+        queue: Largest number of images in the queue.
+        timeout: Seconds after which a request fails.
+        batching: Whether several requests may share a batch. False is for comparison: each request is then
+            generated alone.
     """
 
-    def __init__(self, sampler: Sampler, metrics: Metrics, most_waiting: int, patience: float, gathers: bool = True) -> None:
+    def __init__(
+        self, sampler: Sampler, metrics: Metrics, *, queue: int, timeout: float, batching: bool = True
+    ) -> None:
         self._sampler, self._metrics = sampler, metrics
-        self._most_waiting, self._patience = most_waiting, patience
-        self._size = sampler.batch_size
-        self._gathers = gathers
-        self._queue: collections.deque[_Waiting] = collections.deque()
-        self._waiting = 0  # images in the queue
-        self._rate = _FIRST_RATE
-        self._drawing: asyncio.Task[None] | None = None
-        # One thread draws: the model's own threads are all busy with a batch. Others pack what was drawn.
-        self._artist = ThreadPoolExecutor(1, "ganport-draw")
-        self._room = asyncio.Semaphore(_MOST_PACKED)
-        self._encoders = ThreadPoolExecutor(_ENCODERS, "ganport-encode")
+        self._queue_limit, self._timeout = queue, timeout
+        self._batch_size = sampler.model.batch_size
+        self._batching = batching
+        self._jobs: collections.deque[_Job] = collections.deque()
+        self._queued_images = 0
+        self._images_per_second = _INITIAL_RATE
+        self._running: asyncio.Task[None] | None = None
+        # One thread calls the model, because the model itself computes a batch with several threads.
+        self._generator_thread = ThreadPoolExecutor(1, "ganport-generate")
+        self._encoding_slots = asyncio.Semaphore(_MAX_ENCODING)
+        self._encoder_threads = ThreadPoolExecutor(_ENCODER_THREADS, "ganport-encode")
 
     @property
-    def waiting(self) -> int:
-        """Images that wait to be drawn."""
-        return self._waiting
+    def queued_images(self) -> int:
+        """Number of images that wait in the queue."""
+        return self._queued_images
 
-    async def draw(self, wanted: Draw, finish: Finish) -> list[Any]:
-        """Draw images, and return what `finish` made of each part of them, in order.
+    async def generate(self, request: Request, encode: Encode) -> list[Any]:
+        """Generate images, and return the result of `encode` for each part of the request, in order.
 
         Args:
-            wanted: of any number; drawn in parts of a batch.
-            finish: is called in another thread with the images of a part, uint8 (n, height, width, channels).
+            request: Images to generate. A request larger than a batch is split into parts of one batch.
+            encode: Function that encodes the images of one part, uint8 (n, height, width, channels). It is
+                called in a different thread.
 
         Raises:
-            QueueFullError: too many images wait.
-            TimedOutError: they were not drawn in time.
-            GanportError: as `Sampler`.
+            QueueFullError: The queue has no space for these images.
+            TimedOutError: The images were not generated in time.
+            GanportError: Raised by `Sampler.sample`.
         """
-        if self._waiting and self._waiting + len(wanted) > self._most_waiting:
+        if self._queued_images and self._queued_images + len(request) > self._queue_limit:
             self._metrics.rejected.inc()
-            raise QueueFullError(self._waiting, max(1, round(self._waiting / self._rate)))
+            seconds = round(self._queued_images / self._images_per_second)
+            raise QueueFullError(self._queued_images, retry_after=max(1, seconds))
         loop = asyncio.get_running_loop()
-        parts = [_Waiting(part, finish, loop.create_future()) for part in wanted.split(self._size)]
-        self._queue.extend(parts)
-        self._waiting += len(wanted)
-        if self._drawing is None:
-            self._drawing = loop.create_task(self._work())
+        jobs = [_Job(part, encode, loop.create_future()) for part in request.split(self._batch_size)]
+        self._jobs.extend(jobs)
+        self._queued_images += len(request)
+        if self._running is None:
+            self._running = loop.create_task(self._run())
         try:
-            async with asyncio.timeout(self._patience):
-                return list(await asyncio.gather(*(part.answer for part in parts)))
+            async with asyncio.timeout(self._timeout):
+                return list(await asyncio.gather(*(job.result for job in jobs)))
         except TimeoutError:
-            raise TimedOutError(self._patience) from None
+            raise TimedOutError(self._timeout) from None
 
-    async def pack(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what a function makes of images that were drawn, in a thread beside the next batch. Raises TimedOutError."""
-        packed = asyncio.get_running_loop().run_in_executor(self._encoders, function, *arguments)
+    async def run_encoder(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in an encoder thread, and return its result. Raises TimedOutError."""
+        result = asyncio.get_running_loop().run_in_executor(self._encoder_threads, function, *arguments)
         try:
-            return await asyncio.wait_for(packed, self._patience)
+            return await asyncio.wait_for(result, self._timeout)
         except TimeoutError:
-            raise TimedOutError(self._patience) from None
+            raise TimedOutError(self._timeout) from None
 
     async def close(self) -> None:
-        """End what was begun, and let the threads go."""
-        if self._drawing is not None:
-            await self._drawing
-        await asyncio.to_thread(self._artist.shutdown)
-        await asyncio.to_thread(self._encoders.shutdown)
+        """Finish all queued requests, and end the threads."""
+        if self._running is not None:
+            await self._running
+        await asyncio.to_thread(self._generator_thread.shutdown)
+        await asyncio.to_thread(self._encoder_threads.shutdown)
 
-    async def _work(self) -> None:
-        """Draw until nothing waits."""
-        loop = asyncio.get_running_loop()
-        while batch := self._gather():
+    async def _run(self) -> None:
+        """Generate batches until the queue is empty."""
+        while batch := self._take_batch():
             started = time.perf_counter()
-            for each in batch:
-                self._metrics.queue_seconds.observe(started - each.since)
-            # Nobody waits for the next batch: packed where it was drawn, an image saves the way to another thread.
-            is_alone = len(batch) == 1 and len(batch[0].draw) == 1 and not self._queue
-            answer = None
+            for job in batch:
+                self._metrics.queue_seconds.observe(started - job.queued_at)
             try:
-                if is_alone:
-                    images, answer = await loop.run_in_executor(self._artist, self._draw_alone, batch[0])
-                else:
-                    images = await loop.run_in_executor(self._artist, self._draw_all, [each.draw for each in batch])
-            except Exception as error:  # whatever it is, those who wait are told, and the next batch is drawn
-                _fail(batch, error)
-                continue
-            seconds, count = time.perf_counter() - started, len(images)
-            self._rate = 0.8 * self._rate + 0.2 * count / seconds
-            self._metrics.drew(count, seconds)
-            if is_alone:
-                _hand_over([(batch[0], answer, None)])
-                continue
-            await self._room.acquire()
-            self._encoders.submit(_finish, loop, batch, images, self._room.release)
-        self._drawing = None
+                await self._run_batch(batch)
+            except Exception as error:  # the error fails only this batch; the loop goes on with the next one
+                _deliver([(job, None, error) for job in batch])
+        self._running = None
 
-    def _gather(self) -> list[_Waiting]:
-        """Return what waits, up to a batch, without those who have gone."""
-        batch: list[_Waiting] = []
-        room = self._size
-        while self._queue and (not batch or (self._gathers and len(self._queue[0].draw) <= room)):
-            each = self._queue.popleft()
-            self._waiting -= len(each.draw)
-            if not each.answer.done():
-                batch.append(each)
-                room -= len(each.draw)
+    async def _run_batch(self, batch: Sequence[_Job]) -> None:
+        """Generate the images of a batch, and start to encode them."""
+        loop, started = asyncio.get_running_loop(), time.perf_counter()
+        # If no other job waits, a single image is encoded in the thread that generated it. This saves a
+        # thread switch.
+        if len(batch) == 1 and len(batch[0].request) == 1 and not self._jobs:
+            images, result = await loop.run_in_executor(
+                self._generator_thread, self._generate_and_encode, batch[0]
+            )
+            self._record(len(images), time.perf_counter() - started)
+            _deliver([(batch[0], result, None)])
+            return
+        requests = [job.request for job in batch]
+        images = await loop.run_in_executor(self._generator_thread, self._generate, requests)
+        self._record(len(images), time.perf_counter() - started)
+        await self._encoding_slots.acquire()
+        self._encoder_threads.submit(_encode_batch, loop, batch, images, self._encoding_slots.release)
+
+    def _record(self, images: int, seconds: float) -> None:
+        self._images_per_second = 0.8 * self._images_per_second + 0.2 * images / seconds
+        self._metrics.observe_batch(images, seconds)
+
+    def _take_batch(self) -> list[_Job]:
+        """Remove the next jobs from the queue, up to one batch, and return those that have not timed out."""
+        batch: list[_Job] = []
+        free = self._batch_size
+        while self._jobs and (not batch or (self._batching and len(self._jobs[0].request) <= free)):
+            job = self._jobs.popleft()
+            self._queued_images -= len(job.request)
+            if not job.result.done():
+                batch.append(job)
+                free -= len(job.request)
         return batch
 
-    def _draw_alone(self, waiting: _Waiting) -> tuple[Pixels, Any]:
-        images = self._draw_all([waiting.draw])
-        return images, waiting.finish(images)
+    def _generate_and_encode(self, job: _Job) -> tuple[Pixels, Any]:
+        images = self._generate([job.request])
+        return images, job.encode(images)
 
-    def _draw_all(self, draws: Sequence[Draw]) -> Pixels:
-        labels = None if draws[0].labels is None else np.concatenate([each.labels for each in draws if each.labels is not None])
-        if self._sampler.model.input.kind != "latent":
-            return self._sampler.sample(np.concatenate([each.seeds for each in draws]), labels=labels)
-        return self._sampler.sample_latents(np.concatenate(self._latents(draws)), labels)
+    def _generate(self, requests: Sequence[Request]) -> Pixels:
+        """Return the images of several requests, in order. The requests together fit into one batch."""
+        labels = None
+        if requests[0].labels is not None:
+            labels = np.concatenate([request.labels for request in requests if request.labels is not None])
+        if self._sampler.contract.input.kind != "latent":
+            return self._sampler.sample(
+                np.concatenate([request.seeds for request in requests]), labels=labels
+            )
+        return self._sampler.sample_from_latents(np.concatenate(self._latents(requests)), labels=labels)
 
-    def _latents(self, draws: Sequence[Draw]) -> list[npt.NDArray[np.float32]]:
-        """Return the latents of each; those of all seeds are worked out together."""
-        by_seed = [each.seeds for each in draws if each.latents is None]
-        dim = self._sampler.model.input.dim
-        worked_out = latents_of(np.concatenate(by_seed), dim) if by_seed else np.empty((0, dim), np.float32)
+    def _latents(self, requests: Sequence[Request]) -> list[Latents]:
+        """Return the latents of each request. One call computes the latents of all seeds."""
+        by_seed = [request.seeds for request in requests if request.latents is None]
+        dim = self._sampler.contract.input.dim
+        computed = sample_latents(np.concatenate(by_seed), dim) if by_seed else np.empty((0, dim), np.float32)
         latents, start = [], 0
-        for each in draws:
-            if each.latents is not None:
-                latents.append(each.latents)
+        for request in requests:
+            if request.latents is not None:
+                latents.append(request.latents)
                 continue
-            own = worked_out[start : start + len(each)]
-            latents.append(own if each.truncation == 1 else own * np.float32(each.truncation))
-            start += len(each)
+            own = computed[start : start + len(request)]
+            latents.append(own if request.truncation == 1 else own * np.float32(request.truncation))
+            start += len(request)
         return latents
 
 
-def _finish(loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], images: Pixels, release: Callable[[], None]) -> None:
-    """Make the answers, and hand them over to the loop at once."""
-    answers: list[tuple[_Waiting, Any, Exception | None]] = []
+def _encode_batch(
+    loop: asyncio.AbstractEventLoop, batch: Sequence[_Job], images: Pixels, release: Callable[[], None]
+) -> None:
+    """Encode the images of each job, and deliver all results to the event loop."""
+    outcomes: list[_Outcome] = []
     start = 0
-    for each in batch:
-        if each.answer.done():  # it was given up
-            start += len(each.draw)
+    for job in batch:
+        own = images[start : start + len(job.request)]
+        start += len(job.request)
+        if job.result.done():  # the job has timed out
             continue
         try:
-            answers.append((each, each.finish(images[start : start + len(each.draw)]), None))
-        except Exception as error:  # of one; the others get theirs
-            answers.append((each, None, error))
-        start += len(each.draw)
-    loop.call_soon_threadsafe(_hand_over, answers)
+            outcomes.append((job, job.encode(own), None))
+        except Exception as error:  # the error fails only this job
+            outcomes.append((job, None, error))
+    loop.call_soon_threadsafe(_deliver, outcomes)
     loop.call_soon_threadsafe(release)
 
 
-def _hand_over(answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
-    for each, result, error in answers:
-        if each.answer.done():
-            continue  # it was given up
+def _deliver(outcomes: Sequence[_Outcome]) -> None:
+    """Set the result or the error of each job that has not timed out."""
+    for job, result, error in outcomes:
+        if job.result.done():
+            continue
         if error is None:
-            each.answer.set_result(result)
+            job.result.set_result(result)
         else:
-            each.answer.set_exception(error)
-
-
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
-    _hand_over([(each, None, error) for each in batch])
+            job.result.set_exception(error)

@@ -1,7 +1,7 @@
-"""The KServe v2 inference protocol (Open Inference Protocol) over HTTP, with the extension for binary tensors.
+"""The KServe v2 inference protocol (Open Inference Protocol) over HTTP, with binary tensors.
 
-Clients that were written for Triton draw from this service as they are. Inputs are those of the model file; the output is its
-image, uint8 (n, height, width, channels).
+Clients that were written for Triton work with this service unchanged. The inputs are those of the model file.
+The output holds the images, uint8 (n, height, width, channels).
 """
 
 from __future__ import annotations
@@ -13,70 +13,90 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
+from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 
-from ganport.runtime import Sampler, __version__, check_seeds
+from ganport.runtime import Contract, Sampler, __version__
+from ganport.runtime.arrays import Pixels
 from ganport.runtime.contract import LABEL
+from ganport.runtime.errors import LatentValueError
+from ganport.runtime.request import Request, request_latents, request_seeds
 
-from .batching import Batcher, Draw
-from .refusals import TensorError
+from .batching import Batcher
+from .errors import TensorError
+
+VERSION = "1"
 
 _DTYPES: Mapping[str, Any] = {"FP32": np.float32, "INT64": np.int64}
-_LENGTH = "inference-header-content-length"
-VERSION = "1"
-_MOST_JSON_VALUES = 1_000_000  # which take the service a fifth of a second to write
+_LENGTH_HEADER = "inference-header-content-length"
+_MAX_JSON_VALUES = 1_000_000  # largest number in one response; to write a million takes 0.2 s
+
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-def make_kserve(sampler: Sampler, batcher: Batcher, name: str, most_images: int) -> APIRouter:
-    """Return the routes below /v2, of a model by a name that fits into an address."""
+def make_kserve(sampler: Sampler, batcher: Batcher, *, name: str, max_images: int) -> APIRouter:
+    """Return a router with the routes of /v2.
+
+    Args:
+        sampler: Sampler of the model.
+        batcher: Batcher that generates the images.
+        name: Name of the model in URLs.
+        max_images: Largest number of images in one request.
+    """
     router = APIRouter(prefix="/v2", tags=["KServe v2"])
-    due = {entry["name"]: entry for entry in describe(sampler)["inputs"]}
-    model = f"/models/{name}"  # the one that there is: no name of a client's goes anywhere
+    expected = {entry["name"]: entry for entry in describe(sampler.contract)["inputs"]}
+    # The model's name is a fixed part of the route. FastAPI then rejects all other names with status 404.
+    model = f"/models/{name}"
 
     @router.get("", summary="The server")
     async def server() -> dict[str, Any]:
         return {"name": "ganport", "version": __version__, "extensions": ["binary_tensor_data"]}
 
-    @router.get("/health/live", summary="Is the process alive", response_class=Response)
-    @router.get("/health/ready", summary="Can it draw", response_class=Response)
-    @router.get(f"{model}/ready", summary="Can the model draw", response_class=Response)
+    @router.get("/health/live", summary="Whether the process is alive", response_class=Response)
+    @router.get("/health/ready", summary="Whether the service can generate images", response_class=Response)
+    @router.get(f"{model}/ready", summary="Whether the model can generate images", response_class=Response)
     @router.get(f"{model}/versions/{VERSION}/ready", include_in_schema=False)
     async def ready() -> Response:
         return Response()
 
-    @router.get(model, summary="What the model takes and gives")
+    @router.get(model, summary="Inputs and outputs of the model")
     @router.get(f"{model}/versions/{VERSION}", include_in_schema=False)
     async def metadata() -> dict[str, Any]:
-        return {"name": name, **describe(sampler)}
+        return {"name": name, **describe(sampler.contract)}
 
-    @router.post(f"{model}/infer", summary="Draw", openapi_extra=_BODY, responses=_ANSWERS)
+    @router.post(f"{model}/infer", summary="Generate images", openapi_extra=_BODY, responses=_RESPONSES)
     @router.post(f"{model}/versions/{VERSION}/infer", include_in_schema=False)
-    async def infer(request: Request) -> Response:
-        document, tensors = read_request(await request.body(), request.headers.get(_LENGTH), due, most_images)
-        wanted = _wanted(sampler, tensors)
-        wants_binary = _wants_binary(document, sampler.model.image.name)
-        if not wants_binary and len(wanted) * math.prod(sampler.model.image.shape) > _MOST_JSON_VALUES:
-            raise TensorError(f"More than {_MOST_JSON_VALUES:,} values are not written as JSON; ask for binary_data.")
-        head = {"model_name": name, "model_version": VERSION}
+    async def infer(http: HttpRequest) -> Response:
+        document, tensors = read_body(
+            await http.body(), http.headers.get(_LENGTH_HEADER), expected, max_images
+        )
+        request = _make_request(sampler.contract, tensors)
+        output = sampler.contract.image.name
+        is_binary = _wants_binary(document, output)
+        if not is_binary and len(request) * math.prod(sampler.contract.image.shape) > _MAX_JSON_VALUES:
+            raise TensorError(
+                f"The response has more than {_MAX_JSON_VALUES:,} values, too many for JSON; request the "
+                "output with the parameter binary_data."
+            )
+        header = {"model_name": name, "model_version": VERSION}
         if isinstance(document.get("id"), str):
-            head["id"] = document["id"].encode("utf-8", "replace").decode()
-        drawn = await batcher.draw(wanted, lambda images: images)
-        return cast(Response, await batcher.pack(_respond, head, sampler.model.image.name, drawn, wants_binary))
+            header["id"] = document["id"].encode("utf-8", "replace").decode()
+        parts = await batcher.generate(request, lambda images: images)
+        return cast(Response, await batcher.run_encoder(_encode_response, header, output, parts, is_binary))
 
     return router
 
 
-def describe(sampler: Sampler) -> dict[str, Any]:
-    """Return the model's metadata: names, datatypes and shapes, -1 for the batch."""
-    given, image = sampler.model.input, sampler.model.image
+def describe(contract: Contract) -> dict[str, Any]:
+    """Return names, data types and shapes of the model's inputs and output. The batch size is -1."""
+    source, image = contract.input, contract.image
     inputs = []
-    if given.kind == "seed":
-        inputs.append({"name": given.name, "datatype": "INT64", "shape": [-1]})
-    elif given.kind == "latent":
-        inputs.append({"name": given.name, "datatype": "FP32", "shape": [-1, given.dim]})
-    if given.labels and given.kind != "fixed":
+    if source.kind == "seed":
+        inputs.append({"name": source.name, "datatype": "INT64", "shape": [-1]})
+    elif source.kind == "latent":
+        inputs.append({"name": source.name, "datatype": "FP32", "shape": [-1, source.dim]})
+    if source.labels and source.kind != "fixed":
         inputs.append({"name": LABEL, "datatype": "INT64", "shape": [-1]})
     output = {"name": image.name, "datatype": "UINT8", "shape": [-1, *image.shape]}
     return {
@@ -87,145 +107,166 @@ def describe(sampler: Sampler) -> dict[str, Any]:
     }
 
 
-def read_request(
-    body: bytes, header_length: str | None, due: Mapping[str, Mapping[str, Any]], most_images: int
+def read_body(
+    body: bytes, header_length: str | None, expected: Mapping[str, Mapping[str, Any]], max_images: int
 ) -> tuple[dict[str, Any], Tensors]:
-    """Return the JSON part and the inputs, whose values are in it, or behind it as little-endian bytes.
+    """Return the JSON document of a request, and its input tensors by name.
 
     Args:
-        body: of the request.
-        header_length: how many bytes of it are JSON, where tensors follow.
-        due: the inputs, as `describe` has them.
-        most_images: of a batch.
+        body: Body of the request: a JSON document, and after it the little-endian bytes of binary tensors.
+        header_length: Number of bytes of the JSON document, as a text, if binary tensors follow.
+        expected: Descriptions of the model's inputs by name, from `describe`.
+        max_images: Largest number of images in one request.
 
     Raises:
-        TensorError: it is malformed, or no batch of the model's inputs.
+        TensorError: The body is malformed, or its tensors do not fit the model's inputs.
     """
-    length = _read_length(header_length, len(body))
+    length = _parse_length(header_length, len(body))
     try:
         document = json.loads(body[:length])
     except (ValueError, RecursionError) as error:
-        raise TensorError(f"The request is not JSON: {error}.") from None
+        raise TensorError(f"The request is not valid JSON: {error}.") from None
     entries = document.get("inputs", []) if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise TensorError("The request is to be an object with a list `inputs` of objects.")
-    names = [entry.get("name") for entry in entries]
-    if (
-        len(names) != len(due)
-        or not all(isinstance(name, str) and name in due for name in names)
-        or len(set(names)) != len(due)
-    ):
-        raise TensorError(
-            f"The model takes the inputs {', '.join(due) or '(none)'}; there are {', '.join(map(str, names)) or '(none)'}."
-        )
+        raise TensorError("The request must be a JSON object with a list `inputs` of objects.")
+    _check_names([entry.get("name") for entry in entries], expected)
     tensors: Tensors = {}
     rest = memoryview(body)[length:]
     for entry in entries:
-        _check_shape(entry, due[entry["name"]], most_images)
-        tensors[entry["name"]], used = _read_values(entry, rest)
+        _check_shape(entry, expected[entry["name"]], max_images)
+        tensors[entry["name"]], used = _read_tensor(entry, rest)
         rest = rest[used:]
     if len({len(values) for values in tensors.values()}) > 1:
-        raise TensorError("The batch is to be the same for all inputs.")
+        raise TensorError("The inputs have different batch sizes; all inputs must have the same.")
     return document, tensors
 
 
-def _read_length(header_length: str | None, most: int) -> int:
+def _parse_length(header_length: str | None, body_length: int) -> int:
     if header_length is None:
-        return most
-    if not header_length.isdecimal() or len(header_length) > len(str(most)) or int(header_length) > most:
-        raise TensorError(f"{_LENGTH} is {header_length[:20]!r}; the body has {most:,} bytes.")
+        return body_length
+    is_number = header_length.isdecimal() and len(header_length) <= len(str(body_length))
+    if not is_number or int(header_length) > body_length:
+        raise TensorError(
+            f"The header {_LENGTH_HEADER} is {header_length[:20]!r}; it must be the number of bytes of the "
+            f"JSON document, at most the {body_length:,} bytes of the body."
+        )
     return int(header_length)
 
 
-def _check_shape(entry: Mapping[str, Any], due: Mapping[str, Any], most_images: int) -> None:
-    """Raise TensorError unless datatype and shape are the model's: before any memory is taken."""
-    shape, expected = entry.get("shape"), due["shape"]
+def _check_names(names: list[Any], expected: Mapping[str, Any]) -> None:
+    """Raise TensorError unless the request has each input of the model once, and no other input."""
+    if all(isinstance(name, str) for name in names) and sorted(names) == sorted(expected):
+        return
+    given = ", ".join(map(str, names)) or "none"
+    raise TensorError(f"The inputs of the request are {given}; the model takes {_listed(expected)}.")
+
+
+def _listed(expected: Mapping[str, Any]) -> str:
+    return f"the inputs {', '.join(expected)}" if expected else "no inputs"
+
+
+def _check_shape(entry: Mapping[str, Any], expected: Mapping[str, Any], max_images: int) -> None:
+    """Raise TensorError unless data type and shape fit. The tensor's memory is allocated after this check."""
+    shape, expected_shape = entry.get("shape"), expected["shape"]
     sizes = shape if isinstance(shape, list) and all(type(size) is int for size in shape) else []
-    fits = len(sizes) == len(expected) and sizes[1:] == expected[1:] and 1 <= sizes[0] <= most_images
-    if not fits or entry.get("datatype") != due["datatype"]:
+    has_shape = len(sizes) == len(expected_shape) and sizes[1:] == expected_shape[1:]
+    if not has_shape or not 1 <= sizes[0] <= max_images or entry.get("datatype") != expected["datatype"]:
         raise TensorError(
-            f"Input {due['name']!r} is {str(entry.get('datatype'))[:20]} {str(shape)[:60]}; the model takes {due['datatype']} "
-            f"{expected} with a batch of 1 to {most_images:,}."
+            f"Input {expected['name']!r} is {str(entry.get('datatype'))[:20]} {str(shape)[:60]}; the model "
+            f"takes {expected['datatype']} {expected_shape} with a batch of 1 to {max_images:,}."
         )
 
 
-def _read_values(entry: Mapping[str, Any], rest: memoryview) -> tuple[npt.NDArray[Any], int]:
-    """Return the values, and how many of the bytes they took."""
+def _read_tensor(entry: Mapping[str, Any], rest: memoryview) -> tuple[npt.NDArray[Any], int]:
+    """Return the values of a tensor, and the number of bytes at the start of `rest` that hold them."""
     name, shape, dtype = entry["name"], entry["shape"], np.dtype(_DTYPES[entry["datatype"]])
     parameters = entry.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is None:
-        return _read_numbers(name, entry.get("data"), shape, dtype), 0
-    if type(size) is not int or size != math.prod(shape) * dtype.itemsize or size > len(rest):
-        raise TensorError(f"Input {name!r} says binary_data_size {str(size)[:20]}; there are {len(rest):,} bytes.")
+        return _read_json_values(name, entry.get("data"), shape, dtype), 0
+    needed = math.prod(shape) * dtype.itemsize
+    if type(size) is not int or size != needed or size > len(rest):
+        raise TensorError(
+            f"Input {name!r} has binary_data_size {str(size)[:20]}; its shape needs {needed:,} bytes, and "
+            f"{len(rest):,} bytes are left in the body."
+        )
     return np.frombuffer(rest[:size], dtype.newbyteorder("<")).reshape(shape), size
 
 
-def _read_numbers(name: str, data: object, shape: list[int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return values from JSON, flat or row by row."""
+def _read_json_values(name: str, data: object, shape: list[int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return the values of a tensor from JSON data, which is a flat list or a list of rows."""
     values = data if isinstance(data, list) else []
     if values and all(isinstance(row, list) for row in values):
         values = [number for row in values for number in row]
-    # One text among numbers would make NumPy write all of them as texts of its length.
+    # The types are checked before NumPy converts the values. If one value were a long text, NumPy would
+    # convert every number to a text of that length, and run out of memory.
     kinds = (int,) if dtype == np.int64 else (int, float)
     if len(values) != math.prod(shape) or not all(type(number) in kinds for number in values):
-        raise TensorError(
-            f"Input {name!r}: its data is to be {math.prod(shape):,} {'whole ' if len(kinds) == 1 else ''}numbers."
-        )
+        expected = "whole numbers" if dtype == np.int64 else "numbers"
+        raise TensorError(f"The data of input {name!r} must be {math.prod(shape):,} {expected}.")
     try:
         return np.array(values, dtype).reshape(shape)
     except OverflowError:
-        raise TensorError(f"Input {name!r} holds numbers beyond {dtype.itemsize * 8} bits.") from None
+        raise TensorError(
+            f"Input {name!r} has numbers that do not fit into {dtype.itemsize * 8} bits."
+        ) from None
 
 
-def _wanted(sampler: Sampler, tensors: Tensors) -> Draw:
-    """Return what the tensors ask for.
+def _make_request(contract: Contract, tensors: Tensors) -> Request:
+    """Return the sampling request that the input tensors describe.
 
     Raises:
-        TensorError: latents that are not finite.
-        SeedError, LabelError: values that can't be.
+        TensorError: A latent is not finite.
+        SeedError: A seed is out of range.
+        LabelError: A label is out of range.
     """
-    given = sampler.model.input
-    if given.kind == "fixed":
-        return Draw(np.array(given.seeds, np.int64), None)
-    count = len(tensors[given.name])
-    labels = sampler.resolve_labels(tensors[LABEL], np.zeros(count, np.int64)) if LABEL in tensors else None
-    if given.kind == "seed":
-        return Draw(check_seeds(tensors[given.name]), labels)
-    latents = np.ascontiguousarray(tensors[given.name], np.float32)
-    if not np.isfinite(latents).all():
-        raise TensorError(f"Input {given.name!r} holds numbers that are not finite.")
-    return Draw(np.zeros(count, np.int64), labels, latents=latents)
+    source = contract.input
+    labels = tensors[LABEL].tolist() if LABEL in tensors else None
+    if source.seeds is not None:
+        return request_seeds(contract, source.seeds)
+    if source.kind == "seed":
+        return request_seeds(contract, tensors[source.name], labels=labels)
+    try:
+        return request_latents(contract, tensors[source.name], labels=labels)
+    except LatentValueError as error:
+        raise TensorError(
+            f"Input {source.name!r} has {error.count:,} values that are not finite; send finite values."
+        ) from error
 
 
-def _wants_binary(document: Mapping[str, Any], name: str) -> bool:
-    """Return whether the output is asked for as bytes. Raises TensorError where another one is asked for."""
+def _wants_binary(document: Mapping[str, Any], output_name: str) -> bool:
+    """Return whether the output is requested as binary data. Raises TensorError for an unknown output."""
     parameters = document.get("parameters")
-    wants = bool(parameters.get("binary_data_output")) if isinstance(parameters, dict) else False
+    is_binary = bool(parameters.get("binary_data_output")) if isinstance(parameters, dict) else False
     outputs = document.get("outputs") or []
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
-        raise TensorError("`outputs` is to be a list of objects.")
+        raise TensorError("`outputs` must be a list of objects.")
     for output in outputs:
-        if output.get("name") != name:
-            raise TensorError(f"There is no output {output.get('name')!r}; the model gives {name!r}.")
-        asked = output.get("parameters")
-        wants = bool(asked["binary_data"]) if isinstance(asked, dict) and "binary_data" in asked else wants
-    return wants
+        if output.get("name") != output_name:
+            raise TensorError(
+                f"Output {output.get('name')!r} is unknown; the model has the output {output_name!r}."
+            )
+        parameters = output.get("parameters")
+        if isinstance(parameters, dict) and "binary_data" in parameters:
+            is_binary = bool(parameters["binary_data"])
+    return is_binary
 
 
-def _respond(head: Mapping[str, str], name: str, drawn: list[npt.NDArray[np.uint8]], is_binary: bool) -> Response:
-    images = np.concatenate(drawn)
-    output: dict[str, Any] = {"name": name, "datatype": "UINT8", "shape": list(images.shape)}
-    document: dict[str, Any] = {**head, "outputs": [output]}
+def _encode_response(
+    header: Mapping[str, str], output_name: str, parts: list[Pixels], is_binary: bool
+) -> Response:
+    images = np.concatenate(parts)
+    output: dict[str, Any] = {"name": output_name, "datatype": "UINT8", "shape": list(images.shape)}
+    document: dict[str, Any] = {**header, "outputs": [output]}
     if not is_binary:
         output["data"] = images.ravel().tolist()
         return JSONResponse(document)
     output["parameters"] = {"binary_data_size": images.nbytes}
-    header = json.dumps(document).encode()
+    content = json.dumps(document).encode()
     return Response(
-        header + images.tobytes(),
+        content + images.tobytes(),
         media_type="application/octet-stream",
-        headers={"Inference-Header-Content-Length": str(len(header))},
+        headers={"Inference-Header-Content-Length": str(len(content))},
     )
 
 
@@ -259,7 +300,7 @@ _BODY: dict[str, Any] = {
         },
     }
 }
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}}},
-    400: {"description": "Tensors that the model does not take"},
+    400: {"description": "Tensors that do not fit the model's inputs"},
 }

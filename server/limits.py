@@ -1,4 +1,4 @@
-"""Who may ask, how much, and how slowly: before a request reaches its handler, and for connections that do not move."""
+"""Limits on clients: the API key, the size of a body, and timeouts for requests and responses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .error_responses import json_error
 from .metrics import Metrics
-from .refusals import refuse
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,171 +20,184 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_KEPT = ("/v1/", "/v2", "/metrics")  # what a key opens
-MOST_HEADER_BYTES = 64 * 1024
-SLOWEST_S = 10.0  # for a whole head, a whole body, or between two parts of an answer that are taken
+_PROTECTED = ("/v1/", "/v2", "/metrics")  # start of the paths that need the API key, if the service has one
+MAX_HEADER_BYTES = 64 * 1024
+# The same limit applies to the whole header, to the whole body, and to the time between two parts of a
+# response that the client receives.
+CLIENT_TIMEOUT_S = 10.0
 
 
 @dataclasses.dataclass
-class _Refused(Exception):  # noqa: N818 - it is an answer
+class _Rejected(Exception):  # noqa: N818 - the middleware turns this exception into a response
     status: int
     message: str
 
 
-class Gate:
-    """Middleware: the key, the size of the body, the time that it takes; counts the answers.
+class LimitsMiddleware:
+    """ASGI middleware that checks the API key, limits size and time of a body, and counts responses.
 
     Args:
-        app: behind it.
-        metrics: are told of each answer.
-        most_bytes: of a body.
-        api_key: that clients must show; None lets all in.
+        app: Application that answers the accepted requests.
+        metrics: Metrics that count each response.
+        max_body_bytes: Largest size of a body.
+        api_key: Key that clients must send. None for no key.
     """
 
-    def __init__(self, app: App, metrics: Metrics, most_bytes: int, api_key: str | None) -> None:
-        self._app, self._metrics, self._most_bytes = app, metrics, most_bytes
+    def __init__(self, app: App, metrics: Metrics, *, max_body_bytes: int, api_key: str | None) -> None:
+        self._app, self._metrics, self._max_body_bytes = app, metrics, max_body_bytes
         self._key = None if api_key is None else api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         status = 500
 
-        async def noted(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # uvicorn, which has the other scope, leaves the body out
+            # The application answers as for GET. uvicorn still sees HEAD, and leaves the body out.
+            scope = {**scope, "method": "GET"}
         try:
             headers: dict[bytes, bytes] = dict(scope["headers"])
             self._check_key(scope["path"], headers)
-            body = await self._read(headers, receive)
-            await self._app(scope, _given(body, receive), noted)
-        except _Refused as refused:
-            status = refused.status
-            more = {"connection": "close"}  # what is left of the body is not read
+            body = await self._read_body(headers, receive)
+            await self._app(scope, _replay(body, receive), send_and_note_status)
+        except _Rejected as rejected:
+            status = rejected.status
+            more = {"connection": "close"}  # the rest of the body is left unread in the connection
             if status == 401:
                 more["www-authenticate"] = "Bearer"
-            await refuse(status, refused.message, more)(scope, receive, send)
+            await json_error(status, rejected.message, more)(scope, receive, send)
         finally:
-            route = scope.get("route")
-            route = route if isinstance(route, str) else getattr(route, "path", "other")
-            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.requests.labels(_route_of(scope), str(status)).inc()
 
     def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if self._key is None or not path.startswith(_KEPT):
+        if self._key is None or not path.startswith(_PROTECTED):
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        shown = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")  # RFC 9110, section 11.1
-        if not hmac.compare_digest(shown, self._key):  # takes as long wherever the first difference is
-            raise _Refused(401, "A key is needed: Authorization: Bearer KEY, or X-API-Key: KEY.")
+        sent = headers.get(b"x-api-key", b"")
+        if not sent and scheme.lower() == b"bearer":  # upper and lower case are equal: RFC 9110, section 11.1
+            sent = token.strip()
+        if not hmac.compare_digest(sent, self._key):  # takes the same time wherever the keys differ
+            raise _Rejected(401, "An API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY.")
 
-    async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise _Refused(415, "Compressed bodies are not taken; send it as it is.")
+            raise _Rejected(415, "Compressed bodies are not supported; send the body uncompressed.")
         length = headers.get(b"content-length", b"0")
-        too_large = _Refused(413, f"The body is larger than the {self._most_bytes:,} bytes that are taken.")
-        if length.isdigit() and int(length) > self._most_bytes:
+        too_large = _Rejected(413, f"The body is too large; the limit is {self._max_body_bytes:,} bytes.")
+        if length.isdigit() and int(length) > self._max_body_bytes:
             raise too_large
         body = bytearray()
         try:
-            async with asyncio.timeout(SLOWEST_S):
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Refused(400, "The body is not complete.")  # which nobody reads
+                        raise _Rejected(400, "The body is not complete.")  # only counted: the client is gone
                     body += message.get("body", b"")
-                    if len(body) > self._most_bytes:
+                    if len(body) > self._max_body_bytes:
                         raise too_large
                     if not message.get("more_body"):
                         return bytes(body)
         except TimeoutError:
-            raise _Refused(408, f"The body did not arrive within {SLOWEST_S:g} s.") from None
+            raise _Rejected(408, f"The body did not arrive within {CLIENT_TIMEOUT_S:g} s.") from None
 
 
-def _given(body: bytes, receive: Receive) -> Receive:
-    """Return what gives the body that was read, and then what comes after it."""
-    is_given = False
+def _route_of(scope: Scope) -> str:
+    """Return the route of a request, such as /v1/images/{seed}.png; "other" if there is none."""
+    route = scope.get("route")
+    return route if isinstance(route, str) else getattr(route, "path", "other")
 
-    async def given() -> Message:
-        nonlocal is_given
-        if is_given:
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that first returns `body`, and from then on calls the original `receive`."""
+    is_replayed = False
+
+    async def receive_body_first() -> Message:
+        nonlocal is_replayed
+        if is_replayed:
             return await receive()
-        is_given = True
+        is_replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return given
+    return receive_body_first
 
 
-class ImpatientProtocol(HttpToolsProtocol):
-    """uvicorn's connection, cut off where the client does not move.
+class TimeoutProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP connection, closed if the client sends or receives too slowly or sends a long header.
 
-    uvicorn waits for ever for the rest of a head, takes heads of any length, and keeps an answer for ever that is not taken.
+    uvicorn alone has none of these limits. It waits forever for the rest of a header, accepts headers of any
+    length, and forever keeps a response that the client does not receive.
     """
 
-    _head_bytes = 0  # of the head that is not complete
-    _head_since: float | None = None  # when it was due first; None where none is
-    _begins = False  # whether that head began with the last data
-    _unsent = 0
-    _moved = 0.0  # when the client last took some of an answer, or had nothing to take
-    _look: asyncio.TimerHandle | None = None
+    _header_bytes = 0  # number of bytes of the current header that have arrived
+    _header_since: float | None = None  # time when the current header began; None if no header is expected
+    _is_header_new = False  # whether the current header began within the last received data
+    _unsent_bytes = 0  # number of response bytes that the client had not received at the last check
+    _last_progress = 0.0  # time when the client last received a part of a response, or had nothing to receive
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to watch."""
+        """Start the timer."""
         super().connection_made(transport)
-        self._head_since = self._moved = self.loop.time()
-        self._watch()
+        self._header_since = self._last_progress = self.loop.time()
+        self._check_progress()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End to watch."""
-        if self._look is not None:
-            self._look.cancel()
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless it is a head without end."""
-        self._begins = False
+        """Handle data. The connection is closed if a header is too long."""
+        self._is_header_new = False
         super().data_received(data)
-        if self._head_since is not None:
-            self._head_bytes += 1 if self._begins else len(data)  # before it began there may have been a body
-            if self._head_bytes > MOST_HEADER_BYTES:
+        if self._header_since is not None:
+            # If the header began within this data, the data may start with the end of the previous body. Its
+            # length is then not the header's, so a single byte is counted.
+            self._header_bytes += 1 if self._is_header_new else len(data)
+            if self._header_bytes > MAX_HEADER_BYTES:
                 self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """Note that a head begins."""
-        self._head_since, self._begins, self._head_bytes = self.loop.time(), True, 0
+        """Record that a header begins."""
+        self._header_since, self._is_header_new, self._header_bytes = self.loop.time(), True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that a head is complete."""
-        self._head_since, self._head_bytes = None, 0
+        """Record that a header is complete."""
+        self._header_since, self._header_bytes = None, 0
         super().on_headers_complete()
 
-    def _watch(self) -> None:
-        """Look again and again: a head is due in time, the first one too, and some of an answer is to be taken in time."""
-        now, unsent = self.loop.time(), self._unsent_bytes()
-        if unsent == 0 or unsent != self._unsent:
-            self._unsent, self._moved = unsent, now
-        is_stalled_in_head = self._head_since is not None and now - self._head_since >= SLOWEST_S
-        if is_stalled_in_head or now - self._moved >= SLOWEST_S:
+    def _check_progress(self) -> None:
+        """Close the connection if the client sends or receives too slowly. A timer repeats this check."""
+        now, unsent = self.loop.time(), self._count_unsent_bytes()
+        if unsent == 0 or unsent != self._unsent_bytes:
+            self._unsent_bytes, self._last_progress = unsent, now
+        is_header_late = self._header_since is not None and now - self._header_since >= CLIENT_TIMEOUT_S
+        if is_header_late or now - self._last_progress >= CLIENT_TIMEOUT_S:
             self.transport.abort()
             return
-        self._look = self.loop.call_later(SLOWEST_S / 4, self._watch)
+        self._timer = self.loop.call_later(CLIENT_TIMEOUT_S / 4, self._check_progress)
 
-    def _unsent_bytes(self) -> int:
-        """Return how much of the answers the client has not taken: what waits here, and where the system tells, there."""
+    def _count_unsent_bytes(self) -> int:
+        """Return the number of response bytes that the client has not received, as the system reports it."""
         unsent = self.transport.get_write_buffer_size()
         connection = self.transport.get_extra_info("socket")
         if unsent and connection is not None and sys.platform == "linux":
             import fcntl
             import termios
 
-            # Of a socket, the bytes that were not acknowledged (tcp(7), SIOCOUTQ).
+            # Linux also reports the bytes that left the buffer but that the client's system has not
+            # acknowledged: tcp(7), SIOCOUTQ.
             waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
             unsent += int.from_bytes(waiting, sys.byteorder)
         return unsent

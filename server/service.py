@@ -1,4 +1,4 @@
-"""make_service: all that a process serves, as one ASGI application."""
+"""make_service: the whole service as one ASGI application."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import hashlib
 import html
+import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
+from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
@@ -21,183 +22,234 @@ from starlette.staticfiles import StaticFiles
 from ganport.runtime import Sampler, __version__
 from ganport.runtime.errors import GanportError, UsageError
 
-from .api import MOST_IMAGES, Images, make_api
+from .api import MAX_IMAGES, PngResponder, make_api
 from .batching import Batcher
-from .express import Express
+from .error_responses import error_response, json_error
+from .fast_path import FastPath
 from .kserve import make_kserve
-from .limits import App, Gate
+from .limits import App, LimitsMiddleware
 from .metrics import Metrics
-from .refusals import refusal, refuse
 
-_MOST_PIXEL_BYTES = 64_000_000  # of one request's images, where they are large
-_LONGEST_PATIENCE_S = 3_600
-_BYTES_PER_VALUE = 32  # of a number in JSON
-_ISOLATED = {  # the page's WebAssembly then may use threads
+API_KEY_VARIABLE = "GANPORT_API_KEY"  # environment variable from which `ganport serve` takes the API key
+
+_MAX_IMAGE_BYTES = 64_000_000  # largest number of pixel bytes in one request, which matters for large images
+_MAX_TIMEOUT_S = 3_600
+_JSON_BYTES_PER_VALUE = 32  # upper bound for the length of one latent in JSON
+_SMALL_BODY_BYTES = 65_536  # limit for all parts of a body except latents
+# Browsers give threads to the WebAssembly of a page only with the first two of these headers.
+_PAGE_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cache-Control": "no-cache",
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "No request of this interface"},
-    401: {"description": "No key, or another one"},
+    400: {"description": "A malformed request"},
+    401: {"description": "The API key is missing or wrong"},
     408: {"description": "The request took too long to arrive"},
     413: {"description": "The body is too large"},
-    415: {"description": "A compressed body, or one that is not said to be JSON"},
-    422: {"description": "A malformed request", "content": {"application/json": {"schema": {"type": "object"}}}},
-    429: {"description": "Too much waits already; Retry-After says for how long"},
-    504: {"description": "Not drawn in time"},
+    415: {"description": "The body is compressed, or it is not declared as JSON"},
+    422: {
+        "description": "A value that is not accepted",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    },
+    429: {"description": "The queue is full; Retry-After says when to try again"},
+    504: {"description": "The images were not generated in time"},
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How much a service takes on.
+    """Limits and API key of a service.
 
     Attributes:
-        most_waiting: images that may wait to be drawn; beyond, clients are told to come again (429).
-        patience: seconds until a request is given up (504).
-        api_key: that clients must show; None lets all in.
-        gathers: False draws each request alone, to compare.
+        queue: Largest number of images in the queue. Requests beyond this limit get status 429, and the
+            client can try again later.
+        timeout: Seconds after which a request fails with status 504.
+        api_key: Key that clients must send. None for no key.
+        batching: Whether several requests may share a batch. False is for comparison: each request is then
+            generated alone.
+
+    Raises:
+        UsageError: A value is out of range.
     """
 
-    most_waiting: int = 2_048
-    patience: float = 30.0
+    queue: int = 2_048
+    timeout: float = 30.0
     api_key: str | None = None
-    gathers: bool = True
+    batching: bool = True
 
     def __post_init__(self) -> None:
-        """Raise UsageError where a number can't be."""
-        if not 0 < self.patience <= _LONGEST_PATIENCE_S:
+        if not isinstance(self.queue, int) or self.queue < 1:
+            raise UsageError(f"`queue` is {self.queue!r}; it must be a number of images, 1 or more.")
+        if not isinstance(self.timeout, (int, float)) or not 0 < self.timeout <= _MAX_TIMEOUT_S:
             raise UsageError(
-                f"The timeout is {self.patience:g} seconds; it takes more than 0, and at most {_LONGEST_PATIENCE_S:,}."
+                f"`timeout` is {self.timeout!r}; it must be above 0 and at most {_MAX_TIMEOUT_S:,} seconds."
             )
-        if self.most_waiting < 1:
-            raise UsageError(f"The queue is {self.most_waiting:,} images; it takes 1 or more.")
+        if self.api_key == "":
+            raise UsageError("`api_key` is empty; give a key, or None for no key.")
 
 
-def make_service(sampler: Sampler, settings: Settings, site: Path | None = None) -> App:
-    """Return the application.
+def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Path | None = None) -> App:
+    """Return the service as an ASGI application.
 
     Args:
-        sampler: that draws; it is the caller's to close.
-        settings: see Settings.
-        site: a folder that `web.write_site` wrote, for `/`; without it `/` leads to the page of the interface.
+        sampler: Sampler of the model. The caller closes it.
+        settings: Limits and API key. None for `Settings()`.
+        site: Folder from `web.write_site` that is served at /. With None, / redirects to /docs.
     """
-    metrics = Metrics()
-    batcher = Batcher(sampler, metrics, settings.most_waiting, settings.patience, settings.gathers)
-    metrics.queue_images.set_function(lambda: batcher.waiting)
-    most_images = max(1, min(MOST_IMAGES, _MOST_PIXEL_BYTES // int(np.prod(sampler.model.image.shape))))
+    settings, metrics = settings or Settings(), Metrics()
+    batcher = Batcher(
+        sampler, metrics, queue=settings.queue, timeout=settings.timeout, batching=settings.batching
+    )
+    metrics.queue_images.set_function(lambda: batcher.queued_images)
+    app = FastAPI(
+        title="ganport",
+        version=__version__,
+        lifespan=_make_lifespan(sampler, batcher),
+        docs_url=None,
+        redoc_url=None,
+        responses=_ERRORS,
+    )
+    app.state.is_ready = False
+    max_images = max(1, min(MAX_IMAGES, _MAX_IMAGE_BYTES // math.prod(sampler.contract.image.shape)))
+    fingerprint = fingerprint_of(sampler)
+    responder = PngResponder(
+        sampler, batcher, fingerprint=fingerprint, is_private=settings.api_key is not None
+    )
+    app.include_router(make_api(responder, batcher, max_images=max_images, fingerprint=fingerprint))
+    app.include_router(make_kserve(sampler, batcher, name=service_name(sampler), max_images=max_images))
+    _add_health(app, metrics)
+    _add_error_handlers(app)
+    if site is None:
+        app.add_api_route("/", lambda: RedirectResponse("docs"), include_in_schema=False)
+    else:
+        app.mount("/", _PageFiles(directory=site, html=True))
+    max_body_bytes = _SMALL_BODY_BYTES + max_images * sampler.contract.input.dim * _JSON_BYTES_PER_VALUE
+    return LimitsMiddleware(
+        FastPath(app, responder), metrics, max_body_bytes=max_body_bytes, api_key=settings.api_key
+    )
+
+
+def service_name(sampler: Sampler) -> str:
+    """Return the name of the model in URLs: letters, digits, `_`, `.` and `-`."""
+    return re.sub(r"[^\w.-]+", "-", sampler.contract.name, flags=re.ASCII) or "generator"
+
+
+def fingerprint_of(sampler: Sampler) -> str:
+    """Return a hash of all that images depend on besides seed and options: model, version, provider."""
+    about = f"{__version__} {sampler.provider}".encode()
+    return hashlib.sha256(bytes.fromhex(sampler.model.fingerprint()) + about).hexdigest()[:32]
+
+
+def _make_lifespan(sampler: Sampler, batcher: Batcher) -> Any:
+    """Return the context manager that FastAPI enters when the service starts, and leaves when it stops."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        first = (sampler.model.input.seeds or (0,))[0]
-        sampler.sample([first])  # what is done once is done before the first client comes
+        first = (sampler.contract.input.seeds or (0,))[0]
+        sampler.sample([first])  # the first call takes longer, so it is made before clients can send requests
         app.state.is_ready = True
         yield
         app.state.is_ready = False
         await batcher.close()
 
-    app = FastAPI(title="ganport", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_ERRORS)
-    app.state.is_ready = False
-    fingerprint = fingerprint_of(sampler)
-    images = Images(sampler, batcher, fingerprint, is_private=settings.api_key is not None)
-    app.include_router(make_api(images, batcher, most_images, fingerprint))
-    app.include_router(make_kserve(sampler, batcher, service_name(sampler), most_images))
-    _add_health(app, metrics)
-    _add_errors(app)
-    if site is None:
-        app.add_api_route("/", lambda: RedirectResponse("docs"), include_in_schema=False)
-    else:
-        app.mount("/", _Site(directory=site, html=True))
-    most_bytes = 65_536 + most_images * sampler.model.input.dim * _BYTES_PER_VALUE
-    return Gate(Express(app, images), metrics, most_bytes, settings.api_key)
+    return lifespan
 
 
-def service_name(sampler: Sampler) -> str:
-    """Return the model's name as it stands in addresses."""
-    return re.sub(r"[^\w.-]+", "-", sampler.model.name, flags=re.ASCII) or "generator"
-
-
-def fingerprint_of(sampler: Sampler) -> str:
-    """Return a hash of all that an image depends on but its seed and options: model, version, provider."""
-    about = f"{__version__} {sampler.provider}".encode()
-    return hashlib.sha256(bytes.fromhex(sampler.fingerprint()) + about).hexdigest()[:32]
-
-
-class _Site(StaticFiles):
+class _PageFiles(StaticFiles):
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
-        response.headers.update(_ISOLATED)
+        response.headers.update(_PAGE_HEADERS)
         return response
 
 
 def _add_health(app: FastAPI, metrics: Metrics) -> None:
-    @app.get("/healthz", tags=["health"], summary="Is the process alive", response_class=PlainTextResponse)
+    @app.get(
+        "/healthz", tags=["health"], summary="Whether the process is alive", response_class=PlainTextResponse
+    )
     async def live() -> str:
         return "alive"
 
-    @app.get("/readyz", tags=["health"], summary="Can it draw", response_class=PlainTextResponse, responses={503: {}})
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="Whether the service can generate images",
+        response_class=PlainTextResponse,
+        responses={503: {"description": "The service is starting or stopping"}},
+    )
     async def ready() -> Response:
         is_ready = app.state.is_ready
         return PlainTextResponse("ready" if is_ready else "not ready", 200 if is_ready else 503)
 
-    @app.get("/metrics", tags=["health"], summary="For Prometheus", response_class=PlainTextResponse)
+    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def figures() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(describe_interface(app.openapi()))
+        return HTMLResponse(render_docs(app.openapi()))
 
 
-def _add_errors(app: FastAPI) -> None:
-    """Answer every error with one line of JSON."""
+def _add_error_handlers(app: FastAPI) -> None:
+    """Add handlers that answer every error with a JSON document."""
 
-    async def ours(request: Request, error: GanportError) -> Response:
-        return refusal(error)
+    async def answer_ganport_error(request: HttpRequest, error: GanportError) -> Response:
+        return error_response(error)
 
-    async def malformed(request: Request, error: RequestValidationError) -> Response:
-        # A value that may be of several kinds is wrong for each: what is wrong within one says more, the deeper the more.
-        said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if any(each["loc"] == ("body",) for each in error.errors()) and not re.fullmatch(r"application/(.+\+)?json", said):
-            return refuse(415, "The body is JSON, and says so: Content-Type: application/json.")
-        meant = max(error.errors(), key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])))
-        place = ".".join(str(part) for part in meant["loc"] if str(part).isalnum() and part not in ("str", "int"))
-        return refuse(422, f"{place}: {meant['msg']}.")
+    async def answer_validation_error(request: HttpRequest, error: RequestValidationError) -> Response:
+        return _validation_response(request, error)
 
-    async def http(request: Request, error: HTTPException) -> Response:
-        return refuse(error.status_code, f"{error.detail}.", error.headers)
+    async def answer_http_error(request: HttpRequest, error: HTTPException) -> Response:
+        return json_error(error.status_code, f"{error.detail}.", error.headers)
 
-    # Starlette types its handlers by the root of all errors.
-    app.add_exception_handler(GanportError, ours)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, malformed)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, http)  # type: ignore[arg-type]
+    # Starlette declares that a handler takes an `Exception`. mypy therefore rejects handlers of subclasses.
+    app.add_exception_handler(GanportError, answer_ganport_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, answer_validation_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, answer_http_error)  # type: ignore[arg-type]
 
 
-def describe_interface(schema: dict[str, Any]) -> str:
-    """Return the OpenAPI document as one page, which needs nothing from elsewhere."""
-    sections = []
-    for path, operations in schema["paths"].items():
-        for method, operation in operations.items():
-            rows = "".join(
-                f"<li><code>{html.escape(each['name'])}</code> {html.escape(each.get('description', ''))}</li>"
-                for each in operation.get("parameters", [])
-            )
-            statuses = ", ".join(sorted(operation["responses"]))
-            sections.append(
-                f"<section><h2><b>{method.upper()}</b> <code>{html.escape(path)}</code></h2>"
-                f"<p>{html.escape(operation.get('summary', ''))}</p><ul>{rows}</ul><p class=quiet>{statuses}</p></section>"
-            )
-    return _PAGE.format(title=html.escape(schema["info"]["title"]), sections="".join(sections))
+def _validation_response(request: HttpRequest, error: RequestValidationError) -> Response:
+    """Return the response for a request that the web framework rejected."""
+    problems = error.errors()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_body = any(problem["loc"] == ("body",) for problem in problems)
+    if is_body and not re.fullmatch(r"application/(.+\+)?json", media_type):
+        return json_error(415, "Send the body as JSON, with the header Content-Type: application/json.")
+    # If a value may have several types, pydantic reports a problem for each type. A problem with the content
+    # is more helpful than "not of this type", and so is a problem deep inside a value.
+    helpful = max(problems, key=lambda problem: (not problem["type"].endswith("_type"), len(problem["loc"])))
+    path = ".".join(
+        str(part) for part in helpful["loc"] if str(part).isalnum() and part not in ("str", "int")
+    )
+    return json_error(422, f"{path}: {helpful['msg']}.")
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }}
-body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem }}
-h2 {{ font-size: 1rem; margin: 1.6rem 0 0 }}
-p, ul {{ margin: .2rem 0 }}
-.quiet {{ opacity: .6 }}
-</style>
-<h1>{title}</h1><p>The whole of it, for programs: <a href="openapi.json">openapi.json</a></p>{sections}</html>"""
+def render_docs(schema: dict[str, Any]) -> str:
+    """Return an HTML page that shows an OpenAPI document. The page loads nothing from other hosts."""
+    sections = "".join(
+        _render_operation(method, path, operation)
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    )
+    return _DOCS_PAGE.format(title=html.escape(schema["info"]["title"]), sections=sections)
+
+
+def _render_operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    summary = html.escape(operation.get("summary", ""))
+    statuses = ", ".join(sorted(operation["responses"]))
+    options = "".join(
+        f"<li><code>{html.escape(option['name'])}</code> {html.escape(option.get('description', ''))}</li>"
+        for option in operation.get("parameters", [])
+    )
+    return (
+        f"<section><h2><b>{method.upper()}</b> <code>{html.escape(path)}</code></h2>"
+        f"<p>{summary}</p><ul>{options}</ul><p class=quiet>{statuses}</p></section>"
+    )
+
+
+_DOCS_PAGE = """<!doctype html> <html lang="en"><meta charset="utf-8"><meta name="viewport"
+content="width=device-width"><title>{title}</title> <style> :root {{ color-scheme: light dark; font: 15px/1.5
+system-ui, sans-serif }} body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem }} h2 {{ font-size:
+1rem; margin: 1.6rem 0 0 }} p, ul {{ margin: .2rem 0 }} .quiet {{ opacity: .6 }} </style>
+<h1>{title}</h1><p>Complete description for programs: <a
+href="openapi.json">openapi.json</a></p>{sections}</html>"""

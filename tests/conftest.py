@@ -1,4 +1,4 @@
-"""What several test modules share: the tiny generator on disk, and a way to run the command line as a user does."""
+"""Fixtures of several test modules: the tiny generator on disk, and runs of the command line in a process."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import pytest
 
 from tests.tiny_generator import tiny_model
 
-# A deadline per example would make a slow machine a failure.
+# Without a deadline, because tests would fail on a slow machine.
 hypothesis.settings.register_profile("ganport", deadline=None)
 hypothesis.settings.load_profile("ganport")
 
 ROOT = Path(__file__).parent.parent
 
-PACKAGES = ("cluster", "commands", "evaluation", "export", "runtime", "server", "trainer", "web")
+PACKAGES = ("cluster", "commands", "datasets", "evaluation", "export", "runtime", "server", "trainer", "web")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(autouse=True)
 def no_second_copies() -> Iterator[None]:
-    """Fail a test that imports one of our packages by its bare name: its classes would not be those of `ganport`."""
+    """Fail a test that imports a package by its bare name: its classes would not be those of `ganport`."""
     yield
     copies = sorted(set(PACKAGES) & set(sys.modules))
     assert not copies, f"imported without `ganport.` in front: {', '.join(copies)}"
@@ -57,7 +57,7 @@ def ganport(tmp_path: Path) -> Command:
 
 
 def failure(result: subprocess.CompletedProcess[str], status: int = 1) -> str:
-    """Check that a command failed as promised, and return its one line."""
+    """Check that a command failed with a one-line error and no traceback, and return the line."""
     assert result.returncode == status, result.stderr
     assert result.stdout == ""
     lines = [line for line in result.stderr.splitlines() if not line.startswith("model: ")]
@@ -68,7 +68,7 @@ def failure(result: subprocess.CompletedProcess[str], status: int = 1) -> str:
 
 
 def failure_after_a_start(result):
-    """As `failure`, for a command that may have said what it is about to do."""
+    """As `failure`, for a command that may print other lines before the error."""
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     return result.stderr.splitlines()[-1]

@@ -31,8 +31,10 @@ def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
     train, export, sample, inspect, inspect_json = outputs
     assert "runs/mnist-minimal: trained to step 30" in train.stdout
     assert "5,000 images of 28x28x1 (digits), batch 16, 30 steps" in train.stderr
-    assert re.search(r"generator\.onnx: 0\.\d+ MB, 28x28x1 uint8, float32; verified against Keras", export.stdout)
-    assert "grid.png: 64 images of runs/mnist-minimal/generator.onnx, drawn on cpu" in sample.stdout
+    assert re.search(
+        r"generator\.onnx: 0\.\d+ MB, 28x28x1 uint8, float32; verified against Keras", export.stdout
+    )
+    assert "grid.png: 64 images of runs/mnist-minimal/generator.onnx on cpu" in sample.stdout
     assert "model: runs/mnist-minimal/generator.onnx (the newest export)" in sample.stderr
     assert "mnist-minimal" in inspect.stdout
     document = json.loads(inspect_json.stdout)
@@ -44,8 +46,8 @@ def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
     assert str(folder) not in inspect_json.stdout
 
     grid = np.asarray(Image.open(folder / "grid.png"))
-    drawn = make_grid(Sampler(folder / "runs/mnist-minimal/generator.onnx").sample(range(64)))
-    np.testing.assert_array_equal(grid, drawn[..., 0])
+    expected = make_grid(Sampler(folder / "runs/mnist-minimal/generator.onnx").sample(range(64)))
+    np.testing.assert_array_equal(grid, expected[..., 0])
 
 
 def test_preview_of_the_run_shows_the_same_seeds_as_the_exported_file(walked):
@@ -55,7 +57,7 @@ def test_preview_of_the_run_shows_the_same_seeds_as_the_exported_file(walked):
     assert np.abs(preview.astype(int) - grid).max() <= 1
 
 
-def test_output_is_free_of_noise(walked):
+def test_output_has_no_messages_of_the_libraries(walked):
     _, outputs = walked
     for output in outputs:
         text = output.stdout + output.stderr
@@ -67,7 +69,7 @@ def test_complete_run_is_resumed_without_a_step(walked, ganport):
     folder, _ = walked
     result = ganport("train", "--resume", cwd=folder)
     assert result.returncode == 0, result.stderr
-    assert "batch 16, all 30 steps are made, on" in result.stderr
+    assert "batch 16, complete at step 30, on" in result.stderr
     assert "runs/mnist-minimal: trained to step 30; preview: " in result.stdout
 
 
@@ -76,12 +78,12 @@ def test_golden_images_are_verified(walked, ganport):
     result = ganport("verify", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [f"seed {seed}: the same bytes" for seed in range(4)]
-    assert "4 golden images are drawn on cpu as they were made" in result.stderr
+    assert "4 golden images verified on cpu" in result.stderr
     document = json.loads(ganport("verify", "--json", cwd=folder).stdout)
     assert [(check["seed"], check["passed"]) for check in document] == [(seed, True) for seed in range(4)]
 
 
-def test_file_that_draws_other_images_than_it_did_fails_to_verify(walked, ganport, tmp_path):
+def test_file_whose_images_differ_from_the_export_fails_to_verify(walked, ganport, tmp_path):
     folder, _ = walked
     model = onnx.load(folder / "runs/mnist-minimal/generator.onnx")
     weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -89,19 +91,23 @@ def test_file_that_draws_other_images_than_it_did_fails_to_verify(walked, ganpor
     onnx.save(model, tmp_path / "damaged.onnx")
     result = ganport("verify", str(tmp_path / "damaged.onnx"))
     assert result.returncode == 1
-    assert "levels off, on" in result.stdout
-    assert "draws other images on cpu than when it was made (seeds 0" in result.stderr
+    assert "levels off, " in result.stdout
+    assert "generates other images on cpu than when it was exported (seeds 0" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_fixed_head(walked, ganport, tmp_path):
+def test_fixed_seeds(walked, ganport, tmp_path):
     folder, _ = walked
     target = str(tmp_path / "x.onnx")
-    assert ganport("export", "--input", "fixed", "--seeds", "3,5-7", "--out", target, cwd=folder).returncode == 0
+    assert (
+        ganport("export", "--input", "fixed", "--seeds", "3,5-7", "--out", target, cwd=folder).returncode == 0
+    )
     assert ganport("sample", target, "--seeds", "5-7", "--out", str(tmp_path / "x.png")).returncode == 0
-    assert ganport("sample", target, "--out", str(tmp_path / "all.png")).stdout.startswith(f"{tmp_path / 'all.png'}: 4 images")
+    assert ganport("sample", target, "--out", str(tmp_path / "all.png")).stdout.startswith(
+        f"{tmp_path / 'all.png'}: 4 images"
+    )
     line = failure(ganport("sample", target, "--seeds", "9"))
-    assert "Seed 9 is not baked into this file, which draws 3,5-7;" in line
+    assert "Seed 9 is not among the fixed seeds of this file, 3,5-7;" in line
 
 
 def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
@@ -110,7 +116,7 @@ def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
     result = ganport("export", run, "--out", "x.onnx", "--precision", "int8", "--explain", "--card")
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stderr.splitlines()]
-    assert ["rewrite", "nodes", "numbers", "MB"] in [line[:4] for line in lines]
+    assert ["rewrite", "nodes", "parameters", "MB"] in [line[:4] for line in lines]
     assert [line[0] for line in lines[-2:]] == ["float32", "int8"]
     assert max(map(len, result.stderr.splitlines())) <= 80
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "preview.png", "x.onnx"]
@@ -121,26 +127,30 @@ def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
 def test_model_of_a_repository_and_its_card(walked, ganport, tmp_path):
     folder, _ = walked
     run = folder / "runs" / "mnist-minimal"
-    result = ganport("export", run, "--format", "triton", "--out", "repository/digits", "--card", "--output", "float")
+    result = ganport(
+        "export", run, "--format", "triton", "--out", "repository/digits", "--card", "--output", "float"
+    )
     assert result.returncode == 0, result.stderr
     files = sorted(path.name for path in (tmp_path / "repository" / "digits").iterdir())
     assert files == ["1", "README.md", "config.pbtxt", "preview.png"]
     assert ganport("verify", "repository/digits/1/model.onnx").returncode == 0
 
 
-def test_card_replaces_no_readme_of_somebody_else(walked, ganport, tmp_path):
+def test_card_does_not_replace_another_readme(walked, ganport, tmp_path):
     folder, _ = walked
     (tmp_path / "README.md").write_text("mine")
-    line = failure_after_a_start(ganport("export", folder / "runs" / "mnist-minimal", "--out", "x.onnx", "--card"))
+    line = failure_after_a_start(
+        ganport("export", folder / "runs" / "mnist-minimal", "--out", "x.onnx", "--card")
+    )
     assert "README.md" in line
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
-def test_export_replaces_nothing_unless_it_is_told_to(walked, ganport):
+def test_export_replaces_a_file_only_with_overwrite(walked, ganport):
     folder, _ = walked
     line = failure_after_a_start(ganport("export", "runs/mnist-minimal", cwd=folder))
-    assert "there already" in line
+    assert "it exists" in line
     assert "--overwrite" in line
 
 
@@ -148,7 +158,7 @@ def test_runs_are_listed(walked, ganport):
     folder, _ = walked
     listed = ganport("runs", cwd=folder, COLUMNS="40")
     assert re.search(r"runs/mnist-minimal +mnist-minimal +30 of 30 +0\.\d{3} .* (s|min) ago", listed.stdout)
-    assert "Fréchet  " not in listed.stdout  # none was measured
+    assert "Fréchet  " not in listed.stdout  # no Fréchet distance was measured
     document = json.loads(ganport("runs", "--json", cwd=folder).stdout)
     run = next(run for run in document if run["path"] == "runs/mnist-minimal")
     assert (run["recipe"], run["step"], run["steps"]) == ("mnist-minimal", 30, 30)
@@ -160,7 +170,7 @@ def test_best_checkpoint_can_be_exported(walked, ganport):
     folder, _ = walked
     result = ganport("export", "runs/mnist-minimal", "--best", "--out", folder / "best.onnx", cwd=folder)
     assert result.returncode == 0, result.stderr
-    assert Sampler(folder / "best.onnx").model.training["steps"] == 30
+    assert Sampler(folder / "best.onnx").contract.training["steps"] == 30
 
 
 @pytest.mark.slow
@@ -179,22 +189,24 @@ def test_run_without_a_checkpoint(walked, ganport, tmp_path):
     for name in ("recipe.json", "data.json"):
         (tmp_path / "run" / name).write_bytes((folder / "runs/mnist-minimal" / name).read_bytes())
     line = failure(ganport("export", "run"))
-    assert "No usable checkpoint in run: there is none" in line
+    assert "No usable checkpoint in run: the run has saved none yet" in line
     assert not (tmp_path / "run" / "generator.onnx").exists()
 
 
-def test_export_says_that_it_passes_over_a_run_without_a_checkpoint(walked, ganport, tmp_path):
+def test_export_reports_that_it_skips_a_run_without_a_checkpoint(walked, ganport, tmp_path):
     folder, _ = walked
     (tmp_path / "runs/later").mkdir(parents=True)
     (tmp_path / "runs/trained").symlink_to(folder / "runs/mnist-minimal")
-    (tmp_path / "runs/later/recipe.json").write_bytes((folder / "runs/mnist-minimal/recipe.json").read_bytes())
+    (tmp_path / "runs/later/recipe.json").write_bytes(
+        (folder / "runs/mnist-minimal/recipe.json").read_bytes()
+    )
     result = ganport("export", "--out", "x.onnx")
     assert result.returncode == 0, result.stderr
     assert "run: runs/trained (the newest with a checkpoint)" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["train", "export", "sample"])
-def test_place_that_cant_be_written(walked, ganport, tiny_file, tmp_path, command):
+def test_path_that_cant_be_written(walked, ganport, tiny_file, tmp_path, command):
     folder, _ = walked
     (tmp_path / "file").write_text("in the way")
     arguments = {

@@ -1,4 +1,4 @@
-"""Mistakes on the command line: each ends in one red line, and nothing half-written."""
+"""Mistakes on the command line: each gives a one-line error in red, and leaves no unfinished file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 from tests.conftest import failure, failure_after_a_start
 
 
-def test_no_runs_to_list(ganport):
+def test_an_empty_folder_has_no_runs(ganport):
     result = ganport("runs")
     assert result.returncode == 0
-    assert "make one with: ganport train" in result.stderr
+    assert "create one with: ganport train" in result.stderr
     assert json.loads(ganport("runs", "--json").stdout) == []
 
 
-def test_recipes_lists_them_all(ganport):
+def test_recipes_lists_every_recipe(ganport):
     result = ganport("recipes")
     assert result.returncode == 0
     for name in ("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"):
@@ -26,7 +26,7 @@ def test_recipes_lists_them_all(ganport):
     assert re.search(r"^mnist-conditional +30,000 +28 +0\.053 ", result.stdout, re.MULTILINE)
 
 
-def test_dry_run_prints_the_resolved_recipe_and_leaves_nothing(ganport, tmp_path):
+def test_dry_run_prints_the_resolved_recipe_and_writes_nothing(ganport, tmp_path):
     result = ganport("train", "mnist-dense", "--as-published", "--steps", 7, "--dry-run")
     assert json.loads(result.stdout)["steps"] == 7
     assert json.loads(result.stdout)["batch_size"] == 32
@@ -60,7 +60,7 @@ def test_dry_run_prints_the_resolved_recipe_and_leaves_nothing(ganport, tmp_path
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_usage(ganport, tiny_file, tmp_path, arguments, words):
+def test_wrong_usage_gives_a_one_line_error(ganport, tiny_file, tmp_path, arguments, words):
     if arguments[0] in ("sample", "walk"):
         arguments = [arguments[0], str(tiny_file), *arguments[1:]]
     line = failure(ganport(*arguments), 2)
@@ -75,26 +75,31 @@ def test_wrong_usage(ganport, tiny_file, tmp_path, arguments, words):
         (["--data", "nowhere"], "No data set 'nowhere'"),
         (["--data", ""], "No data set ''"),
         (["--resume", "--out", "labels.idx"], "No run in labels.idx"),
-        (["--data", "notes"], "no image in it"),
+        (["--data", "notes"], "it holds no image"),
         (["--data", "broken"], "2.png: it can't be read as an image"),
         (["--data", "mixed"], "differ in size"),
         (["--data", "few"], "its 2 images are fewer than one batch of 64"),
-        (["--data", "labels.idx"], "no IDX file of images"),
-        (["--data", "mnist", "--data-dir", "nowhere"], "is no folder"),
-        (["digits", "--as-published"], "no published version"),
+        (["--data", "labels.idx"], "not an IDX file of images"),
+        (["--data", "mnist", "--data-dir", "nowhere"], "is not a folder"),
+        (["digits", "--as-published"], "no published settings"),
         (["mnist-dense", "--data", "rock-paper-scissors"], "laurencemoroney.com"),
         (["--data", "digits", "--device", "gpu"], "finds 0 of 1"),
-        (["--data", "digits", "--devices", "5"], "A batch of 64 can't be shared by 5 CPU devices"),
+        (["--data", "digits", "--devices", "5"], "5 CPU devices can't share a batch of 64"),
         (["broken.py"], "broken.py, line 2: ZeroDivisionError: division by zero"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_training_input(ganport, tmp_path, arguments, words):
-    for folder, sizes in {"few": [(4, 4)] * 2, "mixed": [(4, 4), (5, 4)], "broken": [(4, 4)], "notes": []}.items():
+def test_bad_training_input_gives_a_one_line_error(ganport, tmp_path, arguments, words):
+    for folder, sizes in {
+        "few": [(4, 4)] * 2,
+        "mixed": [(4, 4), (5, 4)],
+        "broken": [(4, 4)],
+        "notes": [],
+    }.items():
         (tmp_path / folder).mkdir()
         for index, size in enumerate(sizes):
             Image.new("L", size).save(tmp_path / folder / f"{index + 1}.png")
-    (tmp_path / "broken" / "2.png").write_bytes(b"no picture")
+    (tmp_path / "broken" / "2.png").write_bytes(b"not an image")
     (tmp_path / "labels.idx").write_bytes(bytes(100))
     (tmp_path / "broken.py").write_text("x = 1\nx / 0\n")
     line = failure_after_a_start(ganport("train", *arguments))
@@ -103,7 +108,7 @@ def test_bad_training_input(ganport, tmp_path, arguments, words):
     assert not list((tmp_path / "runs").glob("*/checkpoints"))
 
 
-def test_other_images_than_the_runs_are_refused(ganport, tmp_path):
+def test_a_run_is_not_resumed_with_other_images(ganport, tmp_path):
     for folder, shade in (("images", 10), ("others", 20)):
         (tmp_path / folder).mkdir()
         for index in range(4):
@@ -115,7 +120,7 @@ def test_other_images_than_the_runs_are_refused(ganport, tmp_path):
     assert "not the ones that the run was started with" in failure(ganport("train", "--resume"))
 
 
-def test_helps_name_every_command(ganport):
+def test_help_names_every_command(ganport):
     result = ganport("--help")
     assert result.returncode == 0
     for command in ("train", "recipes", "export", "sample", "inspect"):
@@ -123,7 +128,7 @@ def test_helps_name_every_command(ganport):
         assert ganport(command, "--help").returncode == 0
 
 
-def test_no_argument_at_all_shows_the_help(ganport):
+def test_no_argument_shows_the_help(ganport):
     result = ganport()
     assert result.returncode == 0
     assert "train" in result.stdout

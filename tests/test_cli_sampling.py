@@ -1,4 +1,4 @@
-"""Sampling on the command line: what needs a model only, and no TensorFlow."""
+"""Sampling on the command line: the commands that need only a model, and no TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,73 +21,84 @@ from tests.conftest import ROOT, failure, run_ganport
 from tests.tiny_generator import tiny_contract, tiny_model
 
 
-def test_walk_and_folder(tiny_file, ganport, tmp_path):
+def test_walk_writes_an_animation_and_sample_a_folder(tiny_file, ganport, tmp_path):
     result = ganport("walk", tiny_file, "--seeds", "0,5,9", "--frames", "4")
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "walk.gif") as animation:
         assert animation.n_frames <= 12
     assert "12 frames through 3 seeds" in result.stdout
-    result = ganport("sample", tiny_file, "--seeds", "0-99", "--out", "many", "--batch-size", "7", "--threads", "1")
+    result = ganport(
+        "sample", tiny_file, "--seeds", "0-99", "--out", "many", "--batch-size", "7", "--threads", "1"
+    )
     assert result.returncode == 0, result.stderr
     assert len(list((tmp_path / "many").iterdir())) == 100
     assert result.stderr == ""
 
 
-def test_shards_go_on_and_frames_go_to_a_pipe(tiny_file, ganport, tmp_path):
+def test_shards_resume_and_frames_go_to_a_pipe(tiny_file, ganport, tmp_path):
     options = ("sample", tiny_file, "--seeds", "0-24", "--shard-size", "10", "--out", "bulk/x.tar")
     first = ganport(*options)
     assert "bulk/x.tar: 25 images of" in first.stdout, first.stderr
-    assert "go on with --resume" in failure(ganport(*options))
+    assert "continue with --resume, or choose another --out" in failure(ganport(*options))
     (tmp_path / "bulk" / "x-000001.tar").unlink()
     again = ganport(*options, "--resume")
-    assert "15 images are there; 10 to draw" in again.stderr
+    assert "15 images exist; 10 to generate" in again.stderr
     assert "bulk/x.tar: 10 images of" in again.stdout
-    assert "are for shards" in failure(ganport("sample", tiny_file, "--resume"), 2)
+    assert "--resume is for shards" in failure(ganport("sample", tiny_file, "--resume"), 2)
 
     frames = run_ganport("sample", tiny_file, "--seeds", "5-6", "--out", "-", cwd=tmp_path, text=False)
     expected = np.repeat(Sampler(tiny_file).sample([5, 6]), 3, axis=-1)
     assert frames.stdout == expected.tobytes()
     assert b"raw video, rgb24, 4x3: 2 images" in frames.stderr
-    frames = run_ganport("walk", tiny_file, "--seeds", "5,6", "--frames", "4", "--out", "-", cwd=tmp_path, text=False)
+    frames = run_ganport(
+        "walk", tiny_file, "--seeds", "5,6", "--frames", "4", "--out", "-", cwd=tmp_path, text=False
+    )
     assert len(frames.stdout) == 8 * expected[0].size
 
 
-def test_foreign_model_by_what_is_said_of_it(ganport, tmp_path):
+def test_third_party_model_is_described_by_options(ganport, tmp_path):
     (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={}).SerializeToString())
-    assert "name the layout with --layout" in failure(ganport("inspect", "x.onnx"))
-    drawn = ganport("sample", "x.onnx", "--layout", "NHWC", "--provider", "auto", "--out", "x.npy")
-    assert "drawn on cpu" in drawn.stdout, drawn.stderr
-    assert "provider: cpu (the fastest that works)" in drawn.stderr
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), Sampler(tiny_model().SerializeToString()).sample(range(64)))
+    assert "choose one with --layout" in failure(ganport("inspect", "x.onnx"))
+    result = ganport("sample", "x.onnx", "--layout", "NHWC", "--provider", "auto", "--out", "x.npy")
+    assert "64 images of x.onnx on cpu" in result.stdout, result.stderr
+    assert "provider: cpu (the fastest that works)" in result.stderr
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "x.npy"), Sampler(tiny_model().SerializeToString()).sample(range(64))
+    )
 
 
-def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(ganport, tmp_path):
+def test_control_characters_in_a_file_do_not_reach_the_terminal(ganport, tmp_path):
     forged = tiny_contract(name="\x1b[2Jtiny\r", data={"name": "\ud800\x9b5m"})
-    (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString())
+    (tmp_path / "x.onnx").write_bytes(
+        tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString()
+    )
     shown = ganport("inspect", "x.onnx")
     assert shown.returncode == 0, shown.stderr
     assert r"\x1b[2Jtiny\r" in shown.stdout
     assert r"name \ud800\x9b5m" in shown.stdout
     forged = dataclasses.replace(forged, precision="\x1b]0;x")
-    (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString())
+    (tmp_path / "x.onnx").write_bytes(
+        tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString()
+    )
     assert r"\x1b]0;x" in failure(ganport("sample", "x.onnx"))
 
 
-def test_name_of_a_file_need_not_be_text(ganport, tmp_path, tiny_file):
+def test_a_file_name_need_not_be_text(ganport, tmp_path, tiny_file):
     name = os.fsdecode(b"caf\xe9.onnx")
     shutil.copy(tiny_file, tmp_path / name)
     for arguments in (("sample", name), ("walk", name), ("verify", name)):
-        assert r"caf\udce9.onnx (onnxruntime opens names in UTF-8 only)" in failure(ganport(*arguments))
-    drawn = ganport("sample", tiny_file, "--out", os.fsdecode(b"caf\xe9.png"))
-    assert drawn.returncode == 0, drawn.stderr
-    assert r"caf\udce9.png: 64 images" in drawn.stdout
+        line = failure(ganport(*arguments))
+        assert r"caf\udce9.onnx (onnxruntime opens only files whose names are UTF-8)" in line
+    result = ganport("sample", tiny_file, "--out", os.fsdecode(b"caf\xe9.png"))
+    assert result.returncode == 0, result.stderr
+    assert r"caf\udce9.png: 64 images" in result.stdout
 
 
 def ascii_json(contract):
     return json.dumps(json.loads(contract.to_json()))
 
 
-def test_bench(tiny_file, ganport):
+def test_bench_prints_a_table_and_json(tiny_file, ganport):
     table = ganport("bench", tiny_file, "--seconds", "0.01")
     assert table.returncode == 0, table.stderr
     assert re.match(r"provider +threads +batch +cold ms +p50 ms +p95 ms +p99 ms +images/s", table.stdout)
@@ -96,21 +107,24 @@ def test_bench(tiny_file, ganport):
     assert all(0 < line["p50"] <= line["p95"] <= line["p99"] for line in lines)
 
 
-def test_models_lists_what_is_in_the_box(ganport):
+def test_models_lists_the_pretrained_generators(ganport):
     result = ganport("models")
     assert result.returncode == 0, result.stderr
     assert "…" not in result.stdout
     listed = json.loads(ganport("models", "--json").stdout)
     for name, contract in listed.items():
-        scores = contract["figures"]
-        distances = f"{scores['frechet']:.3f} +{scores['floor']['frechet']:.3f}"
+        quality = contract["quality"]
+        distances = f"{quality['frechet']:.3f} +{quality['baseline']['frechet']:.3f}"
         licence = re.escape(contract["data"]["licence"])
-        assert re.search(rf"^{name} +\d+x\d+x[13] +\d+ +\d\.\d\d +{distances} +{licence} *$", result.stdout, re.MULTILINE)
-        drawn = ganport("sample", name, "--seeds", "0-3", "--out", f"{name}.npy")
-        assert "drawn on cpu" in drawn.stdout
+        assert re.search(
+            rf"^{name} +\d+x\d+x[13] +\d+ +\d\.\d\d +{distances} +{licence} *$", result.stdout, re.MULTILINE
+        )
+        assert (
+            f"{name}.npy: 4 images" in ganport("sample", name, "--seeds", "0-3", "-o", f"{name}.npy").stdout
+        )
 
 
-def test_doctor(ganport):
+def test_doctor_reports_packages_and_providers(ganport):
     result = ganport("doctor", "--provider", "cpu")
     assert result.returncode == 0, result.stderr
     assert re.search(r"provider cpu +works", result.stdout)
@@ -123,19 +137,19 @@ def test_doctor(ganport):
 
 
 @pytest.mark.parametrize("seeds", ["-1", str(2**63), "9-3", "abc", "", "0-99999999", "1.5"])
-def test_bad_seeds(ganport, tiny_file, tmp_path, seeds):
+def test_bad_seeds_are_rejected(ganport, tiny_file, tmp_path, seeds):
     line = failure(ganport("sample", tiny_file, f"--seeds={seeds}"), 2)
     assert "seeds are whole numbers from 0 to 2**63 - 1" in line
     assert not list(tmp_path.iterdir())
 
 
-def test_negative_seed_after_a_blank_is_understood(ganport, tiny_file):
+def test_negative_seed_as_a_separate_argument_is_a_seed(ganport, tiny_file):
     assert "Seed '-1'" in failure(ganport("sample", tiny_file, "--seeds", "-1"), 2)
 
 
-def test_cuda_that_isnt_there(ganport, tiny_file, tmp_path):
+def test_cuda_without_cuda_gives_the_install_line(ganport, tiny_file, tmp_path):
     line = failure(ganport("sample", tiny_file, "--provider", "cuda"))
-    assert "Provider 'cuda' can't be used" in line
+    assert "Provider 'cuda' is not available" in line
     assert "pip install 'ganport[cuda]'" in line
     assert not list(tmp_path.iterdir())
 
@@ -146,48 +160,66 @@ def test_cuda_that_isnt_there(ganport, tiny_file, tmp_path):
     [
         ("none.onnx", None, "No model file at none.onnx"),
         ("empty.onnx", b"", "the file is empty"),
-        ("text.onnx", b"no model at all", "not a readable ONNX file"),
+        ("text.onnx", b"not a model", "not a readable ONNX file"),
         ("cut.onnx", tiny_model().SerializeToString()[:300], "not a readable ONNX file"),
-        ("foreign.onnx", tiny_model(metadata={}).SerializeToString(), "name the layout with --layout"),
-        ("newer.onnx", tiny_model(metadata={"ganport": '{"format": 3}'}).SerializeToString(), "upgrade ganport"),
-        ("broken.onnx", tiny_model(metadata={"ganport": '{"format": 1}'}).SerializeToString(), "contract is broken at 'name'"),
+        ("other.onnx", tiny_model(metadata={}).SerializeToString(), "choose one with --layout"),
+        (
+            "newer.onnx",
+            tiny_model(metadata={"ganport": '{"format": 3}'}).SerializeToString(),
+            "upgrade ganport",
+        ),
+        (
+            "broken.onnx",
+            tiny_model(metadata={"ganport": '{"format": 1}'}).SerializeToString(),
+            "contract is invalid at 'name'",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith(".onnx") else "",
 )
-def test_bad_model(ganport, tmp_path, command, name, content, words):
+def test_bad_model_gives_a_one_line_error(ganport, tmp_path, command, name, content, words):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert words in failure(ganport(command, name))
     assert {path.name for path in tmp_path.iterdir()} <= {name}
 
 
-def test_no_model_and_no_run_anywhere(ganport, tmp_path):
-    drawn = ganport("sample")
-    assert drawn.returncode == 0
-    assert re.fullmatch(r"model: .*mnist\.onnx \(mnist, in the box\)\n", drawn.stderr)
+def test_without_a_model_the_pretrained_one_is_used(ganport, tmp_path):
+    result = ganport("sample")
+    assert result.returncode == 0
+    assert re.fullmatch(r"model: .*mnist\.onnx \(mnist, pretrained\)\n", result.stderr)
     assert (tmp_path / "grid.png").exists()
-    assert "make one with: ganport train" in failure(ganport("export"))
-    assert "make one with: ganport train" in failure(ganport("train", "--resume"))
+    assert "create one with: ganport train" in failure(ganport("export"))
+    assert "create one with: ganport train" in failure(ganport("train", "--resume"))
 
 
-def test_chosen_seeds_to_a_chosen_place(ganport, tmp_path):
+def test_chosen_seeds_go_to_a_chosen_path(ganport, tmp_path):
     path = tmp_path / "tiny.onnx"
     path.write_bytes(tiny_model("uint8", batch=3).SerializeToString())
     result = ganport("sample", path, "--seeds", "5,7-9", "--out", "deep/er/grid.PNG")
     assert result.returncode == 0, result.stderr
     np.testing.assert_array_equal(
-        np.asarray(Image.open(tmp_path / "deep/er/grid.PNG")), make_grid(Sampler(path).sample([5, 7, 8, 9]))[..., 0]
+        np.asarray(Image.open(tmp_path / "deep/er/grid.PNG")),
+        make_grid(Sampler(path).sample([5, 7, 8, 9]))[..., 0],
     )
 
 
-def test_place_that_may_not_be_looked_into(ganport, tiny_file):
-    """Whatever the system refuses ends in one line too; /proc refuses even root."""
+def test_path_without_access_gives_a_one_line_error(ganport, tiny_file):
+    """An error of the system gives a one-line error. In /proc even root can't create files."""
     for arguments in (("sample", tiny_file, "--out", "/proc/grid.png"), ("inspect", "/proc/self/mem")):
         assert failure(ganport(*arguments))
 
 
 def test_a_terminated_command_leaves_nothing_half_written(tmp_path):
-    command = [sys.executable, str(ROOT / "cli.py"), "sample", "mnist", "--seeds", "0-999999", "--out", "x.tar"]
+    command = [
+        sys.executable,
+        str(ROOT / "cli.py"),
+        "sample",
+        "mnist",
+        "--seeds",
+        "0-999999",
+        "--out",
+        "x.tar",
+    ]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".*part*")) and time.monotonic() < deadline:

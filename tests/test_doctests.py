@@ -1,4 +1,4 @@
-"""The examples in docstrings give what they say."""
+"""The examples in docstrings give the results that they show."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import importlib
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import PACKAGES, ROOT
 
-PACKAGES = ("runtime", "evaluation", "trainer", "export")
 MODULES = sorted(
     ".".join(("ganport", *file.relative_to(ROOT).with_suffix("").parts))
     for package in PACKAGES

@@ -1,23 +1,133 @@
-"""Where TensorFlow is not: what the runtime needs, and the direction of the arrows between the packages."""
+"""Allowed imports between the packages, and the commands that work without TensorFlow."""
 
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import PACKAGES, ROOT
 
 HEAVY = ("tensorflow", "keras", "onnx", "tf2onnx")
-BLOCKED = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))\n"  # importing any of them then fails
+BLOCKED = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))\n"  # imports of HEAVY then fail
+RUN = "from ganport.__main__ import main; main()"
+
+# Allowed imports of each package: packages of ganport, and third-party packages. The standard library is
+# always allowed.
+MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
+    "runtime": (set(), {"numpy", "PIL", "onnxruntime"}),
+    "datasets": ({"runtime"}, {"numpy", "PIL", "keras"}),
+    "evaluation": ({"datasets", "runtime"}, {"numpy", "PIL"}),
+    "trainer": (
+        {"evaluation", "datasets", "runtime"},
+        {"numpy", "PIL", "tensorflow", "keras", "matplotlib", "rich", "tensorboard", "IPython"},
+    ),
+    "export": (
+        {"trainer", "evaluation", "datasets", "runtime"},
+        {"numpy", "onnx", "onnxruntime", "tensorflow", "keras", "tf2onnx"},
+    ),
+    "server": (
+        {"runtime"},
+        {"numpy", "fastapi", "starlette", "pydantic", "uvicorn", "httptools", "prometheus_client"},
+    ),
+    "web": ({"runtime"}, {"numpy"}),
+    "cluster": ({"server", "runtime"}, {"numpy", "ray"}),
+    "commands": (
+        {"cluster", "web", "server", "export", "trainer", "evaluation", "datasets", "runtime"},
+        {"numpy", "typer", "rich"},
+    ),
+}
+RELATIVE_ONLY = {"runtime"}  # the folder can be copied into another project, under any name
+
+
+def forbidden_imports(package: str, source: str) -> list[str]:
+    """Return the imports in a module's source that are not allowed in its package."""
+    ours, others = MAY_IMPORT[package]
+    allowed = others | set(sys.stdlib_module_names)
+    forbidden = []
+    for name in imported_modules(source):
+        top, *rest = name.split(".")
+        if top == "ganport":
+            target = rest[0] if rest else "ganport"
+            if target not in ours:
+                forbidden.append(name)
+        elif top not in allowed:
+            forbidden.append(name)
+    return forbidden
+
+
+def imported_modules(source: str) -> list[str]:
+    """Return the modules that a source imports absolutely, within functions too."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            module = node.module or ""
+            names += [f"ganport.{alias.name}" for alias in node.names] if module == "ganport" else [module]
+    return names
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_allowed_packages(package):
+    files = list((ROOT / package).rglob("*.py"))
+    assert len(files) > 1
+    for file in files:
+        assert not forbidden_imports(package, file.read_text()), file
+
+
+def test_every_package_has_a_list_of_allowed_imports():
+    assert set(MAY_IMPORT) == set(PACKAGES)
+    folders = {file.parent.name for file in ROOT.glob("*/__init__.py")}
+    assert folders - {"ganport", "tests", "benchmarks", "scripts"} == set(PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("package", "line"),
+    [
+        ("runtime", "from ganport.server import Settings"),
+        ("runtime", "from ganport.runtime import Sampler"),
+        ("datasets", "from ganport.evaluation import Report"),
+        ("evaluation", "import ganport.trainer.runs"),
+        ("trainer", "from ganport.cluster import write_shards_on_ray"),
+        ("trainer", "from ganport import export"),
+        ("export", "def f():\n    from ganport.server.api import make_api"),
+        ("server", "from ganport.web import write_site"),
+        ("web", "import onnxruntime"),
+        ("cluster", "from ganport.commands.console import results"),
+        ("commands", "from tests.conftest import ROOT"),
+        ("commands", "from runtime import Sampler"),
+    ],
+)
+def test_a_forbidden_import_is_found(package, line):
+    assert forbidden_imports(package, line)
+
+
+def test_no_module_imports_a_bare_name():
+    """In a clone `import runtime` makes a second copy, whose classes are not those of `ganport.runtime`."""
+    folders = [*PACKAGES, "ganport", "tests", "benchmarks", "scripts", "examples"]
+    for file in [ROOT / "cli.py", *(file for folder in folders for file in (ROOT / folder).rglob("*.py"))]:
+        tops = {name.split(".")[0] for name in imported_modules(file.read_text())}
+        assert not tops & set(PACKAGES), file
+
+
+def test_type_checkers_find_every_package():
+    for name in (*PACKAGES, "__init__.py", "__main__.py", "py.typed"):
+        assert (ROOT / "typings" / "ganport" / name).exists(), name
 
 
 def python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "PATH": os.environ["PATH"],
+        "SYSTEMROOT": os.environ.get("SYSTEMROOT", ""),
+    }
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -27,15 +137,15 @@ def python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
         ["evaluate", "mnist", "--seeds", "0-599"],
     ],
 )
-def test_command_runs_where_no_heavy_package_can_be_imported(tiny_file, tmp_path, arguments):
+def test_command_runs_without_the_heavy_packages(tiny_file, tmp_path, arguments):
     arguments = [str(tiny_file) if argument == "MODEL" else argument for argument in arguments]
-    result = python(BLOCKED + "from ganport.__main__ import main; main()", *arguments, cwd=tmp_path)
+    result = python(BLOCKED + RUN, *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     if arguments[0] == "sample":
         assert (tmp_path / "grid.png").stat().st_size > 100
 
 
-def test_the_block_above_blocks(tmp_path):
+def test_blocked_packages_can_not_be_imported(tmp_path):
     for package in HEAVY:
         assert "ModuleNotFoundError" in python(BLOCKED + f"import {package}", cwd=tmp_path).stderr
 
@@ -44,7 +154,7 @@ def test_the_block_above_blocks(tmp_path):
 def test_command_that_needs_tensorflow_gives_the_install_line(tmp_path, command):
     (tmp_path / "x.keras").touch()
     arguments = {"train": ["train"], "export": ["export", "x.keras"]}[command]
-    result = python(BLOCKED + "from ganport.__main__ import main; main()", *arguments, cwd=tmp_path)
+    result = python(BLOCKED + RUN, *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert f"pip install 'ganport[{command}]'" in result.stderr
     assert "Traceback" not in result.stderr
@@ -53,66 +163,37 @@ def test_command_that_needs_tensorflow_gives_the_install_line(tmp_path, command)
 
 def test_export_without_its_own_packages_gives_the_install_line(tmp_path):
     (tmp_path / "x.keras").touch()
-    code = "import sys; sys.modules['tf2onnx'] = None; from ganport.__main__ import main; main()"
+    code = f"import sys; sys.modules['tf2onnx'] = None; {RUN}"
     result = python(code, "export", "x.keras", cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr == "error: export needs tf2onnx, which is not installed; run: pip install 'ganport[export]'\n"
+    assert (
+        result.stderr
+        == "error: export needs tf2onnx, which is not installed; run: pip install 'ganport[export]'\n"
+    )
 
 
-def test_nothing_is_reported_to_anybody(tiny_file, tmp_path):
-    """onnxruntime's telemetry keeps its queue and a device number in the home folder; here there is neither."""
+def test_no_telemetry_is_sent(tiny_file, tmp_path):
+    """With telemetry, onnxruntime would write a queue and a device number into the home folder."""
     home = tmp_path / "home"
     home.mkdir()
-    code = BLOCKED + "from ganport.__main__ import main; main()"
-    command = [sys.executable, "-c", code, "sample", str(tiny_file)]
+    command = [sys.executable, "-c", BLOCKED + RUN, "sample", str(tiny_file)]
     env = {"PYTHONPATH": str(ROOT), "HOME": str(home)}
     subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
     assert (tmp_path / "grid.png").exists()
     assert not list(home.iterdir())
 
 
-def test_runtime_imports_its_three_packages_and_no_more(tmp_path):
-    """Not even onnxruntime until a model is opened: the trainer uses the runtime's latents where it is not installed."""
-    result = python("import ganport.runtime, sys; print(*sys.modules)", cwd=tmp_path)
+@pytest.mark.parametrize("module", ["ganport", "ganport.runtime"])
+def test_import_loads_no_heavy_package(tmp_path, module):
+    """onnxruntime is not loaded either: the trainer uses the runtime's latents without onnxruntime."""
+    result = python(f"import {module}, sys; print(*sys.modules)", cwd=tmp_path)
     modules = set(result.stdout.split())
-    assert "numpy" in modules
-    for package in (*HEAVY, "onnxruntime", "typer", "rich", "trainer", "export", "mlxtend"):
-        assert package not in modules
+    heavy = (*HEAVY, "onnxruntime", "typer", "rich", "mlxtend", "ganport.trainer", "ganport.export")
+    assert not modules & set(heavy)
+    assert ("numpy" in modules) == (module != "ganport")
 
 
 def test_sample_starts_without_the_packages_of_the_other_commands(tiny_file, tmp_path):
-    code = (
-        BLOCKED + "sys.modules.update(dict.fromkeys(('typer', 'rich', 'pydantic'))); from ganport.__main__ import main; main()"
-    )
+    code = BLOCKED + f"sys.modules.update(dict.fromkeys(('typer', 'rich', 'pydantic'))); {RUN}"
     assert python(code, "sample", str(tiny_file), cwd=tmp_path).returncode == 0
     assert "ModuleNotFoundError" in python(code, "inspect", str(tiny_file), cwd=tmp_path).stderr
-
-
-def imports(file: Path) -> set[str]:
-    """Return the top names that a module imports, "." for a relative import."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add("." if node.level else (node.module or "").split(".")[0])
-    return names
-
-
-@pytest.mark.parametrize(
-    ("package", "forbidden"),
-    [
-        ("runtime", {"runtime", "trainer", "export", "cli", "commands", "rich", "typer", *HEAVY}),
-        ("evaluation", {"trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
-        ("trainer", {"trainer", "export", "cli", "commands", "onnx", "onnxruntime", "tf2onnx"}),
-        ("export", {"export", "cli", "commands"}),
-        ("web", {"web", "trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
-        ("cluster", {"cluster", "trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
-        ("server", {"server", "trainer", "export", "cli", "commands", "rich", "typer", "onnxruntime", *HEAVY}),
-    ],
-)
-def test_arrows_run_one_way(package, forbidden):
-    files = list((ROOT / package).rglob("*.py"))
-    assert len(files) > 1
-    for file in files:
-        assert not imports(file) & forbidden, file

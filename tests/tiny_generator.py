@@ -1,6 +1,8 @@
-"""A generator small enough to build in a test: latents (batch, 5) -> images (batch, 3, 4, 1), its weights random but fixed.
+"""A small generator for tests, with latents (batch, 5) and images (batch, 3, 4, 1).
 
-python tests/tiny_generator.py tiny.onnx
+The weights are random and always the same. This command writes the generator to a file::
+
+    python tests/tiny_generator.py tiny.onnx
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ def tiny_weights() -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((DIM, 12)).astype(np.float32), rng.standard_normal(12).astype(np.float32)
 
 
-def draw_with_numpy(latents: np.ndarray) -> np.ndarray:
-    """Return what the graph computes, float32 (batch, 3, 4, 1) in [-1, 1]."""
+def generate_with_numpy(latents: np.ndarray) -> np.ndarray:
+    """Return the images of the latents, float32 (batch, 3, 4, 1) in [-1, 1], computed with NumPy."""
     kernel, bias = tiny_weights()
     return np.tanh(latents @ kernel + bias).reshape(-1, *SHAPE)
 
@@ -60,8 +62,16 @@ def tiny_contract(**changes: Any) -> Contract:
     return Contract(**(facts | changes))
 
 
-def tiny_model(dtype: str = "float32", batch: int | None = None, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-    """Return the graph: Gemm, Tanh, Reshape, and for uint8 the steps of `to_uint8`; with its contract, or other metadata."""
+def tiny_model(
+    dtype: str = "float32", batch: int | None = None, metadata: Mapping[str, str] | None = None
+) -> onnx.ModelProto:
+    """Return the generator as an ONNX model: Gemm, Tanh, Reshape, and for uint8 the steps of `to_uint8`.
+
+    Args:
+        dtype: Type of the images, "float32" or "uint8".
+        batch: Fixed number of images; None for a dynamic one.
+        metadata: Metadata of the model; by default its contract.
+    """
     kernel, bias = tiny_weights()
     constants = {"kernel": kernel, "bias": bias, "shape": np.array([-1, *SHAPE])}
     nodes = [
@@ -71,7 +81,8 @@ def tiny_model(dtype: str = "float32", batch: int | None = None, metadata: Mappi
     ]
     if dtype == "uint8":
         constants |= {
-            name: np.array(value, np.float32) for name, value in (("one", 1), ("half", 127.5), ("low", 0), ("high", 255))
+            name: np.array(value, np.float32)
+            for name, value in (("one", 1), ("half", 127.5), ("low", 0), ("high", 255))
         }
         nodes += [
             helper.make_node("Add", ["float", "one"], ["shifted"]),
@@ -87,7 +98,11 @@ def tiny_model(dtype: str = "float32", batch: int | None = None, metadata: Mappi
         nodes,
         "tiny",
         [helper.make_tensor_value_info("latent", TensorProto.FLOAT, [size, DIM])],
-        [helper.make_tensor_value_info("image", TensorProto.UINT8 if dtype == "uint8" else TensorProto.FLOAT, [size, *SHAPE])],
+        [
+            helper.make_tensor_value_info(
+                "image", TensorProto.UINT8 if dtype == "uint8" else TensorProto.FLOAT, [size, *SHAPE]
+            )
+        ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

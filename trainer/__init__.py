@@ -1,5 +1,32 @@
-"""ganport's trainer: a recipe and a data set in, a run folder out.
+"""Training of GANs: from a recipe and images to a run folder.
 
-Modules without TensorFlow: recipe, recipes, datasets, npz, runs, report; devices brings it in. With it: networks, losses, step,
-ema, checkpoints, loop.
+training.py        train: what `ganport.train` and the command call
+plan.py            plan_training: the recipe with all settings resolved, and the images
+recipe.py          Recipe and Optimizer: two networks and their settings
+recipes/           the bundled recipes; recipe_file.py loads the recipe files of users
+run.py             Run: the results of a run
+run_folder.py      RunFolder: the paths of the files in a run folder, and their content
+run_records.py     the records that a run writes when it starts
+runs.py            the runs under a folder: the newest run, a list of all runs
+network_configs.py Keras configurations of networks whose recipe was made in memory
+locks.py           the lock of a run: only one process at a time trains it
+devices.py         the import of TensorFlow, and the devices for training
+callbacks.py       Callback: how a run reports its progress
+terminal.py        progress on a terminal; notebook.py in a notebook; tensorboard_logs.py for TensorBoard
+interrupts.py      handling of Ctrl-C and SIGTERM
+charts.py          curves and animation of a run
+errors.py          the errors of this package
+
+The modules above import TensorFlow only when a function needs it. The modules below import it at the top:
+
+loop.py            the training loop: chunks of steps, checkpoints, previews
+step.py            one training step, and the compilation of many steps into a chunk
+losses.py          losses and penalties
+augment.py         augmentation
+random_numbers.py  the random numbers of a step
+networks.py        the networks of a run, and adam.py their optimizer
+ema.py             the averaged generator
+feeds.py           how images reach the step
+measures.py        distances of generated images to real images
+checkpoints.py     saving and loading of checkpoints
 """

@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba 2015) in one pass over memory, for steps that XLA does not compile."""
+"""Adam (Kingma and Ba 2015) with one pass over memory per variable, for steps that XLA does not compile."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import tensorflow as tf
 
 
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
-    """Keras' Adam, each variable's update by TensorFlow's one kernel for it instead of a dozen operations.
+    """Keras' Adam, with one TensorFlow kernel for the update of a variable instead of a dozen operations.
 
-    The maths is that of Keras' own, up to rounding; so are its variables. It is for one device, and without amsgrad. A
-    recipe's layers may have weights that are not float32: for those it is Keras' own.
+    The updates and the variables of the optimizer equal those of Keras' Adam, up to rounding. FusedAdam works
+    on one device only, and without amsgrad. Weights that are not float32, which the layers of a recipe may
+    have, are updated by Keras' Adam.
     """
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
-        """See keras.optimizers.Adam."""
+        """Update one variable by its gradient; see `keras.optimizers.Adam`."""
         if tf.as_dtype(variable.dtype) != tf.float32:
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
-        made = tf.cast(self.iterations + 1, tf.float32)
+        updates = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
             m=_handle(self._momentums[index]),
             v=_handle(self._velocities[index]),
-            beta1_power=self.beta_1**made,
-            beta2_power=self.beta_2**made,
+            beta1_power=self.beta_1**updates,
+            beta2_power=self.beta_2**updates,
             lr=tf.cast(learning_rate, tf.float32),
             beta1=self.beta_1,
             beta2=self.beta_2,

@@ -1,40 +1,45 @@
-"""Augmentation: more from few images. Images are float32 (batch, height, width, channels) in [-1, 1]."""
+"""Augmentation for small data sets. Images are float32 (batch, height, width, channels) in [-1, 1]."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from .draws import Draws, Purpose
+from .random_numbers import Purpose, StepRandom
 from .recipe import DiffAugment
 
-_LARGEST_SHIFT = 1 / 8  # of the image's side
-_CUTOUT = 1 / 2  # of the image's side
-_NUMBERS = 7  # random numbers per image: brightness, saturation, contrast, two for the shift, two for the hole
+_LARGEST_SHIFT = 1 / 8  # largest shift, as a share of the image's side
+_CUTOUT = 1 / 2  # side of the cutout, as a share of the image's side
+# Random numbers per image: brightness, saturation, contrast, two for the shift, two for the cutout.
+_NUMBERS = 7
 
 
-def flip(images: tf.Tensor, draws: Draws) -> tf.Tensor:
-    """Return the images, about half of them mirrored left to right."""
-    mirrored = draws.uniform(Purpose.FLIPS, 1)[:, :, tf.newaxis, tf.newaxis] < 0.5
-    return tf.where(mirrored, images[:, :, ::-1, :], images)
+def flip(images: tf.Tensor, rng: StepRandom) -> tf.Tensor:
+    """Return the images, of which a random half (on average) is mirrored left to right."""
+    is_mirrored = rng.uniform(Purpose.FLIPS, 1)[:, :, tf.newaxis, tf.newaxis] < 0.5
+    return tf.where(is_mirrored, images[:, :, ::-1, :], images)
 
 
-def diff_augment(images: tf.Tensor, policy: tuple[DiffAugment, ...], draws: Draws, copies: int) -> tf.Tensor:
-    """Return the images as the discriminator is to see them: differentiable, and the same draws for real and fake.
+def diff_augment(
+    images: tf.Tensor, policy: tuple[DiffAugment, ...], rng: StepRandom, copies: int
+) -> tf.Tensor:
+    """Return the images with random transformations, which real and generated images have alike.
 
-    Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020, section 3.2: colour by
-    brightness, saturation and contrast; translation by up to an eighth of the side, cutout of half the side; both leave grey.
+    Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020, section 3.2.
+    "color" changes brightness, saturation and contrast. "translation" shifts an image by up to an eighth of
+    its side. "cutout" covers a square of half the side. The area that is covered or left empty is grey.
 
     Args:
-        images: `copies` batches, one after the other; image i of each gets the draws of image i.
-        policy: any of "color", "translation", "cutout"; they are applied in that order.
-        draws: of this step.
-        copies: how many.
+        images: `copies` batches, concatenated along the first axis. The images with the same index in their
+            batch have the same random numbers.
+        policy: Any of "color", "translation", "cutout". The transformations are applied in this order.
+        rng: The random numbers of this step.
+        copies: Number of batches in `images`.
     """
     if not policy:
         return images
-    numbers = tf.tile(draws.uniform(Purpose.AUGMENTATION, _NUMBERS), [copies, 1])  # (copies * batch, 7)
+    numbers = tf.tile(rng.uniform(Purpose.AUGMENTATION, _NUMBERS), [copies, 1])  # (copies * batch, 7)
     if "color" in policy:
-        images = _color(images, numbers[:, 0:3])
+        images = _change_color(images, numbers[:, 0:3])
     if "translation" in policy:
         images = _translate(images, numbers[:, 3:5])
     if "cutout" in policy:
@@ -42,7 +47,7 @@ def diff_augment(images: tf.Tensor, policy: tuple[DiffAugment, ...], draws: Draw
     return images
 
 
-def _color(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+def _change_color(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
     brightness, saturation, contrast = tf.unstack(numbers[:, :, tf.newaxis, tf.newaxis, tf.newaxis], axis=1)
     images = images + brightness - 0.5
     grey = tf.reduce_mean(images, axis=3, keepdims=True)
@@ -52,7 +57,11 @@ def _color(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
 
 
 def _translate(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    """Shift each image by whole pixels. Products with shifted unit matrices: they have fast gradients, a gather has not."""
+    """Return the images, each shifted by a whole number of pixels.
+
+    The shift is a product with matrices of zeros and ones. Its gradient is faster to compute than that of a
+    gather.
+    """
     _, height, width, _ = images.shape
     down = _shift_matrices(numbers[:, 0], height)  # (batch, height, height)
     right = _shift_matrices(numbers[:, 1], width)
@@ -60,22 +69,27 @@ def _translate(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
 
 
 def _shift_matrices(numbers: tf.Tensor, side: int) -> tf.Tensor:
+    """Return a matrix for each image that shifts its rows or columns, float32 (batch, side, side)."""
     largest = int(side * _LARGEST_SHIFT + 0.5)
     shift = tf.cast(tf.floor(numbers * (2 * largest + 1)), tf.int32) - largest  # -largest .. largest
-    places = tf.range(side)
-    return tf.cast(places[tf.newaxis, :, tf.newaxis] == places + shift[:, tf.newaxis, tf.newaxis], tf.float32)
+    indices = tf.range(side)
+    is_one = indices[tf.newaxis, :, tf.newaxis] == indices + shift[:, tf.newaxis, tf.newaxis]
+    return tf.cast(is_one, tf.float32)
 
 
 def _cut_out(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
     _, height, width, _ = images.shape
-    rows, columns = _hole(numbers[:, 0], height), _hole(numbers[:, 1], width)  # (batch, side)
-    hole = rows[:, :, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis, :, tf.newaxis]
-    return tf.where(hole, 0.0, images)
+    rows, columns = _covered(numbers[:, 0], height), _covered(numbers[:, 1], width)  # (batch, side)
+    is_covered = rows[:, :, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis, :, tf.newaxis]
+    return tf.where(is_covered, 0.0, images)
 
 
-def _hole(numbers: tf.Tensor, side: int) -> tf.Tensor:
-    """Return which places lie within half a hole of a random centre, which is anywhere in the image."""
+def _covered(numbers: tf.Tensor, side: int) -> tf.Tensor:
+    """Return whether the cutout covers each row (or column) of each image, bool (batch, side).
+
+    The centre of the cutout can be at any row or column, so the cutout may reach over the edge of the image.
+    """
     size = int(side * _CUTOUT + 0.5)
     start = tf.cast(tf.floor(numbers * (side + 1 - size % 2)), tf.int32)[:, tf.newaxis] - size // 2
-    places = tf.range(side)[tf.newaxis, :]
-    return (places >= start) & (places < start + size)
+    indices = tf.range(side)[tf.newaxis, :]
+    return (indices >= start) & (indices < start + size)

@@ -1,67 +1,83 @@
-"""Pictures of a run: its curves, and how its previews came to be. No TensorFlow."""
+"""Charts of a run: its curves, and an animation of its previews. This module imports no TensorFlow."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from ganport.runtime.arrays import Pixels
 from ganport.runtime.files import replacing
 from ganport.runtime.writers import write_animation
 
-from .runs import Run
+from .run_folder import FRECHET_DISTANCE, PIXEL_DISTANCE, RunFolder
 
-_FRAMES = 60  # at most
-_FRAME_PIXELS = 512  # a side, at most
+_MOST_FRAMES = 60
+_FRAME_PIXELS = 512  # largest side of a frame
 _SECONDS_PER_FRAME = 0.1
-_LAST_SECONDS = 2.0
+_LAST_SECONDS = 2.0  # duration of the last frame
+
+
+@dataclasses.dataclass(frozen=True)
+class _Panel:
+    """One chart: the label of its vertical axis, and the label of each curve by the metric in the history."""
+
+    axis: str
+    curves: dict[str, str]
+
 
 _PANELS = (
-    (("d_loss", "discriminator"), ("g_loss", "generator"), "loss"),
-    (("d_accuracy", "told apart"), None, "discriminator's accuracy"),
-    (("distance", "to real images"), None, "distance"),
-    (("frechet", "in a classifier's features"), None, "Fréchet distance"),
+    _Panel("loss", {"d_loss": "discriminator", "g_loss": "generator"}),
+    _Panel("discriminator accuracy", {"d_accuracy": "accuracy"}),
+    _Panel("pixel distance", {PIXEL_DISTANCE: "sliced Wasserstein"}),
+    _Panel("Fréchet distance", {FRECHET_DISTANCE: "Fréchet"}),
 )
 
 
-def draw_curves(run: Run) -> None:
-    """Write curves.png: losses, accuracy and distances by step. Raises OutputError."""
-    from matplotlib.figure import Figure  # a second, so only here; without pyplot, which would look for a display
+def draw_curves(run: RunFolder) -> None:
+    """Write curves.png, a chart of losses, accuracy and distances by step. Raises OutputError."""
+    # The import takes a second, so it is made only here. Unlike pyplot, Figure does not look for a display.
+    from matplotlib.figure import Figure
 
     history = run.read_history()
-    shown = _PANELS if any("frechet" in line for line in history) else _PANELS[:-1]
-    figure = Figure(figsize=(9, 3 * len(shown) - 1), layout="constrained")
-    panels = figure.subplots(len(shown), 1, sharex=True)
-    for axes, (first, second, label) in zip(panels, shown, strict=True):
-        for curve in filter(None, (first, second)):
-            points = [(line["step"], line[curve[0]]) for line in history if curve[0] in line]
-            axes.plot(*zip(*points, strict=True) if points else ([], []), label=curve[1], linewidth=1.2)
-        axes.set_ylabel(label)
+    is_evaluated = any(FRECHET_DISTANCE in line for line in history)
+    panels = _PANELS if is_evaluated else _PANELS[:-1]
+    figure = Figure(figsize=(9, 3 * len(panels) - 1), layout="constrained")
+    charts = figure.subplots(len(panels), 1, sharex=True)
+    for axes, panel in zip(charts, panels, strict=True):
+        for name, label in panel.curves.items():
+            lines = [line for line in history if name in line]
+            axes.plot(
+                [line["step"] for line in lines], [line[name] for line in lines], label=label, linewidth=1.2
+            )
+        axes.set_ylabel(panel.axis)
         axes.grid(alpha=0.3)
-        if second:
+        if len(panel.curves) > 1:
             axes.legend(frameon=False)
-    panels[1].set_ylim(0, 1)
-    for axes in panels[2:]:
+    charts[1].set_ylim(0, 1)
+    for axes in charts[2:]:
         axes.set_ylim(bottom=0)
-    panels[-1].set_xlabel("step")
+    charts[-1].set_xlabel("step")
     with replacing(run.curves_file) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
-def draw_progress(run: Run) -> None:
-    """Write progress.gif: the previews one after the other. Raises OutputError."""
-    previews = sorted(run.preview_file(0).parent.glob("step-*.png"))
-    chosen = sorted({round(place) for place in np.linspace(0, len(previews) - 1, min(_FRAMES, len(previews)))})
-    frames = [_shrunk(previews[place]) for place in chosen]
+def draw_progress(run: RunFolder) -> None:
+    """Write progress.gif, an animation of the previews. Raises OutputError."""
+    previews = run.preview_files()
+    count = min(_MOST_FRAMES, len(previews))
+    chosen = sorted({round(index) for index in np.linspace(0, len(previews) - 1, count)})
+    frames = [_shrink(previews[index]) for index in chosen]
     seconds = [*itertools.repeat(_SECONDS_PER_FRAME, len(frames) - 1), _LAST_SECONDS]
     write_animation(frames, seconds, run.progress_file)
 
 
-def _shrunk(file: Path) -> npt.NDArray[np.uint8]:
-    with Image.open(file) as picture:
-        picture.thumbnail((_FRAME_PIXELS, _FRAME_PIXELS))
-        pixels = np.asarray(picture, dtype=np.uint8)
+def _shrink(file: Path) -> Pixels:
+    """Return the image in a file, shrunk to at most 512 pixels per side, uint8 (height, width, channels)."""
+    with Image.open(file) as image:
+        image.thumbnail((_FRAME_PIXELS, _FRAME_PIXELS))
+        pixels = np.asarray(image, dtype=np.uint8)
     return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]

@@ -1,61 +1,88 @@
-"""Checkpoints: everything that training changes, as one .npz file that is there whole or not at all."""
+"""Checkpoints: all variables that training changes, in one .npz file that is written as a whole."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from ganport.runtime.errors import CheckpointError
+from ganport.datasets.npz import read_npz
 from ganport.runtime.files import replacing
 
 from .ema import shipped_generator
+from .errors import CheckpointError
 from .networks import Networks, build_networks
-from .npz import read_npz
-from .runs import Run
+from .run_folder import RunFolder
 
-KEPT = 2  # the newest, and the one before it in case the newest is damaged; the best one comes on top
+# Number of newest checkpoints that are kept: the newest one, and the one before it, in case the newest is
+# damaged. The best checkpoint is kept too.
+KEPT = 2
 
 
-def save_checkpoint(run: Run, step: int, state: Mapping[str, Any]) -> None:
-    """Write the state after `step` steps, then remove all but the last two and the best. Raises OutputError."""
+def save_checkpoint(run: RunFolder, step: int, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint of step `step`, then remove all checkpoints but the newest two and the best.
+
+    Args:
+        run: The run folder.
+        step: Number of steps that were made.
+        state: Values of all variables by name; see `Networks.read`.
+
+    Raises:
+        OutputError: The file is not writable.
+    """
     with replacing(run.checkpoint_file(step)) as temporary, temporary.open("wb") as file:
         np.savez(file, **state)
     for old in set(run.checkpoint_steps()[:-KEPT]) - {run.best_step()}:
         run.checkpoint_file(old).unlink(missing_ok=True)
 
 
-def load_checkpoint(run: Run, step: int, networks: Networks) -> None:
-    """Put the state after `step` steps into the networks.
+def load_checkpoint(run: RunFolder, step: int, networks: Networks) -> None:
+    """Load the checkpoint of step `step` into the networks.
 
     Raises:
-        CheckpointError: the file is damaged, or holds other networks; the networks are then as before.
+        CheckpointError: The file is damaged, or its variables are those of different networks. The networks
+            in memory are then unchanged.
     """
     path = run.checkpoint_file(step)
     try:
         arrays = read_npz(path)
     except ValueError as error:
-        remedy = "take it away, and the one before it is used"
+        remedy = "remove this file, and the checkpoint before it is used"
         raise CheckpointError(run.path, f"{path.name} is damaged ({error}); {remedy}") from error
-    there = {name: array.shape for name, array in arrays.items()}
-    due = {name: tuple(variable.shape) for name, variable in networks.variables()}
-    if there != due:
-        wrong = min(set(there.items()) ^ set(due.items()))[0]
-        raise CheckpointError(run.path, f"{path.name} is of other networks than its recipe's ({wrong} differs)")
+    found = {_position(name): array.shape for name, array in arrays.items()}
+    expected = {_position(name): tuple(variable.shape) for name, variable in networks.variables()}
+    if found != expected:
+        wrong = min(set(found.items()) ^ set(expected.items()))[0]
+        problem = f"{path.name} does not fit the networks of the recipe ({'/'.join(wrong)} differs)"
+        raise CheckpointError(run.path, problem)
+    by_position = {_position(name): array for name, array in arrays.items()}
     for name, variable in networks.variables():
-        variable.assign(arrays[name])
+        variable.assign(by_position[_position(name)])
 
 
-def load_newest_checkpoint(run: Run, networks: Networks) -> tuple[int, list[str]]:
-    """Put the newest state that can be read into the networks.
+def _position(name: str) -> tuple[str, ...]:
+    """Return the parts of a variable's name that are the same in every process.
+
+    These are the network or optimizer, the index, and the last word of the name, for example ("generator",
+    "000", "kernel"). The names of layers are left out, because Keras numbers the layers of a process. So the
+    layers of networks that were rebuilt from their configurations may have different names.
+    """
+    part, _, path = name.partition("/")
+    return part, path[:3], re.split("[/_]", name)[-1]
+
+
+def load_newest_checkpoint(run: RunFolder, networks: Networks) -> tuple[int, list[str]]:
+    """Load the newest undamaged checkpoint into the networks.
 
     Returns:
-        Its step, 0 where there is no checkpoint; and what is wrong with each one that was passed over.
+        The step of the checkpoint, or 0 if there is no checkpoint; and a description of the problem of each
+            newer checkpoint that was passed over.
 
     Raises:
-        CheckpointError: there are checkpoints, and none can be used.
+        CheckpointError: There are checkpoints, and all of them are damaged or of other networks.
     """
     steps = run.checkpoint_steps()
     passed_over = []
@@ -71,14 +98,19 @@ def load_newest_checkpoint(run: Run, networks: Networks) -> tuple[int, list[str]
     return 0, []
 
 
-def load_generator(run: Run, step: int | None = None) -> keras.Model:
-    """Return the generator of a run's checkpoint of a step, or of its newest, as it is shipped (see `ema.shipped_generator`).
+def load_generator(run: RunFolder, step: int | None = None) -> keras.Model:
+    """Return the generator of a checkpoint in the form that is exported; see `ema.shipped_generator`.
+
+    Args:
+        run: The run folder.
+        step: Step of the checkpoint; by default that of the newest checkpoint.
 
     Raises:
-        RunNotFoundError: no run in that folder.
-        CheckpointError: no checkpoint, or a damaged one.
+        RunNotFoundError: There is no run in the folder.
+        CheckpointError: There is no checkpoint of this step, or the checkpoint is damaged.
+        RecipeError: The networks of the run can't be built with this version of ganport or Keras.
     """
-    recipe = run.read_recipe()
-    networks = build_networks(recipe, run.load_module())
+    recipe = run.load_recipe()
+    networks = build_networks(recipe)
     load_checkpoint(run, run.newest_step() if step is None else step, networks)
     return shipped_generator(recipe, networks, run.read_data()["classes"])

@@ -1,15 +1,20 @@
-"""TensorFlow, brought in quietly, and the devices that it is to use."""
+"""Import of TensorFlow without its log lines, and choice of the devices for training."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ganport.runtime.errors import DeviceError, first_line
+from ganport.runtime.display import first_line
+from ganport.runtime.errors import MissingPackageError
 from ganport.runtime.stderr import captured_stderr
+
+from .errors import DeviceError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -17,27 +22,34 @@ if TYPE_CHECKING:
 DeviceName = Literal["auto", "cpu", "gpu"]
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow for the first time, without the dozen lines that its C++ part prints on the way.
+def load_tensorflow(purpose: str = "training", extra: str = "train") -> None:
+    """Import TensorFlow, and hide the dozen lines that its C++ code prints during the import.
 
-    They say nothing that a user could act on. Where the import fails for another reason than a missing package, they are
-    printed after all.
+    These lines call for no action by the user. They are printed only if the import fails for a reason other
+    than a missing package.
+
+    Args:
+        purpose: Name of the feature that needs TensorFlow, for the error message.
+        extra: Name of ganport's extra that installs TensorFlow.
 
     Raises:
-        ModuleNotFoundError: TensorFlow, or a package that it needs, is not installed.
+        MissingPackageError: TensorFlow, or a package that TensorFlow needs, is not installed.
     """
-    # At 2, an optimiser of graphs reports as an error that it leaves a loop as it is (convolution, then LeakyReLU).
+    # Level 3 hides TensorFlow's errors in the log. At level 2, a graph optimizer would print an error if it
+    # does not fuse a convolution with LeakyReLU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    captured = io.StringIO()
     try:
         with captured_stderr() as captured:
             import keras  # noqa: F401
             import tensorflow as tf
 
-            tf.config.list_physical_devices()  # looks for GPUs, and says so when it finds none
-            # It rewrites sums of gradients in a way that fails in a loop with a condition: "TmpVar already exists".
+            tf.config.list_physical_devices()  # prints a line if it finds no GPU
+            # The arithmetic optimizer rewrites sums of gradients. In a loop that contains a condition, it
+            # fails with "TmpVar already exists".
             tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
-    except ModuleNotFoundError:
-        raise
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "tensorflow", purpose, extra) from error
     except Exception:
         sys.stderr.write(captured.getvalue())
         raise
@@ -45,13 +57,13 @@ def load_tensorflow() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """What a run works on.
+    """The devices that a run trains on.
 
     Attributes:
-        description: for people, as in "2 CPU devices".
-        strategy: TensorFlow's way to share each batch among them.
-        hosts: how many processes of a cluster work together, this one included.
-        is_chief: whether this process is the one that writes; all others of a cluster only compute.
+        description: Description for messages, such as "2 CPU devices".
+        strategy: TensorFlow's strategy, which shares each batch among the devices.
+        hosts: Number of processes in the cluster, including this process; 1 without a cluster.
+        is_chief: Whether this process writes the run folder. All other processes of a cluster only compute.
     """
 
     description: str
@@ -61,43 +73,51 @@ class Devices:
 
     @property
     def count(self) -> int:
-        """How many devices share each batch, on all hosts."""
+        """Number of devices that share each batch, on all hosts."""
         return int(self.strategy.num_replicas_in_sync)
 
 
 def choose_devices(device: DeviceName = "auto", count: int = 1) -> Devices:
-    """Return the devices that were asked for; to be called before TensorFlow computes anything.
+    """Return the requested devices.
 
-    Where the environment has TF_CONFIG with a cluster of several workers, this process is one of them.
+    This function must be called before TensorFlow computes anything. If the environment variable TF_CONFIG
+    describes a cluster of several workers, this process joins the cluster.
 
     Args:
-        device: "auto" is the GPU where TensorFlow finds one, else the CPU.
-        count: devices of this host that share each batch. A CPU is split into so many.
+        device: Kind of the devices. "auto" is the GPU if TensorFlow finds a GPU, else the CPU.
+        count: Number of devices of this host that share each batch. A CPU is split into this number of
+            logical devices.
 
     Raises:
-        DeviceError: there are not so many, or the cluster can't be joined.
+        DeviceError: There are fewer devices than requested, TensorFlow has already begun to compute, or this
+            process fails to join the cluster.
     """
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    kind = ("gpu" if gpus else "cpu") if device == "auto" else device
+    kind: str = device
+    if device == "auto":
+        kind = "gpu" if gpus else "cpu"
     if kind == "gpu" and len(gpus) < count:
-        raise DeviceError(kind, f"TensorFlow {tf.__version__} finds {len(gpus)} of {count}", _gpu_remedy(tf))
+        raise DeviceError(
+            kind, f"TensorFlow {tf.__version__} finds {len(gpus)} of {count} requested GPUs", _gpu_remedy(tf)
+        )
     try:
         _configure(tf, kind, count)
-    except RuntimeError as error:  # TensorFlow has begun to compute
-        raise DeviceError(kind, first_line(error), "choose the device before anything else is done with TensorFlow") from error
-    names = [f"{kind.upper()}:{index}" for index in range(count)]
-    workers = _workers()
+    except RuntimeError as error:  # raised if TensorFlow has already begun to compute
+        remedy = "choose the device before anything else is done with TensorFlow"
+        raise DeviceError(kind, first_line(error), remedy) from error
+    workers = count_workers()
     if workers > 1:
         return _join_cluster(tf, kind, count, workers)
     if count > 1:
+        names = [f"{kind.upper()}:{index}" for index in range(count)]
         return Devices(f"{count} {kind.upper()} devices", tf.distribute.MirroredStrategy(names))
     return Devices(kind.upper(), tf.distribute.get_strategy())
 
 
-def _configure(tf: object, kind: str, count: int) -> None:
-    config = tf.config  # type: ignore[attr-defined]
+def _configure(tf: Any, kind: str, count: int) -> None:
+    config = tf.config
     gpus = config.list_physical_devices("GPU")
     if kind == "cpu":
         config.set_visible_devices([], "GPU")
@@ -107,27 +127,33 @@ def _configure(tf: object, kind: str, count: int) -> None:
         return
     config.set_visible_devices(gpus[:count], "GPU")
     for gpu in gpus[:count]:
-        config.experimental.set_memory_growth(gpu, True)  # by default TensorFlow takes all of a GPU's memory
+        # By default TensorFlow reserves all memory of a GPU; with memory growth it reserves what it needs. If
+        # this process has already used the GPU, the setting can't be changed, and TensorFlow raises
+        # RuntimeError.
+        with contextlib.suppress(RuntimeError):
+            config.experimental.set_memory_growth(gpu, True)
 
 
-def _workers() -> int:
-    """Return how many workers TF_CONFIG names; 1 where it is not set. Raises DeviceError."""
+def count_workers() -> int:
+    """Return the number of workers in the environment variable TF_CONFIG; 1 if the variable is not set.
+
+    Raises:
+        DeviceError: The variable does not describe a cluster.
+    """
     text = os.environ.get("TF_CONFIG", "")
     if not text:
         return 1
     try:
         return max(1, len(json.loads(text).get("cluster", {}).get("worker", [])))
     except (ValueError, AttributeError, TypeError) as error:
-        raise DeviceError(
-            "cluster", f"TF_CONFIG is no JSON of a cluster ({first_line(error)})", "see docs/training.md"
-        ) from error
+        problem = f"TF_CONFIG is not the JSON document of a cluster ({first_line(error)})"
+        raise DeviceError("cluster", problem, "see docs/training.md") from error
 
 
-def _join_cluster(tf: object, kind: str, count: int, workers: int) -> Devices:
-    distribute = tf.distribute  # type: ignore[attr-defined]
+def _join_cluster(tf: Any, kind: str, count: int, workers: int) -> Devices:
     try:
-        strategy = distribute.MultiWorkerMirroredStrategy()
-    except (ValueError, RuntimeError, tf.errors.OpError) as error:  # type: ignore[attr-defined]
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise DeviceError("cluster", first_line(error), "see TF_CONFIG in docs/training.md") from error
     return Devices(
         description=f"{workers} hosts with {count} {kind.upper()} each",
@@ -137,8 +163,9 @@ def _join_cluster(tf: object, kind: str, count: int, workers: int) -> Devices:
     )
 
 
-def _gpu_remedy(tf: object) -> str:
-    built = tf.sysconfig.get_build_info().get("is_cuda_build", False)  # type: ignore[attr-defined]
-    if not built:
+def _gpu_remedy(tf: Any) -> str:
+    if not tf.sysconfig.get_build_info().get("is_cuda_build", False):
         return "this TensorFlow is built for the CPU only; run: pip install 'ganport[train-gpu]'"
-    return "check the driver with nvidia-smi, and that 'ganport[train-gpu]' is installed; or train with --device cpu"
+    return (
+        "check the driver with nvidia-smi and the installation of 'ganport[train-gpu]', or use `device='cpu'`"
+    )

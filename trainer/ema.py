@@ -1,4 +1,4 @@
-"""The averaged generator: the one that previews show and export ships."""
+"""The averaged generator, which previews show and `export` exports."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import tensorflow as tf
 from ganport.runtime.latents import generator_inputs, labels_by_share
 from ganport.runtime.seeds import SEED_LIMIT
 
-from .networks import Networks, batch_norm_layers, states_of_layers
+from .networks import Networks, batch_norm_layers, random_states
 from .recipe import Recipe
 
-# Latents for statistics are of the highest seeds, which nobody samples or evaluates by habit.
+# Number of batches for the statistics of BatchNormalization. Their latents come from the highest seeds, which
+# are hardly ever sampled or evaluated.
 _CALIBRATION_BATCHES = 16
-_CALIBRATION_PIXELS = 2**19  # per batch, which has 32 to 512 images
+_CALIBRATION_PIXELS = 2**19  # target number of pixels in a batch, which has 32 to 512 images
 
 
 def update_average(average: keras.Model, generator: keras.Model, decay: float, step: tf.Tensor) -> None:
-    """Move the average towards the generator by one step.
+    """Update the averaged generator with the generator's weights after one training step.
 
-    Polyak and Juditsky 1992; for GANs Yazici et al., ICLR 2019. The decay grows as (1 + t) / (10 + t) to its final value, so
-    that the random initial weights are soon forgotten.
+    Polyak and Juditsky 1992; for GANs Yazici et al., ICLR 2019. At step t the decay is (1 + t) / (10 + t),
+    until this reaches `decay`. So the random initial weights soon have no influence on the average.
     """
     t = tf.cast(step, tf.float32)
     kept = tf.minimum(decay, (1.0 + t) / (10.0 + t))
@@ -32,15 +33,16 @@ def update_average(average: keras.Model, generator: keras.Model, decay: float, s
 
 
 def shipped_generator(recipe: Recipe, networks: Networks, classes: Mapping[str, int]) -> keras.Model:
-    """Return the generator that previews show and export ships, in float32.
+    """Return the generator that previews show and `export` exports, in float32.
 
-    It is the average with statistics of its own, where one is kept. Without (`ema_decay` 0, as published) it is a copy of the
-    trained generator, its statistics too.
+    It is the averaged generator, after its BatchNormalization statistics were recalibrated. For a recipe
+    without an average (`ema_decay` 0, as in the published settings), it is a copy of the trained generator,
+    including the statistics.
 
     Args:
-        recipe: its settings.
-        networks: of a checkpoint.
-        classes: number of training images by class, of data that have some.
+        recipe: The settings.
+        networks: The networks of a checkpoint.
+        classes: Number of training images by class; empty if the data has no classes.
     """
     if recipe.ema_decay:
         recalibrate_batch_norm(networks.average, recipe.latent_dim, classes if recipe.labels else {})
@@ -52,29 +54,34 @@ def shipped_generator(recipe: Recipe, networks: Networks, classes: Mapping[str, 
 def recalibrate_batch_norm(generator: keras.Model, latent_dim: int, classes: Mapping[str, int]) -> None:
     """Set the moving statistics of every BatchNormalization to those of the generator's present weights.
 
-    Averaged weights need statistics of their own: the ones that training left behind belong to other weights. Each becomes the
-    mean over 16 batches ("standing statistics", Brock et al., ICLR 2019, section 4.2), of 512 latents for images up to 32x32,
-    of fewer for larger ones, which have more pixels to average over. A generator without BatchNormalization is left as it is.
+    The moving statistics of the training belong to the trained weights, not to the averaged weights. So the
+    statistics are computed again with the averaged weights: each becomes the mean over 16 batches ("standing
+    statistics", Brock et al., ICLR 2019, section 4.2). A batch has 512 latents for images up to 32x32. It has
+    fewer for larger images, which have more pixels to average over. A generator without BatchNormalization is
+    not changed.
 
     Args:
-        generator: is changed.
-        latent_dim: latents per image.
-        classes: number of training images by class, for a generator that draws them on demand: each batch has them in that
-            proportion, as those of training have.
+        generator: The generator, whose statistics are changed.
+        latent_dim: Number of latents per image.
+        classes: Number of training images by class, for a conditional generator: each batch has the labels in
+            this proportion, like the batches of the training. Empty for an unconditional generator.
     """
     layers = list(batch_norm_layers(generator))
     if not layers:
         return
     _, height, width, _ = generator.output_shape
     size = min(512, max(32, _CALIBRATION_PIXELS // (height * width)))
-    for state in states_of_layers(generator):  # of Dropout, say: each time the same masks
+    # With fixed random states, layers such as Dropout have the same masks in every call.
+    for state in random_states(generator):
         state.assign(tf.zeros_like(state))
     images = sum(classes.values())
     labels = labels_by_share(size, [count / images for count in classes.values()]) if classes else None
     momenta = [layer.momentum for layer in layers]
     for batch in range(_CALIBRATION_BATCHES):
         for layer in layers:
-            layer.momentum = batch / (batch + 1)  # makes the moving average a plain mean
+            layer.momentum = batch / (
+                batch + 1
+            )  # the moving average becomes the mean over all batches so far
         seeds = SEED_LIMIT - (batch + 1) * size + np.arange(size)
         generator(generator_inputs(seeds, latent_dim, len(classes), labels), training=True)
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -1,4 +1,4 @@
-"""How images reach the step: from the device's memory, or from disk. Either way the same images, in the same order."""
+"""Feeds: they give the training step its images from the device's memory, or from disk in the same order."""
 
 from __future__ import annotations
 
@@ -8,57 +8,71 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from ganport.runtime.errors import DatasetContentError
+from ganport.datasets.dataset import Dataset
+from ganport.datasets.errors import DatasetContentError
+from ganport.datasets.folder import ImageFolder
+from ganport.runtime.arrays import Pixels
 
-from .datasets import Dataset
-from .draws import Order, image_order
-from .pictures import PictureFolder, Pixels
+from .random_numbers import Indices, image_order
 from .recipe import Recipe
 from .step import CHUNK_STEPS
 
-_BUFFER_BYTES = 64_000_000  # of streamed images per chunk; as much again is being read meanwhile
+# Limit for the streamed images of one chunk, in bytes. The next chunk, of the same size, is read meanwhile.
+_BUFFER_BYTES = 64_000_000
+
+# Images, the indices of the images that each step uses, and the label indices of these images.
+ChunkInputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 class Feed(Protocol):
-    """Where the images of a run come from.
+    """Source of the images of a run.
 
     Attributes:
-        chunk_steps: how many steps a chunk may have.
+        chunk_steps: Largest number of steps in a chunk.
     """
 
     chunk_steps: int
 
-    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return what a chunk takes for the steps first .. stop - 1: pictures, and their order and classes, of full height."""
+    def chunk(self, first: int, stop: int) -> ChunkInputs:
+        """Return the inputs of a chunk with the steps first .. stop - 1.
+
+        The image indices and the label indices always have CHUNK_STEPS rows; the rows after the last step
+        are zero.
+        """
 
 
 def open_feed(recipe: Recipe, data: Dataset, strategy: tf.distribute.Strategy, first: int) -> Feed:
-    """Return the feed of a run from step `first` on."""
-    if isinstance(data.images, PictureFolder):
+    """Return a feed of the images for the steps from `first` on."""
+    if isinstance(data.images, ImageFolder):
         return StreamedFeed(recipe, data, first)
     return ResidentFeed(recipe, data, data.images, strategy)
 
 
 class ResidentFeed:
-    """All the images, uint8, on each device for the whole run."""
+    """Feed that keeps all images, uint8, in the memory of each device for the whole run."""
 
     chunk_steps = CHUNK_STEPS
 
-    def __init__(self, recipe: Recipe, data: Dataset, images: Pixels, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self, recipe: Recipe, data: Dataset, images: Pixels, strategy: tf.distribute.Strategy
+    ) -> None:
         self._recipe, self._data = recipe, data
         if strategy.num_replicas_in_sync > 1:
-            self._pictures = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(images))
+            self._images = strategy.experimental_distribute_values_from_function(
+                lambda _: tf.constant(images)
+            )
         else:
-            self._pictures = tf.constant(images)
+            self._images = tf.constant(images)
 
-    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See Feed."""
+    def chunk(self, first: int, stop: int) -> ChunkInputs:
+        """Return the inputs of a chunk; see `Feed.chunk`."""
         order = image_order(self._recipe, self._data.count, first, stop)
-        return self._pictures, tf.constant(_padded(order)), tf.constant(_padded(_classes(self._recipe, self._data, order)))
+        labels = _label_indices(self._recipe, self._data, order)
+        return self._images, tf.constant(_padded(order)), tf.constant(_padded(labels))
 
 
 class StreamedFeed:
-    """Images read and decoded by tf.data while the device works; a few chunks of them are in memory, however many there are."""
+    """Feed that reads and decodes images with tf.data while the device computes, up to one chunk ahead."""
 
     def __init__(self, recipe: Recipe, data: Dataset, first: int) -> None:
         self._recipe, self._data = recipe, data
@@ -68,14 +82,15 @@ class StreamedFeed:
         self._batches = self._open(first)
         self._buffer = np.zeros((self.chunk_steps * recipe.batch_size, *recipe.image_shape), dtype=np.uint8)
 
-    def chunk(self, first: int, stop: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See Feed. Chunks must be asked for one after the other."""
+    def chunk(self, first: int, stop: int) -> ChunkInputs:
+        """Return the inputs of a chunk, which must begin where the last chunk ended; see `Feed.chunk`."""
         size = self._recipe.batch_size
         for row in range(stop - first):
             self._buffer[row * size : (row + 1) * size] = self._next_batch()
         rows = np.arange((stop - first) * size, dtype=np.int32).reshape(-1, size)
-        classes = _classes(self._recipe, self._data, image_order(self._recipe, self._data.count, first, stop))
-        return tf.constant(self._buffer), tf.constant(_padded(rows)), tf.constant(_padded(classes))
+        order = image_order(self._recipe, self._data.count, first, stop)
+        labels = _label_indices(self._recipe, self._data, order)
+        return tf.constant(self._buffer), tf.constant(_padded(rows)), tf.constant(_padded(labels))
 
     def _next_batch(self) -> Pixels:
         try:
@@ -83,15 +98,15 @@ class StreamedFeed:
         except tf.errors.OpError:
             if self._failure is None:
                 raise
-            raise self._failure from None  # ours says which picture it is
+            raise self._failure from None  # this error names the image; TensorFlow's error does not
 
     def _open(self, first: int) -> Iterator[Pixels]:
         shape = (self._recipe.batch_size, *self._recipe.image_shape)
 
         def read(step: np.int64) -> Pixels:
-            (places,) = image_order(self._recipe, self._data.count, int(step), int(step) + 1)
+            (indices,) = image_order(self._recipe, self._data.count, int(step), int(step) + 1)
             try:
-                return self._data.take(places)
+                return self._data.take(indices)
             except DatasetContentError as error:
                 self._failure = error
                 raise
@@ -104,14 +119,17 @@ class StreamedFeed:
         return batches.prefetch(self.chunk_steps).as_numpy_iterator()
 
 
-def _classes(recipe: Recipe, data: Dataset, order: Order) -> Order:
-    """Return the classes of the images of an order; zeros for a recipe that asks for none."""
+def _label_indices(recipe: Recipe, data: Dataset, order: Indices) -> Indices:
+    """Return the label index of each image in `order`; zeros for an unconditional recipe."""
     if not recipe.labels:
         return np.zeros_like(order)
-    assert data.labels is not None  # noqa: S101 (`runs.check_images` has seen to it)
+    assert data.labels is not None  # noqa: S101 (`plan.check_data_fits` rejects other data)
     return data.labels[order]
 
 
-def _padded(order: Order) -> Order:
-    """Return an order with as many rows as every chunk has, so that one compiled program fits all."""
+def _padded(order: Indices) -> Indices:
+    """Return indices with rows of zeros appended, int32 (CHUNK_STEPS, batch_size).
+
+    So the inputs of all chunks have the same shape, and one compiled program runs chunks of any length.
+    """
     return np.concatenate([order, np.zeros((CHUNK_STEPS - len(order), order.shape[1]), dtype=np.int32)])

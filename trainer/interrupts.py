@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard between two chunks of steps instead of in the middle of one."""
+"""Ctrl-C and SIGTERM, handled between two chunks of steps instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ECHO_SECONDS = 0.5
+_ECHO_SECONDS = 0.5  # a second signal within this time is ignored; see `stop_requests`
 
 
 class StopRequest:
-    """Whether somebody asked for a stop. Attributes: `signal`, the number of what was sent, or None."""
+    """A request to stop the training: true as soon as a signal was received.
+
+    Attributes:
+        signal: Number of the signal; None if no signal was received.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -25,34 +29,38 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Yield a request that the first Ctrl-C or SIGTERM fills; the second one acts as always, unless it comes at once.
+    """Yield a StopRequest that becomes true at the first Ctrl-C or SIGTERM.
 
-    The command `timeout` and some batch systems send a signal to the process and to its group: twice within a moment.
+    A second signal has its usual effect, unless it arrives within half a second. The command `timeout` and
+    some batch systems send one signal both to the process and to its process group, so that the process
+    receives the signal twice within a moment.
 
-    In a thread other than the main one Python delivers no signals, and the request stays empty. A signal that is ignored, as
-    Ctrl-C is for a job in the background, stays ignored.
+    Python delivers signals to the main thread only. In any other thread the request stays false. A signal
+    that the process already ignores, as a background job ignores Ctrl-C, stays ignored.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    heard = 0.0
-    before = {number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) != signal.SIG_IGN}
+    received = 0.0
+    before = {
+        number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) != signal.SIG_IGN
+    }
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def note(number: int, _: FrameType | None) -> None:
-        nonlocal heard
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal received
         if request.signal is None:
-            request.signal, heard = number, time.monotonic()
-        elif time.monotonic() - heard > _ECHO_SECONDS:
+            request.signal, received = number, time.monotonic()
+        elif time.monotonic() - received > _ECHO_SECONDS:
             restore()
             signal.raise_signal(number)
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, handle)
     try:
         yield request
     finally:

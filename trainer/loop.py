@@ -1,116 +1,148 @@
-"""Many steps: compiled in chunks, checkpointed, reported."""
+"""The training loop: makes steps in compiled chunks, and writes history, checkpoints and previews."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
+import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from ganport.datasets.dataset import Dataset
 from ganport.runtime import make_grid, save_png, to_uint8
-from ganport.runtime.errors import DivergedError, OutputError, RecipeError, system_reason
+from ganport.runtime.display import system_reason
+from ganport.runtime.errors import OutputError
 from ganport.runtime.files import remove_leftovers, replacing, write_bytes
 from ganport.runtime.latents import generator_inputs
 from ganport.runtime.seeds import check_seeds
 
+from .callbacks import Callback, Callbacks, TrainingStart
 from .charts import draw_curves, draw_progress
 from .checkpoints import load_newest_checkpoint, save_checkpoint
-from .datasets import Dataset
 from .devices import Devices
-from .distance import Reference
 from .ema import shipped_generator
+from .errors import DivergedError, RecipeError
 from .feeds import Feed, open_feed
 from .interrupts import StopRequest, stop_requests
+from .locks import lock_run
+from .measures import FrechetDistance, PixelDistance
 from .networks import Networks, build_networks
-from .quality import Quality
 from .recipe import Recipe
-from .report import Observer
-from .runs import Run
+from .run import Run
+from .run_folder import FRECHET_DISTANCE, PIXEL_DISTANCE, RunFolder
 from .step import METRICS, Chunk, compile_chunk
 
-PREVIEW_SEEDS = 64
-PREVIEW_PIXELS = 1024  # a grid has at most so many a side, and so fewer seeds for large images
+PREVIEW_SEEDS = 64  # largest number of images in a preview
+PREVIEW_PIXELS = 1024  # largest side of a preview; if the images are large, a preview shows fewer of them
 
 
-def train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer], devices: Devices) -> int | None:
-    """Train to the recipe's last step, from the newest checkpoint if there is one; leave the folder that `runs` describes.
+def run_training(
+    recipe: Recipe, data: Dataset, run: RunFolder, callback: Callback, devices: Devices
+) -> int | None:
+    """Train to the recipe's last step, from the newest checkpoint if there is one.
 
     Args:
-        recipe: with the image shape of the data.
-        data: the images.
-        run: a folder that `runs.start_run` made.
-        observers: are told what happens.
-        devices: to work on.
+        recipe: The recipe, fitted to the data.
+        data: The images.
+        run: Run folder that `run_records.start_run` created.
+        callback: Receiver of the events of the run.
+        devices: The devices.
 
     Returns:
-        None when the last step is made; the number of the signal when one stopped it before, with everything saved.
+        None if the last step was made; else the number of the signal that ended the training. The last step
+            was then saved.
 
     Raises:
-        CheckpointError: there are checkpoints, and none can be used.
-        DatasetContentError: a picture that is read while training can't be.
-        DivergedError: a loss is no longer finite; the checkpoints before it are kept.
-        OutputError: the run folder can't be written; the checkpoints before it are kept.
-        RecipeError: the devices can't share the recipe's batch.
-        RunInUseError: another process trains this run.
+        CheckpointError: There are checkpoints, and all of them are damaged or of other networks.
+        DatasetContentError: An image is damaged. Images of large folders are read during the training.
+        DivergedError: A loss or a weight is no longer finite. Earlier checkpoints are kept.
+        OutputError: The run folder is not writable. Earlier checkpoints are kept.
+        RecipeError: The batch size is not a multiple of the number of devices, or the schedule needs a single
+            device.
+        RunInUseError: Another process trains this run.
     """
     _check_sharing(recipe, devices)
-    with run.locked() if devices.is_chief else contextlib.nullcontext():
-        return _train(recipe, data, run, observers, devices)
+    if not devices.is_chief:
+        return _run(recipe, data, run, Callbacks(()), devices)
+    with lock_run(run.path) as problem:
+        if problem:
+            callback.on_warning(problem)
+        return _run(recipe, data, run, callback, devices)
 
 
-def _train(recipe: Recipe, data: Dataset, run: Run, observers: Sequence[Observer], devices: Devices) -> int | None:
-    quality = Quality(data) if recipe.evaluate_interval else None
-    networks = build_networks(recipe, run.load_module(), devices.strategy, data.count)
+def _run(recipe: Recipe, data: Dataset, run: RunFolder, callback: Callback, devices: Devices) -> int | None:
+    newest = max(run.checkpoint_steps(), default=0)
+    callback.on_start(TrainingStart(Run(run.path), recipe, data, devices.description, newest))
+    frechet = FrechetDistance(data) if recipe.evaluate_interval else None
+    networks = build_networks(recipe, devices.strategy, data.count)
     first, passed_over = load_newest_checkpoint(run, networks)
-    for observer, warning in itertools.product(observers, passed_over):
-        observer.warned(f"{warning}: going on from the one before it")
+    for problem in passed_over:
+        callback.on_warning(f"{problem}: continuing from the checkpoint before it")
     if devices.is_chief:
         _clean_up(run, first)
     chunk = compile_chunk(recipe, networks, data.count, devices.strategy)
     feed = open_feed(recipe, data, devices.strategy, first)
-    chunk(*feed.chunk(first, first), tf.constant(first), tf.constant(0))  # compiles, which takes seconds, and makes no step
-    for observer in observers:
-        observer.began(first)
-    session = _Session(recipe, run, observers, devices, networks, chunk, feed, data.classes, Reference(data), quality)
-    # Hosts of a cluster must all make the same steps; a signal that one of them hears is not for the others.
+    with _without_warnings():
+        # A chunk without steps only compiles the program, which takes seconds.
+        chunk(*feed.chunk(first, first), tf.constant(first), tf.constant(0))
+    session = _Session(
+        recipe, run, callback, devices, networks, chunk, feed, data.classes, PixelDistance(data), frechet
+    )
+    # All hosts of a cluster must make the same steps, so a signal to one host does not end the training.
     with stop_requests() if devices.hosts == 1 else contextlib.nullcontext(StopRequest()) as stop:
-        last = session.work(first, stop)
+        last = session.train(first, stop)
     return stop.signal if last < recipe.steps else None
 
 
 @dataclasses.dataclass
 class _Session:
-    """What a run works with. Every process of a cluster does the same; only the chief writes."""
+    """A training run in progress.
+
+    Each process of a cluster has a session. Only the session of the chief writes files and reports progress.
+
+    Attributes:
+        recipe: The recipe.
+        run: The run folder.
+        callback: Receiver of the events.
+        devices: The devices.
+        networks: The networks.
+        chunk: Compiled function that makes a chunk of steps.
+        feed: Source of the images.
+        classes: Number of images by class.
+        pixel_distance: Pixel distance, which is measured at every checkpoint.
+        frechet_distance: Fréchet distance, which is measured at every `evaluate_interval`-th step and at the
+            last step; None if the recipe has no `evaluate_interval`.
+        steps_per_second: Speed of the last chunk.
+    """
 
     recipe: Recipe
-    run: Run
-    observers: Sequence[Observer]
+    run: RunFolder
+    callback: Callback
     devices: Devices
     networks: Networks
     chunk: Chunk
     feed: Feed
     classes: Mapping[str, int]
-    reference: Reference
-    quality: Quality | None
+    pixel_distance: PixelDistance
+    frechet_distance: FrechetDistance | None
     steps_per_second: float = 1.0
 
-    def work(self, step: int, stop: StopRequest) -> int:
-        """Make the steps from `step` on, with history, checkpoints and previews where they are due; return the last step."""
+    def train(self, step: int, stop: StopRequest) -> int:
+        """Make the steps from `step` on with history, checkpoints and previews, and return the last step."""
         recipe = self.recipe
         saved = step
         try:
             while step < recipe.steps and not stop:
-                due = {_next(step, interval) for interval in self._intervals}
-                step = self._advance(step, min(*due, _next(step, recipe.log_interval)), stop)
-                if stop or step == recipe.steps or step in due:
+                checkpoints = {_next(step, interval) for interval in self._checkpoint_intervals}
+                step = self._advance(step, min(*checkpoints, _next(step, recipe.log_interval)), stop)
+                if stop or step == recipe.steps or step in checkpoints:
                     self._save(step)
                     saved = step
             if self.devices.is_chief:
@@ -118,7 +150,7 @@ class _Session:
                 if step == recipe.steps:
                     self._finish()
         except OutputError as error:
-            remedy = f"make room, and go on from step {saved:,} with: {self.run.resume_command}"
+            remedy = f"make room, then continue from step {saved:,} with: {self.run.resume_command}"
             raise OutputError(error.path, error.problem, remedy) from error
         except DivergedError:
             with contextlib.suppress(OutputError):
@@ -127,60 +159,72 @@ class _Session:
         return step
 
     @property
-    def _intervals(self) -> list[int]:
-        """Steps from one checkpoint to the next."""
-        return [interval for interval in (self.recipe.preview_interval, self.recipe.evaluate_interval) if interval]
+    def _checkpoint_intervals(self) -> list[int]:
+        """The intervals of the recipe at whose multiples a checkpoint is saved, in steps."""
+        return [
+            interval for interval in (self.recipe.preview_interval, self.recipe.evaluate_interval) if interval
+        ]
 
     def _advance(self, step: int, end: int, stop: StopRequest) -> int:
-        """Make the steps up to `end`, or up to a stop; add their line to the history; return the last of them."""
+        """Make steps up to `end` or until a stop is requested, log their means, and return the last step."""
         end = min(end, self.recipe.steps)
         first, totals, seconds = step, np.zeros(len(METRICS)), 0.0
         while step < end and not stop:
-            # Pieces of about a second, so that the bar moves and Ctrl-C is heard, whatever a step costs.
+            # On one host, the number of steps is chosen so that a chunk takes about a second. So the progress
+            # bar moves every second, and Ctrl-C is handled within a second. The hosts of a cluster must make
+            # the same chunks, so the number of steps is fixed.
             pace = round(self.steps_per_second) if self.devices.hosts == 1 else self.feed.chunk_steps
-            piece = min(end, step + max(1, min(self.feed.chunk_steps, pace)))
-            arguments = self.feed.chunk(step, piece)
+            chunk_end = min(end, step + max(1, min(self.feed.chunk_steps, pace)))
+            arguments = self.feed.chunk(step, chunk_end)
             started = time.perf_counter()
-            means = self.chunk(*arguments, tf.constant(step), tf.constant(piece - step)).numpy()
+            means = self.chunk(*arguments, tf.constant(step), tf.constant(chunk_end - step)).numpy()
             elapsed = time.perf_counter() - started
-            self._check_finite(piece, _named(means))
-            totals, seconds = totals + means * (piece - step), seconds + elapsed
-            self.steps_per_second = (piece - step) / elapsed
-            step = piece
-            for observer in self.observers:
-                observer.advanced(step, _named(means), self.steps_per_second * self.recipe.batch_size)
+            self._check_finite(chunk_end, _named(means))
+            totals, seconds = totals + means * (chunk_end - step), seconds + elapsed
+            self.steps_per_second = (chunk_end - step) / elapsed
+            step = chunk_end
+            self.callback.on_steps(step, _named(means), self.steps_per_second * self.recipe.batch_size)
         if step > first:
-            self._log(step, _named(totals / (step - first)), (step - first) * self.recipe.batch_size / seconds)
+            self._log(
+                step, _named(totals / (step - first)), (step - first) * self.recipe.batch_size / seconds
+            )
         return step
 
     def _log(self, step: int, metrics: dict[str, float], images_per_second: float) -> None:
         line = {"step": step, "images_seen": step * self.recipe.batch_size, **metrics}
         self._append({**line, "images_per_second": round(images_per_second, 1)})
-        for observer in self.observers:
-            observer.logged(step, metrics, images_per_second)
+        self.callback.on_log(step, metrics, images_per_second)
 
     def _save(self, step: int) -> None:
-        """Write a preview and a checkpoint; not before the weights are known to be finite."""
+        """Write a preview and a checkpoint, after a check that all weights are finite."""
         state = self.networks.read()
-        # The losses are those before the last update, so what is saved is looked at itself.
+        # The losses were computed before the last update, so they do not show whether that update was finite.
         if not all(np.isfinite(array).all() for array in state.values()):
             raise DivergedError(step, {}, kept=max(self.run.checkpoint_steps(), default=0))
         generator = shipped_generator(self.recipe, self.networks, self.classes)
-        state = self.networks.read()  # with the statistics of the average
-        classes = len(self.recipe.labels)
-        measured = {"distance": self.reference.distance(generator, classes)}
-        if self.quality and (step % self.recipe.evaluate_interval == 0 or step == self.recipe.steps):
-            measured["frechet"] = self.quality.frechet(generator, classes)
-        count = min(PREVIEW_SEEDS, (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1)
-        inputs = generator_inputs(check_seeds(range(count)), self.recipe.latent_dim, classes)
-        grid = make_grid(to_uint8(generator(inputs, training=False).numpy()))
+        state = self.networks.read()  # read again, because `shipped_generator` changed the averaged generator
+        measures = self._measure(generator, step)
+        preview = self._generate_preview(generator)
         if not self.devices.is_chief:
             return
-        save_png(grid, self.run.preview_file(step))
-        self._append({"step": step, **{name: round(value, 5) for name, value in measured.items()}})
+        save_png(preview, self.run.preview_file(step))
+        self._append({"step": step, **{name: round(value, 5) for name, value in measures.items()}})
         save_checkpoint(self.run, step, state)
-        for observer in self.observers:
-            observer.saved(step, grid, measured)
+        self.callback.on_checkpoint(step, preview, measures)
+
+    def _measure(self, generator: Any, step: int) -> dict[str, float]:
+        label_count = len(self.recipe.labels)
+        measures = {PIXEL_DISTANCE: self.pixel_distance.measure(generator, label_count)}
+        if self.frechet_distance and (step % self.recipe.evaluate_interval == 0 or step == self.recipe.steps):
+            measures[FRECHET_DISTANCE] = self.frechet_distance.measure(generator, label_count)
+        return measures
+
+    def _generate_preview(self, generator: Any) -> Any:
+        """Return a grid of the generator's images of the first seeds, uint8 (height, width, channels)."""
+        fitting = (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1
+        seeds = check_seeds(range(min(PREVIEW_SEEDS, fitting)))
+        inputs = generator_inputs(seeds, self.recipe.latent_dim, len(self.recipe.labels))
+        return make_grid(to_uint8(generator(inputs, training=False).numpy()))
 
     def _finish(self) -> None:
         draw_progress(self.run)
@@ -204,13 +248,30 @@ class _Session:
 def _check_sharing(recipe: Recipe, devices: Devices) -> None:
     if recipe.batch_size % devices.count:
         raise RecipeError(
-            f"A batch of {recipe.batch_size} can't be shared by {devices.description}; take a --batch-size that "
-            f"{devices.count} divides."
+            f"{devices.description} can't share a batch of {recipe.batch_size} images equally; choose a "
+            f"multiple of {devices.count} as `batch_size`."
         )
     if devices.count > 1 and recipe.schedule == "alternating":
         raise RecipeError(
-            f"The schedule {recipe.schedule!r} works on one device only: TensorFlow can't choose between updates there."
+            f"The schedule {recipe.schedule!r} works on one device only, because TensorFlow does not support "
+            "conditional updates on several devices; train on one device, or choose another schedule."
         )
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Suppress TensorFlow's retracing warning.
+
+    Each run compiles its own program. TensorFlow counts these compilations in the whole process, and at the
+    fifth run it would warn that a function is retraced too often.
+    """
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _named(means: Any) -> dict[str, float]:
@@ -218,12 +279,12 @@ def _named(means: Any) -> dict[str, float]:
 
 
 def _next(step: int, interval: int) -> int:
-    """Return the next multiple of the interval."""
+    """Return the smallest multiple of the interval that is larger than the step."""
     return (step // interval + 1) * interval
 
 
-def _clean_up(run: Run, first: int) -> None:
-    """Remove what a killed run left: temporary files, and history of steps that are about to be made again."""
+def _clean_up(run: RunFolder, first: int) -> None:
+    """Remove the temporary files of a killed process, and the history of steps after `first`."""
     for folder in (run.path, run.checkpoint_file(0).parent, run.preview_file(0).parent):
         remove_leftovers(folder)
     if run.history_file.exists():
@@ -237,5 +298,5 @@ def _history_up_to(file: Path, step: int) -> bytes:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
         except ValueError:
-            break  # the line that was being written when the run was killed
+            break  # an incomplete last line: the process was killed while it wrote the line
     return "".join(kept).encode()

@@ -1,4 +1,4 @@
-"""The trainable state of a run: two networks, the average of one of them, and two optimisers."""
+"""The trainable state of a run: generator, discriminator, averaged generator, and two optimizers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,24 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ganport.runtime.errors import RecipeError
-
 from .adam import FusedAdam
-from .recipe import Optimizer, Recipe
-from .recipes import RecipeModule
+from .errors import RecipeError
+from .recipe import DiscriminatorBuilder, GeneratorBuilder, Optimizer, Recipe
+
+MIXED_PRECISION = "mixed_bfloat16"  # name of Keras' dtype policy
 
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """Attributes: `average` has the generator's shape, in float32, and holds the moving average of its weights."""
+    """The networks of a run and their optimizers.
+
+    Attributes:
+        generator: The network that generates images; it is trained.
+        discriminator: The network that discriminates real from generated images; it is trained.
+        average: The averaged generator: a network of the same layers, in float32, whose weights are the
+            moving average of the generator's weights.
+        generator_optimizer, discriminator_optimizer: The optimizers.
+    """
 
     generator: keras.Model
     discriminator: keras.Model
@@ -30,54 +38,59 @@ class Networks:
     discriminator_optimizer: keras.Optimizer
 
     def read(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return every number that training changes, by name."""
+        """Return the values of all variables that training changes, by the names of `variables`."""
         return {name: np.asarray(variable.numpy()) for name, variable in self.variables()}
 
     def variables(self) -> Iterator[tuple[str, keras.Variable]]:
-        """Yield (name, variable) of everything that training changes, in a fixed order; names are unique.
+        """Yield (unique name, variable) of all variables that training changes, in a fixed order.
 
-        Not the states of layers that draw: each step sets them anew.
+        The random states of layers, such as Dropout, are left out, because each step sets them to new values.
         """
         for field in dataclasses.fields(self):
             part = getattr(self, field.name)
-            for index, variable in enumerate(part.weights if isinstance(part, keras.Model) else part.variables):
+            for index, variable in enumerate(
+                part.weights if isinstance(part, keras.Model) else part.variables
+            ):
                 yield f"{field.name}/{index:03d}/{variable.path}", variable
 
     def layer_states(self) -> list[keras.Variable]:
-        """Return where each layer that draws random numbers (Dropout, say) stands, in a fixed order."""
-        return [*states_of_layers(self.generator), *states_of_layers(self.discriminator)]
+        """Return the random state of each layer that uses random numbers, such as Dropout."""
+        return [*random_states(self.generator), *random_states(self.discriminator)]
 
 
-def states_of_layers(model: keras.Model) -> list[keras.Variable]:
-    """Return where each layer of a model that draws random numbers stands: variables that are no weights."""
+def random_states(model: keras.Model) -> list[keras.Variable]:
+    """Return the random states of a model's layers: the variables of the model that are not weights."""
     weights = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def build_networks(
-    recipe: Recipe, module: RecipeModule, strategy: tf.distribute.Strategy | None = None, images: int = 0
+    recipe: Recipe, strategy: tf.distribute.Strategy | None = None, images: int = 0
 ) -> Networks:
-    """Return the networks of a recipe with their initial weights, a function of the recipe's seed.
+    """Return the networks of a recipe with their initial weights, which are a function of the recipe's seed.
 
     Args:
-        recipe: its settings.
-        module: its networks.
-        strategy: whose devices hold them; BatchNormalization then takes its statistics over the whole batch that they share.
-        images: in the whole set: the epochs of the schedule that alternates by them; only training needs it.
+        recipe: The settings, and the functions that build the networks.
+        strategy: TensorFlow's strategy whose devices hold the networks; by default one device. With several
+            devices, BatchNormalization computes its statistics over the whole batch that the devices share.
+        images: Number of images in the data set. The length of an epoch, and so the number of updates with
+            the schedule "alternating", depends on it. Only training needs this argument.
 
     Raises:
-        RecipeError: a network gives another shape than is due, or probabilities in place of logits.
+        RecipeError: A network does not return the expected shape, or the discriminator returns probabilities
+            instead of logits.
     """
-    keras.backend.clear_session()  # so that layers are numbered from one, whatever was built before in this process
+    build_generator, _ = _builders(recipe)
+    keras.backend.clear_session()  # Keras then numbers the names of layers from one in every call
     keras.utils.set_random_seed(recipe.seed)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        classes = len(recipe.labels)
+        inputs = recipe.latent_dim + len(recipe.labels)
         with _precision(recipe):
-            generator = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
-            discriminator = _build_discriminator(recipe, module)
+            generator = build_generator(inputs, recipe.image_shape)
+            discriminator = _build_discriminator(recipe)
         _check_networks(recipe, generator, discriminator)
-        average = module.build_generator(recipe.latent_dim + classes, recipe.image_shape)
+        average = build_generator(inputs, recipe.image_shape)
         average.set_weights(generator.get_weights())
         for layer in (*batch_norm_layers(generator), *batch_norm_layers(discriminator)):
             layer.synchronized = strategy.num_replicas_in_sync > 1
@@ -85,49 +98,70 @@ def build_networks(
         generator_updates, discriminator_updates = count_updates(recipe, images)
         generator_optimizer = _build_optimizer(recipe.generator_optimizer, generator_updates, fused)
         generator_optimizer.build(generator.trainable_variables)
-        discriminator_optimizer = _build_optimizer(recipe.discriminator_optimizer, discriminator_updates, fused)
+        discriminator_optimizer = _build_optimizer(
+            recipe.discriminator_optimizer, discriminator_updates, fused
+        )
         discriminator_optimizer.build(discriminator.trainable_variables)
     return Networks(generator, discriminator, average, generator_optimizer, discriminator_optimizer)
 
 
-def _build_discriminator(recipe: Recipe, module: RecipeModule) -> keras.Model:
-    """Return the discriminator, with a logit for each class. Raises RecipeError where the recipe's module has no such one."""
+def _builders(recipe: Recipe) -> tuple[GeneratorBuilder, DiscriminatorBuilder]:
+    if recipe.build_generator is None or recipe.build_discriminator is None:
+        raise RecipeError(
+            f"Recipe {recipe.name!r} has no networks; give it the functions `build_generator` and "
+            "`build_discriminator`."
+        )
+    return recipe.build_generator, recipe.build_discriminator
+
+
+def _build_discriminator(recipe: Recipe) -> keras.Model:
+    """Return the discriminator, which returns one logit, or one logit per label for a recipe with labels.
+
+    Raises:
+        RecipeError: The recipe has labels, but its function `build_discriminator` has no argument `classes`.
+    """
+    _, build = _builders(recipe)
     if not recipe.labels:
-        return module.build_discriminator(recipe.image_shape)
-    classes = len(recipe.labels)
-    if "classes" not in inspect.signature(module.build_discriminator).parameters:
-        due = "build_discriminator(image_shape, classes=1)"
-        raise RecipeError(f"Recipe {recipe.name!r} has labels: its discriminator must take their number, as {due}.")
-    return module.build_discriminator(recipe.image_shape, classes)
+        return build(recipe.image_shape)
+    if "classes" not in inspect.signature(build).parameters:
+        raise RecipeError(
+            f"Recipe {recipe.name!r} has labels, so its function build_discriminator must take the number of "
+            "labels as the argument `classes`: build_discriminator(image_shape, classes=1)."
+        )
+    return build(recipe.image_shape, len(recipe.labels))
 
 
 def _check_networks(recipe: Recipe, generator: keras.Model, discriminator: keras.Model) -> None:
-    """Raise RecipeError where the networks don't fit the images, each other, or losses that take logits."""
+    """Raise RecipeError if a network returns the wrong shape, or the discriminator returns probabilities.
+
+    The generator must return images of the recipe's shape. The discriminator must return one logit per image,
+    or one logit per label for a recipe with labels. The losses take logits, so the discriminator must not end
+    in a sigmoid or softmax.
+    """
     classes = len(recipe.labels)
-    judged = f"(batch, {classes}), a logit for each class" if classes else "(batch, 1), a logit"
-    for name, network, due, words in (
-        ("generator", generator, recipe.image_shape, f"(batch, {', '.join(map(str, recipe.image_shape))}), the images"),
-        ("discriminator", discriminator, (classes or 1,), judged),
+    logits = f"(batch, {classes}), a logit for each label" if classes else "(batch, 1), a logit"
+    images = f"(batch, {', '.join(map(str, recipe.image_shape))}), the images"
+    for name, network, expected, words in (
+        ("generator", generator, recipe.image_shape, images),
+        ("discriminator", discriminator, (classes or 1,), logits),
     ):
         shape = network.output_shape
-        if shape != (None, *due):
-            raise RecipeError(f"Recipe {recipe.name!r}: its {name} must give {words}; it gives {_shown(shape)}.")
+        if shape != (None, *expected):
+            found = str(shape).replace("None", "batch")
+            raise RecipeError(f"Recipe {recipe.name!r}: its {name} must return {words}; it returns {found}.")
     last = discriminator.layers[-1]
     activation = getattr(last, "activation", None)
-    if activation in (keras.activations.sigmoid, keras.activations.softmax) or isinstance(last, keras.layers.Softmax):
+    is_probability = activation in (keras.activations.sigmoid, keras.activations.softmax)
+    if is_probability or isinstance(last, keras.layers.Softmax):
         name = getattr(activation, "__name__", "softmax")
         raise RecipeError(
-            f"Recipe {recipe.name!r}: its discriminator ends in a {name}; the losses take logits, so leave the activation of "
-            "its last layer out."
+            f"Recipe {recipe.name!r}: its discriminator ends in a {name}; the losses take logits, so remove "
+            "the activation of the last layer."
         )
 
 
-def _shown(shape: object) -> str:
-    return str(shape).replace("None", "batch")
-
-
 def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    """Yield every BatchNormalization, also those of models inside the model."""
+    """Yield every BatchNormalization layer of a model, including the layers of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from batch_norm_layers(layer)
@@ -137,21 +171,23 @@ def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormaliz
 
 @contextlib.contextmanager
 def _precision(recipe: Recipe) -> Iterator[None]:
+    """Set Keras' dtype policy to the precision of the recipe, and restore the policy afterwards."""
     before = keras.config.dtype_policy()
     try:
         if recipe.mixed_precision:
-            keras.config.set_dtype_policy("mixed_bfloat16")  # unlike float16 it has float32's range: no scaling of the loss
+            # Unlike float16, bfloat16 has the range of float32, so the loss needs no scaling.
+            keras.config.set_dtype_policy(MIXED_PRECISION)
         yield
     finally:
         keras.config.set_dtype_policy(before)
 
 
 def count_updates(recipe: Recipe, images: int) -> tuple[int, int]:
-    """Return how many updates the generator and the discriminator get in all steps of a recipe.
+    """Return the number of updates of the generator and of the discriminator in all steps of a recipe.
 
     Args:
-        recipe: its schedule, steps and batch size.
-        images: in the whole set.
+        recipe: The schedule, the steps and the batch size.
+        images: Number of images in the data set.
     """
     steps = recipe.steps
     if recipe.schedule == "separate":
@@ -167,7 +203,8 @@ def count_updates(recipe: Recipe, images: int) -> tuple[int, int]:
 def _build_optimizer(settings: Optimizer, updates: int, fused: bool) -> keras.Optimizer:
     rate = settings.learning_rate
     if settings.decay == "cosine":
-        # Keras counts the updates of this optimizer, which are not the steps of every schedule.
+        # The decay is computed from Keras' count of the updates by this optimizer, which in some schedules is
+        # larger or smaller than the number of steps.
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=max(1, updates))
     if settings.name == "sgd":
         return keras.optimizers.SGD(rate)

@@ -1,4 +1,4 @@
-"""One training step: the maths, testable alone, and the same whether called once or compiled into a chunk of many."""
+"""One training step, and the compilation of many steps into one function, a chunk."""
 
 from __future__ import annotations
 
@@ -9,46 +9,58 @@ from typing import cast
 import tensorflow as tf
 
 from .augment import diff_augment, flip
-from .draws import Draws, Purpose
 from .ema import update_average
 from .losses import LOSSES, Loss, gradient_penalty, r1_penalty
 from .networks import Networks
+from .random_numbers import Purpose, StepRandom
 from .recipe import Recipe, Schedule
 
 METRICS = ("d_loss", "g_loss", "d_accuracy")
-CHUNK_STEPS = 100  # at most; so many rows of an order go into a chunk
+CHUNK_STEPS = 100  # largest number of steps in a chunk
 
 Chunk = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-Played = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # logits of real images, logits of fakes, cost of the generator
+# Return value of the schedule functions, which make the updates of a step: logits of the real images, logits
+# of the generated images, and the generator's loss.
+Outputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def compile_chunk(recipe: Recipe, networks: Networks, images: int, strategy: tf.distribute.Strategy) -> Chunk:
-    """Return a function that makes many steps in one call.
+    """Return a compiled function that makes many training steps in one call.
 
-    It takes the pictures, uint8 (n, height, width, channels); the order, int32 (CHUNK_STEPS, batch_size): which of them each
-    step sees; the classes of those, of the same shape; the first step and the number of steps, both int32 scalars. It returns
-    the mean of METRICS over these steps, float32 (3,). The number of steps is data, not part of the program: chunks of any
-    length run the same compiled code, and so give the same bits; one of length 0 compiles it, and its means are NaN.
+    The function takes five arguments: the images, uint8 (n, height, width, channels); the indices of the
+    images that each step uses, int32 (CHUNK_STEPS, batch_size); the label indices of those images, with the
+    same shape; the first step, an int32 scalar; and the number of steps, an int32 scalar. It returns the
+    means of METRICS over these steps, float32 (3,).
+
+    The number of steps is an argument and not a constant of the compiled program. So calls with any number of
+    steps run the same compiled code, and their results are equal bit for bit. A call with 0 steps only
+    compiles the program; its means are NaN.
 
     Args:
-        recipe: its settings.
-        networks: made in the strategy's scope.
-        images: in the whole set.
-        strategy: whose devices share each batch. XLA compiles for one device only.
+        recipe: The settings.
+        networks: The networks, built in the strategy's scope.
+        images: Number of images in the data set.
+        strategy: TensorFlow's strategy whose devices share each batch. XLA is used only if there is one
+            device.
     """
     shards = strategy.num_replicas_in_sync
 
-    def on_device(pictures: tf.Tensor, order: tf.Tensor, classes: tf.Tensor, first: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def on_device(
+        pixels: tf.Tensor, order: tf.Tensor, labels: tf.Tensor, first: tf.Tensor, step: tf.Tensor
+    ) -> tf.Tensor:
         shard = tf.distribute.get_replica_context().replica_id_in_sync_group
-        draws = Draws(recipe.seed, step, recipe.batch_size, shard, shards)
-        # Not order[...]: XLA would take such a place for a part of the program, and compile it anew for every chunk.
-        places = tf.gather(order, step - first)
-        real = tf.gather(pictures, draws.part(places))  # (batch, height, width, channels)
-        return train_step(recipe, networks, real, draws, images, draws.part(tf.gather(classes, step - first)))
+        rng = StepRandom(recipe.seed, step, recipe.batch_size, shard, shards)
+        # With order[step - first], XLA would treat the index as a constant of the program, and compile the
+        # program again for every chunk.
+        indices = tf.gather(order, step - first)
+        real = tf.gather(pixels, rng.part(indices))  # (batch, height, width, channels)
+        return train_step(recipe, networks, real, rng, images, rng.part(tf.gather(labels, step - first)))
 
-    def chunk(pictures: tf.Tensor, order: tf.Tensor, classes: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def chunk(
+        pixels: tf.Tensor, order: tf.Tensor, labels: tf.Tensor, first: tf.Tensor, count: tf.Tensor
+    ) -> tf.Tensor:
         def body(step: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            metrics = strategy.run(on_device, args=(pictures, order, classes, first, step))
+            metrics = strategy.run(on_device, args=(pixels, order, labels, first, step))
             return step + 1, totals + strategy.reduce(tf.distribute.ReduceOp.MEAN, metrics, axis=None)
 
         _, totals = tf.while_loop(lambda step, _: step < first + count, body, (first, tf.zeros(len(METRICS))))
@@ -58,219 +70,277 @@ def compile_chunk(recipe: Recipe, networks: Networks, images: int, strategy: tf.
 
 
 def train_step(
-    recipe: Recipe, networks: Networks, real: tf.Tensor, draws: Draws, images: int, classes: tf.Tensor | None = None
+    recipe: Recipe,
+    networks: Networks,
+    real: tf.Tensor,
+    rng: StepRandom,
+    images: int,
+    labels: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Make one step of the recipe's schedule, update the average; return METRICS, float32 (3,).
+    """Make one step of the recipe's schedule, update the average, and return METRICS, float32 (3,).
 
-    d_loss is the mean of the costs of real and of fake images, without the penalty, and half the cost of pairs for a loss that
-    compares; d_accuracy is the share of images, or of pairs, that the discriminator told apart. Both are those before the
+    d_loss is the mean of the discriminator's losses for real and for generated images, without the penalties;
+    for a relativistic loss it is half the loss of the pairs. d_accuracy is the share of images, or of pairs,
+    that the discriminator classifies correctly. d_loss and d_accuracy are computed from the logits before the
     update.
 
     Args:
-        recipe: its settings.
-        networks: are changed.
-        real: uint8, this device's part of the batch.
-        draws: of this step.
-        images: in the whole set.
-        classes: of the real images, int32 (batch,), for a recipe with labels.
+        recipe: The settings.
+        networks: The networks; the step changes them.
+        real: Real images, uint8, this device's part of the batch.
+        rng: The random numbers of this step.
+        images: Number of images in the data set.
+        labels: Label index of each real image, int32 (batch,), for a recipe with labels.
     """
     for index, state in enumerate(networks.layer_states()):
-        state.assign(tf.cast(draws.layer_state(index), state.dtype))
+        state.assign(tf.cast(rng.layer_state(index), state.dtype))
     real = tf.cast(real, tf.float32) / 127.5 - 1.0
     if recipe.flip:
-        real = flip(real, draws)
-    asked = tf.one_hot(classes, len(recipe.labels)) if recipe.labels else None
-    game = Game(recipe, networks, draws, asked)
+        real = flip(real, rng)
+    one_hot = tf.one_hot(labels, len(recipe.labels)) if recipe.labels else None
+    updates = Updates(recipe, networks, rng, one_hot)
     if recipe.schedule == "alternating":
-        real_logits, fake_logits, g_loss = _alternating(game, real, -(-images // recipe.batch_size))
+        real_logits, fake_logits, g_loss = _alternating(updates, real, -(-images // recipe.batch_size))
     else:
-        real_logits, fake_logits, g_loss = _SCHEDULES[recipe.schedule](game, real)
+        real_logits, fake_logits, g_loss = _SCHEDULES[recipe.schedule](updates, real)
     if recipe.ema_decay:
-        update_average(networks.average, networks.generator, recipe.ema_decay, draws.step)
-    d_loss = game.loss.of_discriminator(real_logits, fake_logits, recipe.label_smoothing) / 2
-    return tf.stack([d_loss, g_loss, game.loss.told_apart(real_logits, fake_logits)])
+        update_average(networks.average, networks.generator, recipe.ema_decay, rng.step)
+    d_loss = updates.loss.of_discriminator(real_logits, fake_logits, recipe.label_smoothing) / 2
+    return tf.stack([d_loss, g_loss, updates.loss.accuracy(real_logits, fake_logits)])
 
 
 @dataclasses.dataclass(frozen=True)
-class Game:
-    """The two players of one step, and their moves. Attributes: `asked`, the classes as float32 (batch, classes)."""
+class Updates:
+    """The operations of which the schedules consist: generate, discriminate, update a network.
+
+    Attributes:
+        recipe: The settings.
+        networks: The networks; updates change them.
+        rng: The random numbers of this step.
+        labels: One-hot labels of the real images, float32 (batch, labels). The generated images have the same
+            labels. None for an unconditional recipe.
+    """
 
     recipe: Recipe
     networks: Networks
-    draws: Draws
-    asked: tf.Tensor | None = None
+    rng: StepRandom
+    labels: tf.Tensor | None = None
 
     @property
     def loss(self) -> Loss:
-        """The recipe's loss."""
+        """The losses of both networks, by the name in the recipe."""
         return LOSSES[self.recipe.loss]
 
-    def draw_fakes(self, purpose: Purpose, training: bool) -> tf.Tensor:
-        """Return fakes, float32, for latents of their own for each purpose."""
-        inputs = self.draws.normal(purpose, self.recipe.latent_dim)
-        if self.asked is not None:
-            inputs = tf.concat([inputs, self.asked], axis=1)
+    def generate(self, purpose: Purpose, training: bool) -> tf.Tensor:
+        """Return a batch of generated images, float32.
+
+        Args:
+            purpose: Key of the latents: each purpose gives different latents.
+            training: Whether the generator's layers run in training mode.
+        """
+        inputs = self.rng.normal(purpose, self.recipe.latent_dim)
+        if self.labels is not None:
+            inputs = tf.concat([inputs, self.labels], axis=1)
         return tf.cast(self.networks.generator(inputs, training=training), tf.float32)
 
-    def judge(self, images: tf.Tensor, copies: int = 1) -> tf.Tensor:
-        """Return the discriminator's logits, float32 (batch, 1), of augmented images; `copies` as in `diff_augment`."""
-        images = diff_augment(images, self.recipe.diff_augment, self.draws, copies)
-        logits = tf.cast(self.networks.discriminator(images, training=True), tf.float32)
-        if self.asked is None:
-            return logits
-        return tf.reduce_sum(logits * tf.tile(self.asked, [copies, 1]), axis=1, keepdims=True)
+    def discriminate(self, images: tf.Tensor, copies: int = 1) -> tf.Tensor:
+        """Return the discriminator's logits of augmented images, float32 (batch, 1).
 
-    def judge_both(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the logits of real images and of fakes, judged in one batch."""
-        real_logits, fake_logits = tf.split(self.judge(tf.concat([real, fake], axis=0), copies=2), 2)
+        For a recipe with labels, the discriminator returns a logit for each label. The logit of the image's
+        label is selected.
+
+        Args:
+            images: `copies` batches, concatenated along the first axis.
+            copies: Number of batches in `images`.
+        """
+        images = diff_augment(images, self.recipe.diff_augment, self.rng, copies)
+        logits = tf.cast(self.networks.discriminator(images, training=True), tf.float32)
+        if self.labels is None:
+            return logits
+        return tf.reduce_sum(logits * tf.tile(self.labels, [copies, 1]), axis=1, keepdims=True)
+
+    def discriminate_both(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the logits of real and of generated images, computed in one batch."""
+        real_logits, fake_logits = tf.split(self.discriminate(tf.concat([real, fake], axis=0), copies=2), 2)
         return real_logits, fake_logits
 
-    def generator_cost(self, fake: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
-        """Return what the generator is to make small; it may look at the logits that real images had in this step."""
-        return self.loss.of_generator(self.judge(fake), real_logits)
+    def generator_loss(self, fake: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
+        """Return the generator's loss for generated images. Only relativistic losses use `real_logits`."""
+        return self.loss.of_generator(self.discriminate(fake), real_logits)
 
-    def update_generator(self, tape: tf.GradientTape, cost: tf.Tensor) -> None:
-        """Go down the gradient of a cost that the tape has seen."""
+    def update_generator(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+        """Update the generator with the gradients of a loss that the tape recorded."""
         generator = self.networks.generator
-        gradients = self._mean_over_devices(tape.gradient(cost, generator.trainable_variables))
+        gradients = self._mean_over_devices(tape.gradient(loss, generator.trainable_variables))
         self.networks.generator_optimizer.apply(gradients, generator.trainable_variables)
 
     def update_discriminator(self, gradients: list[tf.Tensor]) -> None:
-        """Go down a gradient."""
+        """Update the discriminator with the gradients of its variables."""
         variables = self.networks.discriminator.trainable_variables
         self.networks.discriminator_optimizer.apply(self._mean_over_devices(gradients), variables)
 
-    def both_gradients(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        """Return the discriminator's gradients for real images and fakes together, and the logits of each."""
+    def gradients_of_both(
+        self, real: tf.Tensor, fake: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Return the discriminator's gradients, the logits of real and the logits of generated images."""
         with tf.GradientTape() as tape:
-            real_logits, fake_logits = self.judge_both(real, fake)
-            cost = self.loss.of_discriminator(real_logits, fake_logits, self.recipe.label_smoothing)
-        return self.discriminator_gradients(tape, cost, real, fake), real_logits, fake_logits
+            real_logits, fake_logits = self.discriminate_both(real, fake)
+            loss = self.loss.of_discriminator(real_logits, fake_logits, self.recipe.label_smoothing)
+        return self.discriminator_gradients(tape, loss, real, fake), real_logits, fake_logits
 
-    def real_gradients(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Return the discriminator's gradients for real images alone, and their logits; the penalty may look at fakes."""
-        with tf.GradientTape() as tape:
-            logits = self.judge(real)
-            cost = self.loss.real(logits, self.recipe.label_smoothing)
-        return self.discriminator_gradients(tape, cost, real, fake), logits
+    def gradients_of_real(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Return the discriminator's gradients for the real images only, and the logits of the real images.
 
-    def fake_gradients(self, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Return the discriminator's gradients for fakes alone, and their logits."""
+        The gradients include those of the penalties. The WGAN-GP penalty also uses the generated images.
+        """
         with tf.GradientTape() as tape:
-            logits = self.judge(fake)
-            cost = self.loss.fake(logits)
-        return self._gradients(tape, cost), logits
+            logits = self.discriminate(real)
+            loss = self.loss.real(logits, self.recipe.label_smoothing)
+        return self.discriminator_gradients(tape, loss, real, fake), logits
+
+    def gradients_of_fake(self, fake: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Return the discriminator's gradients for generated images only, and the logits of these images."""
+        with tf.GradientTape() as tape:
+            logits = self.discriminate(fake)
+            loss = self.loss.fake(logits)
+        return self._gradients(tape, loss), logits
 
     def discriminator_gradients(
-        self, tape: tf.GradientTape, cost: tf.Tensor, real: tf.Tensor, fake: tf.Tensor
+        self, tape: tf.GradientTape, loss: tf.Tensor, real: tf.Tensor, fake: tf.Tensor
     ) -> list[tf.Tensor]:
-        """Return the discriminator's gradients of a cost that the tape has seen, with the penalties that are due."""
-        return self._penalised(self._gradients(tape, cost), real, fake)
+        """Return the discriminator's gradients of a loss that the tape recorded, including the penalties."""
+        return self._with_penalties(self._gradients(tape, loss), real, fake)
 
-    def _gradients(self, tape: tf.GradientTape, cost: tf.Tensor) -> list[tf.Tensor]:
-        return cast(list[tf.Tensor], tape.gradient(cost, self.networks.discriminator.trainable_variables))
+    def _gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
+        return cast(list[tf.Tensor], tape.gradient(loss, self.networks.discriminator.trainable_variables))
 
-    def _penalised(self, gradients: list[tf.Tensor], real: tf.Tensor, fake: tf.Tensor) -> list[tf.Tensor]:
-        """Add the gradients of the penalties on the steps that are due, scaled up for those that are not."""
+    def _with_penalties(
+        self, gradients: list[tf.Tensor], real: tf.Tensor, fake: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Return the gradients, with those of the penalties added in every `penalty_interval`-th step.
+
+        The penalties are multiplied by this interval, so that their mean over all steps does not depend on
+        it.
+        """
         recipe = self.recipe
         if not recipe.r1_weight and not recipe.gradient_penalty_weight:
             return gradients
 
-        def with_penalty() -> list[tf.Tensor]:
+        def with_penalties() -> list[tf.Tensor]:
             with tf.GradientTape() as tape:
                 penalty = tf.constant(0.0)
                 if recipe.r1_weight:
-                    penalty += recipe.r1_weight / 2 * r1_penalty(self.judge, real)
+                    penalty += recipe.r1_weight / 2 * r1_penalty(self.discriminate, real)
                 if recipe.gradient_penalty_weight:
-                    mix = self.draws.uniform(Purpose.MIX, 1)
-                    penalty += recipe.gradient_penalty_weight * gradient_penalty(self.judge, real, fake, mix)
+                    mix = self.rng.uniform(Purpose.MIX, 1)
+                    penalty += recipe.gradient_penalty_weight * gradient_penalty(
+                        self.discriminate, real, fake, mix
+                    )
                 penalty *= float(recipe.penalty_interval)
-            # The last bias has no part in dD/dx, so its gradient is None.
+            # dD/dx does not depend on the bias of the last layer, so the gradient for this bias is None.
             extra = self._gradients(tape, penalty)
-            return [gradient if e is None else gradient + e for gradient, e in zip(gradients, extra, strict=True)]
+            return [
+                gradient if e is None else gradient + e for gradient, e in zip(gradients, extra, strict=True)
+            ]
 
-        return tf.cond(self.draws.step % recipe.penalty_interval == 0, with_penalty, lambda: gradients)
+        return tf.cond(self.rng.step % recipe.penalty_interval == 0, with_penalties, lambda: gradients)
 
     def _mean_over_devices(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Return the gradients so scaled that their sum over the devices, which Keras' optimisers take, is their mean."""
-        if self.draws.shards == 1:
+        """Return the gradients divided by the number of devices.
+
+        Keras' optimizers sum the gradients over the devices, so the sum becomes a mean.
+        """
+        if self.rng.shards == 1:
             return gradients
-        return [gradient / self.draws.shards for gradient in gradients]
+        return [gradient / self.rng.shards for gradient in gradients]
 
 
-def _joint(game: Game, real: tf.Tensor) -> Played:
+def _joint(updates: Updates, real: tf.Tensor) -> Outputs:
     with tf.GradientTape() as tape:
-        fake = game.draw_fakes(Purpose.LATENTS, training=True)
+        fake = updates.generate(Purpose.LATENTS, training=True)
         with tape.stop_recording():
-            gradients, real_logits, fake_logits = game.both_gradients(real, fake)
-            game.update_discriminator(gradients)
-        # The generator answers the discriminator that has just learned; its images are still the ones drawn above.
-        g_loss = game.generator_cost(fake, real_logits)
-    game.update_generator(tape, g_loss)
+            gradients, real_logits, fake_logits = updates.gradients_of_both(real, fake)
+            updates.update_discriminator(gradients)
+        # The generator's loss uses the updated discriminator, and the images that were generated above.
+        g_loss = updates.generator_loss(fake, real_logits)
+    updates.update_generator(tape, g_loss)
     return real_logits, fake_logits, g_loss
 
 
-def _simultaneous(game: Game, real: tf.Tensor) -> Played:
+def _simultaneous(updates: Updates, real: tf.Tensor) -> Outputs:
     with tf.GradientTape() as generator_tape:
-        fake = game.draw_fakes(Purpose.LATENTS, training=True)
+        fake = updates.generate(Purpose.LATENTS, training=True)
         with tf.GradientTape() as tape:
-            # One look at the fakes serves both; apart from the real images, so that no gradient goes back through those.
-            real_logits, fake_logits = game.judge(real), game.judge(fake)
-            cost = game.loss.of_discriminator(real_logits, fake_logits, game.recipe.label_smoothing)
-        g_loss = game.loss.of_generator(fake_logits, real_logits)
-    gradients = game.discriminator_gradients(tape, cost, real, fake)
-    game.update_generator(generator_tape, g_loss)
-    game.update_discriminator(gradients)
+            # Both losses use the same logits of the generated images. The discriminator processes the real
+            # images in a separate call, so that the generator's gradient is not computed through them.
+            real_logits, fake_logits = updates.discriminate(real), updates.discriminate(fake)
+            d_loss = updates.loss.of_discriminator(real_logits, fake_logits, updates.recipe.label_smoothing)
+        g_loss = updates.loss.of_generator(fake_logits, real_logits)
+    gradients = updates.discriminator_gradients(tape, d_loss, real, fake)
+    updates.update_generator(generator_tape, g_loss)
+    updates.update_discriminator(gradients)
     return real_logits, fake_logits, g_loss
 
 
-def _stacked(game: Game, real: tf.Tensor) -> Played:
-    fake = game.draw_fakes(Purpose.LATENTS, training=False)
+def _stacked(updates: Updates, real: tf.Tensor) -> Outputs:
+    fake = updates.generate(Purpose.LATENTS, training=False)
     with tf.GradientTape() as tape:
-        real_logits, fake_logits = game.judge_both(real, fake)
-        # The mean over one batch of both, so half the sum of the two means.
-        cost = game.loss.of_discriminator(real_logits, fake_logits, game.recipe.label_smoothing) / 2
-    game.update_discriminator(game.discriminator_gradients(tape, cost, real, fake))
-    return real_logits, fake_logits, _generator_turn(game, real_logits)
+        real_logits, fake_logits = updates.discriminate_both(real, fake)
+        # `of_discriminator` returns the mean loss of the real images plus that of the generated images. The
+        # mean over the whole batch is half of this sum.
+        d_loss = updates.loss.of_discriminator(real_logits, fake_logits, updates.recipe.label_smoothing) / 2
+    updates.update_discriminator(updates.discriminator_gradients(tape, d_loss, real, fake))
+    return real_logits, fake_logits, _update_generator_on_new_latents(updates, real_logits)
 
 
-def _separate(game: Game, real: tf.Tensor) -> Played:
-    fake = game.draw_fakes(Purpose.LATENTS, training=False)
-    gradients, real_logits = game.real_gradients(real, fake)
-    game.update_discriminator(gradients)
-    gradients, fake_logits = game.fake_gradients(fake)
-    game.update_discriminator(gradients)
-    return real_logits, fake_logits, _generator_turn(game, real_logits)
+def _separate(updates: Updates, real: tf.Tensor) -> Outputs:
+    fake = updates.generate(Purpose.LATENTS, training=False)
+    gradients, real_logits = updates.gradients_of_real(real, fake)
+    updates.update_discriminator(gradients)
+    gradients, fake_logits = updates.gradients_of_fake(fake)
+    updates.update_discriminator(gradients)
+    return real_logits, fake_logits, _update_generator_on_new_latents(updates, real_logits)
 
 
-def _generator_turn(game: Game, real_logits: tf.Tensor) -> tf.Tensor:
+def _update_generator_on_new_latents(updates: Updates, real_logits: tf.Tensor) -> tf.Tensor:
+    """Update the generator on images of new latents, and return its loss."""
     with tf.GradientTape() as tape:
-        g_loss = game.generator_cost(game.draw_fakes(Purpose.GENERATOR_LATENTS, training=True), real_logits)
-    game.update_generator(tape, g_loss)
+        g_loss = updates.generator_loss(
+            updates.generate(Purpose.GENERATOR_LATENTS, training=True), real_logits
+        )
+    updates.update_generator(tape, g_loss)
     return g_loss
 
 
-def _alternating(game: Game, real: tf.Tensor, epoch: int) -> Played:
-    """Make one update of an epoch that has `epoch` of the generator, then `epoch - 1` of the discriminator."""
+def _alternating(updates: Updates, real: tf.Tensor, epoch: int) -> Outputs:
+    """Make one update of a cycle of generator updates, then discriminator updates.
 
-    def generator() -> Played:
+    Args:
+        updates: The operations of this step.
+        real: Real images in [-1, 1].
+        epoch: Number of batches in an epoch. A cycle has `epoch` updates of the generator, followed by
+            `epoch - 1` updates of the discriminator.
+    """
+
+    def generator() -> Outputs:
         with tf.GradientTape() as tape:
-            fake_logits = game.judge(game.draw_fakes(Purpose.LATENTS, training=True))
+            fake_logits = updates.discriminate(updates.generate(Purpose.LATENTS, training=True))
             with tape.stop_recording():
-                real_logits = game.judge(real)
-            g_loss = game.loss.of_generator(fake_logits, real_logits)
-        game.update_generator(tape, g_loss)
+                real_logits = updates.discriminate(real)
+            g_loss = updates.loss.of_generator(fake_logits, real_logits)
+        updates.update_generator(tape, g_loss)
         return real_logits, fake_logits, g_loss
 
-    def discriminator() -> Played:
-        gradients, real_logits, fake_logits = game.both_gradients(real, game.draw_fakes(Purpose.LATENTS, training=True))
-        game.update_discriminator(gradients)
-        return real_logits, fake_logits, game.loss.of_generator(fake_logits, real_logits)
+    def discriminator() -> Outputs:
+        fake = updates.generate(Purpose.LATENTS, training=True)
+        gradients, real_logits, fake_logits = updates.gradients_of_both(real, fake)
+        updates.update_discriminator(gradients)
+        return real_logits, fake_logits, updates.loss.of_generator(fake_logits, real_logits)
 
-    return cast(Played, tf.cond(game.draws.step % (2 * epoch - 1) < epoch, generator, discriminator))
+    return cast(Outputs, tf.cond(updates.rng.step % (2 * epoch - 1) < epoch, generator, discriminator))
 
 
-_SCHEDULES: Mapping[Schedule, Callable[[Game, tf.Tensor], Played]] = {
+_SCHEDULES: Mapping[Schedule, Callable[[Updates, tf.Tensor], Outputs]] = {
     "joint": _joint,
     "simultaneous": _simultaneous,
     "stacked": _stacked,

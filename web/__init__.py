@@ -1,6 +1,6 @@
-"""The browser page: a static folder that draws a generator's images in the browser itself, on any web server.
+"""The browser page: a static folder for any web server. The page generates a model's images in the browser.
 
-Imports the runtime only.
+This package imports the runtime.
 """
 
 from .site import Site, write_site

@@ -1,4 +1,4 @@
-"""Writing the site: the page, the generator, and onnxruntime-web in one folder."""
+"""write_site: writes the page, the generator and onnxruntime-web into one folder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ import tempfile
 from pathlib import Path
 
 from ganport.runtime import Contract, Sampler
-from ganport.runtime.errors import OutputError, UsageError, WebError, first_line, system_reason
+from ganport.runtime.display import first_line, system_reason
+from ganport.runtime.errors import OutputError, UsageError
 from ganport.runtime.latents import normal_table
+from ganport.runtime.model_file import resolve_model
+
+from .errors import WebError
 
 _HERE = Path(__file__).parent
-_NPM_S = 300
-_MARK = "model.json"  # a folder with it is a site, which may be written over
-# By the name that worker.js asks for. The second pair is for WebGPU, and is downloaded where that is worth a trial.
+_NPM_TIMEOUT_S = 300
+_DESCRIPTION = "model.json"  # a folder with this file is a site, which may be replaced
+# Each pair is a script and a binary of onnxruntime-web that worker.js loads. Browsers download the second
+# pair only if they try WebGPU.
 _CPU_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 _WEBGPU_FILES = ("ort.jspi.bundle.min.mjs", "ort-wasm-simd-threaded.jspi.wasm")
+_CHECK_NPM = "check that npm reaches its registry, and try again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +34,11 @@ class Site:
     """A site that was written.
 
     Attributes:
-        folder: that a web server is to serve.
-        contract: of the generator that it draws.
-        transfer: bytes that a browser downloads to draw.
-        compressed: the same from a server that compresses by gzip.
-        webgpu: further bytes where WebGPU is tried.
+        folder: Folder for the web server.
+        contract: Contract of the generator.
+        transfer: Number of bytes that a browser downloads.
+        compressed: Number of bytes of the same files after compression by gzip, which many servers apply.
+        webgpu: Number of further bytes that a browser downloads if it tries WebGPU.
     """
 
     folder: Path
@@ -42,88 +48,119 @@ class Site:
     webgpu: int
 
 
-def write_site(model: Path, folder: Path, overwrite: bool = False, onnxruntime_web: Path | None = None) -> Site:
-    """Write a folder that any web server can serve.
+def write_site(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    onnxruntime_web: str | os.PathLike[str] | None = None,
+) -> Site:
+    """Write the page as a folder that any web server can serve. After an error the folder is unchanged.
 
     Args:
-        model: of a contract with latents or seeds as its input and uint8 images.
-        folder: to write; whole or not at all.
-        overwrite: write over a site that is there.
-        onnxruntime_web: the npm package's folder `dist`, where npm is not to be asked for it.
+        model: Path of an .onnx file that `ganport export` wrote, with latents or seeds as its input and uint8
+            images; or the name of a pretrained generator.
+        out: Folder to write.
+        overwrite: Whether an existing site may be replaced.
+        onnxruntime_web: Folder `dist` of the npm package onnxruntime-web. By default npm downloads the
+            package once.
 
     Raises:
-        UsageError: the model is of another kind, or there is something in `folder`.
-        ModelError: as `Sampler`.
-        WebError: npm is missing, or can't get the package.
-        OutputError: the folder can't be written.
+        UsageError: The model does not have the required input or output, or `out` exists and may not be
+            replaced.
+        ModelError: Raised by `Sampler`.
+        WebError: npm is not installed or can't download the package, or `onnxruntime_web` lacks a file.
+        OutputError: The folder can't be written.
     """
-    with Sampler(model) as sampler:
-        contract = sampler.model
-    _check(contract)
-    folder = folder.resolve()  # what a link leads to is written, not the link
-    _check_free(folder, overwrite)
-    scripts = onnxruntime_web or install_onnxruntime_web()
+    path = resolve_model(model)
+    with Sampler(path) as sampler:
+        contract = sampler.contract
+    _check_contract(contract)
+    folder = Path(out).resolve()  # if `out` is a symbolic link, the folder is replaced and the link stays
+    _check_free(folder, overwrite=overwrite)
+    scripts = install_onnxruntime_web() if onnxruntime_web is None else Path(onnxruntime_web)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            made = Path(temporary) / "site"
-            _assemble(made, model, contract, scripts)
-            site = _measure(made, folder, contract)
-            _exchange(made, folder, Path(temporary) / "old")
+            new = Path(temporary) / "site"
+            _assemble(new, path, contract, scripts)
+            site = _measure(new, folder, contract)
+            _replace(folder, new, Path(temporary) / "old")
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
     return site
 
 
-def _exchange(made: Path, folder: Path, old: Path) -> None:
-    """Put the new folder in the place of the old one, which stays where that fails."""
+def _replace(folder: Path, new: Path, old: Path) -> None:
+    """Move `new` to `folder`, and an existing `folder` to `old`. If that fails, `folder` is restored."""
     if folder.exists():
         folder.replace(old)
     try:
-        made.replace(folder)
+        new.replace(folder)
     except OSError:
         if old.exists():
             old.replace(folder)
         raise
 
 
-def _check(contract: Contract) -> None:
+def _check_contract(contract: Contract) -> None:
     if not contract.created_by:
-        raise UsageError("The page takes a file that ganport exported; this one is another's: ganport export FILE")
+        raise UsageError(
+            "This is a third-party model, and the page needs one that ganport exported; create it with: "
+            "ganport export FILE"
+        )
     if contract.input.kind == "fixed":
-        raise UsageError("The file draws certain seeds only; the page takes one of any seed: ganport export --input latent")
+        raise UsageError(
+            "This model has fixed seeds, and the page needs one that takes any seed; create it with: "
+            "ganport export --input latent"
+        )
     if contract.image.dtype != "uint8":
-        raise UsageError("The file draws floats; the page takes one that draws pixels: ganport export --output uint8")
+        raise UsageError(
+            f"This model's images are {contract.image.dtype}, and the page needs uint8; create it with: "
+            "ganport export --output uint8"
+        )
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
+def _check_free(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / _MARK).is_file():
-        raise UsageError(f"There is something at {folder}, and no site of ours; name another place with --out.")
+    if not (folder / _DESCRIPTION).is_file():
+        raise UsageError(f"{folder} exists and is not a site of ganport; choose another `out`.")
     if not overwrite:
-        raise UsageError(f"There is a site at {folder}; write over it with --overwrite, or name another place with --out.")
+        raise UsageError(
+            f"A site already exists at {folder}; replace it with `overwrite=True`, or choose another `out`."
+        )
 
 
-def _assemble(made: Path, model: Path, contract: Contract, scripts: Path) -> None:
-    shutil.copytree(_HERE / "page", made)
-    (made / "onnxruntime").mkdir()
+def _assemble(site: Path, model: Path, contract: Contract, scripts: Path) -> None:
+    """Write all files of the site."""
+    shutil.copytree(_HERE / "page", site)
+    (site / "onnxruntime").mkdir()
     for name in (*_CPU_FILES, *_WEBGPU_FILES):
         if not (scripts / name).is_file():
-            raise WebError(f"{scripts} has no {name}", f"name the folder dist of onnxruntime-web {pinned_version()}")
-        shutil.copyfile(scripts / name, made / "onnxruntime" / name)
-    shutil.copyfile(model, made / "generator.onnx")
-    (made / "normal.bin").write_bytes(normal_table().astype("<f4").tobytes())
-    document = json.loads(contract.to_json())
-    del document["golden"]  # it has a picture in it, which the page draws itself
-    sizes = {"runtime": made / "onnxruntime" / _CPU_FILES[1], "model": made / "generator.onnx", "table": made / "normal.bin"}
-    described = {"contract": document, "files": {name: path.stat().st_size for name, path in sizes.items()}}
-    (made / _MARK).write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
+            remedy = f"set `onnxruntime_web` to the folder dist of onnxruntime-web {pinned_version()}"
+            raise WebError(f"{scripts} has no file {name}", remedy)
+        shutil.copyfile(scripts / name, site / "onnxruntime" / name)
+    shutil.copyfile(model, site / "generator.onnx")
+    (site / "normal.bin").write_bytes(normal_table().astype("<f4").tobytes())
+    document = contract.to_dict()
+    del document["golden"]  # the golden images are large, and only needed to verify the file
+    downloads = {
+        "runtime": site / "onnxruntime" / _CPU_FILES[1],
+        "model": site / "generator.onnx",
+        "table": site / "normal.bin",
+    }
+    description = {
+        "contract": document,
+        "files": {name: path.stat().st_size for name, path in downloads.items()},
+    }
+    (site / _DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 
 
-def _measure(made: Path, folder: Path, contract: Contract) -> Site:
-    webgpu = {made / "onnxruntime" / name for name in _WEBGPU_FILES}
-    needed = [path.read_bytes() for path in made.rglob("*") if path.is_file() and path not in webgpu]
+def _measure(site: Path, folder: Path, contract: Contract) -> Site:
+    """Return the description of a site that is in the temporary folder `site` until it moves to `folder`."""
+    webgpu = {site / "onnxruntime" / name for name in _WEBGPU_FILES}
+    needed = [path.read_bytes() for path in site.rglob("*") if path.is_file() and path not in webgpu]
     return Site(
         folder=folder,
         contract=contract,
@@ -134,29 +171,31 @@ def _measure(made: Path, folder: Path, contract: Contract) -> Site:
 
 
 def pinned_version() -> str:
-    """Return the version of onnxruntime-web that the page was made for."""
+    """Return the version of onnxruntime-web that the page needs."""
     package = json.loads((_HERE / "package.json").read_text(encoding="utf-8"))
     version: str = package["dependencies"]["onnxruntime-web"]
     return version
 
 
 def install_onnxruntime_web() -> Path:
-    """Return the folder with the package's files; npm gets it once, at the pinned version and checksum.
+    """Return the folder `dist` of onnxruntime-web in the user's cache.
+
+    npm downloads the package once, with a pinned version and checksum.
 
     Raises:
-        WebError: npm is missing, or failed.
-        OutputError: the cache can't be written.
+        WebError: npm is not installed, or it failed.
+        OutputError: The cache can't be written.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganport"
-    home = cache / f"onnxruntime-web-{pinned_version()}"
-    scripts = home / "node_modules" / "onnxruntime-web" / "dist"
+    package = cache / f"onnxruntime-web-{pinned_version()}"
+    scripts = package / "node_modules" / "onnxruntime-web" / "dist"
     if scripts.is_dir():
         return scripts
     npm = shutil.which("npm")
     if npm is None:
         raise WebError(
-            f"the page needs onnxruntime-web {pinned_version()}, which npm gets, and npm is not installed",
-            "install Node.js, or name the package's folder dist with --onnxruntime-web",
+            f"npm has to download onnxruntime-web {pinned_version()}, and npm is not installed",
+            "install Node.js, or set `onnxruntime_web` to the folder dist of the package",
         )
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -164,23 +203,27 @@ def install_onnxruntime_web() -> Path:
             for name in ("package.json", "package-lock.json"):
                 shutil.copyfile(_HERE / name, Path(temporary) / name)
             _run_npm(npm, Path(temporary))
-            made = Path(temporary) / "made"
-            made.mkdir()
-            (Path(temporary) / "node_modules").replace(made / "node_modules")
-            if not scripts.is_dir():  # another process may have been first
-                made.replace(home)
+            new = Path(temporary) / "new"
+            new.mkdir()
+            (Path(temporary) / "node_modules").replace(new / "node_modules")
+            if not scripts.is_dir():  # another process may have installed the package in the meantime
+                new.replace(package)
     except OSError as error:
-        raise OutputError(cache, system_reason(error), "name another place with XDG_CACHE_HOME.") from error
+        raise OutputError(
+            cache, system_reason(error), "choose another folder with XDG_CACHE_HOME."
+        ) from error
     return scripts
 
 
 def _run_npm(npm: str, folder: Path) -> None:
-    # No script of a package runs: the files are all that is wanted.
+    # --ignore-scripts: the installation scripts of the packages are not run, because only files are needed.
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_NPM_S, check=False)  # noqa: S603
+        result = subprocess.run(  # noqa: S603
+            command, cwd=folder, capture_output=True, text=True, timeout=_NPM_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
-        raise WebError(f"npm has not answered for {_NPM_S} s", "see that npm reaches its registry, and try again") from error
+        raise WebError(f"npm did not finish within {_NPM_TIMEOUT_S} s", _CHECK_NPM) from error
     if result.returncode:
-        problem = first_line(RuntimeError(result.stderr or f"it ends with {result.returncode}"))
-        raise WebError(f"npm can't get onnxruntime-web: {problem}", "see that npm reaches its registry, and try again")
+        problem = first_line(RuntimeError(result.stderr or f"exit code {result.returncode}"))
+        raise WebError(f"npm can't download onnxruntime-web: {problem}", _CHECK_NPM)

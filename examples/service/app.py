@@ -1,11 +1,11 @@
-"""An application of yours with a generator in it: avatars by name.
+"""A generator in your own application: one avatar for each name.
 
     pip install 'ganport[cpu]' fastapi uvicorn
     uvicorn app:app
     curl -O http://127.0.0.1:8000/avatars/ada.png
 
-A name becomes a seed, so that each has an image of its own, always the same one. The Sampler is opened once and shared by
-all of FastAPI's threads.
+The hash of a name is the seed of its image, so a name always has the same avatar. One Sampler is opened at
+the start, and all threads of FastAPI share it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 
 from fastapi import FastAPI, Response
 
-from ganport.runtime import Sampler, encode_png
+from ganport import Sampler, encode_png
 
 sampler = Sampler(os.environ.get("GENERATOR", "mnist"))
 app = FastAPI(title="Avatars")
@@ -23,10 +23,11 @@ app = FastAPI(title="Avatars")
 
 @app.get("/avatars/{name}.png")
 def avatar(name: str) -> Response:
-    """Draw the avatar of a name."""
-    return Response(encode_png(sampler.sample([seed_of(name)])[0]), media_type="image/png")
+    """Return the avatar of a name."""
+    image = sampler.sample([seed_of(name)])[0]
+    return Response(encode_png(image), media_type="image/png")
 
 
 def seed_of(name: str) -> int:
-    """Return 63 bits of the name's hash."""
+    """Return a seed from the name: the first 63 bits of its SHA-256 hash."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1

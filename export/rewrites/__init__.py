@@ -1,12 +1,13 @@
-"""Rewrites that keep the numbers, up to the rounding of float32, and drop the work.
+"""Rewrites: each removes work from a graph. The images stay the same, up to the rounding of float32.
 
-Each takes a graph, makes one change and says so, or finds none to make. `simplify` makes them all until none is left.
+A rewrite is a function of a graph. If it finds a change to make, it makes one change and returns True.
+Otherwise it returns False. `simplify` applies the rewrites until none of them finds a change.
 
-    shapes.py        what tf2onnx works out at run time and is known beforehand
-    layout.py        transposes and reshapes
-    affine.py        one Mul or Add by a constant; BatchNormalization in inference is one of each
-    convolutions.py  one form of a convolution for another that onnxruntime is faster at
-    steps.py         linear and affine steps: what they are, and what their weights mean
+    shapes.py        shapes that tf2onnx computes at run time become constants, repeated pixels a Resize
+    layout.py        transposes and reshapes: removed, merged, or moved
+    affine.py        affine steps (a Mul or an Add with a constant): folded into linear steps
+    convolutions.py  convolutions: replaced by operations that onnxruntime computes faster
+    steps.py         functions for all rewrites: which nodes are linear or affine, and what their weights mean
 """
 
 from __future__ import annotations
@@ -20,30 +21,33 @@ from . import affine, convolutions, layout, shapes
 
 Rewrite = Callable[[Graph], bool]
 
-# The first that finds something to do is tried again first.
+# All rewrites by name, in the order in which `simplify` tries them. After each change it starts again with
+# the first one.
 REWRITES: Mapping[str, Rewrite] = {
     "drop no-ops": layout.drop_no_ops,
     "fix reshape targets": shapes.fix_reshape_targets,
-    "make resizes of repeats": shapes.make_resize_of_repeat,
+    "replace repeats by resizes": shapes.replace_repeat_by_resize,
     "merge resizes": shapes.merge_resizes,
     "merge transposes, reshapes": layout.merge_transposes,
     "cancel transposes": layout.cancel_transposes,
     "split BatchNormalization": affine.split_batch_norm,
     "merge affine steps": affine.merge_affine,
-    "fold affine into layer behind": affine.fold_affine_into_linear_behind,
-    "lift affine over reshape": affine.lift_affine_over_reshape,
-    "lift affine over depth-to-space": affine.lift_affine_over_depth_to_space,
-    "lift scale over activation": affine.lift_scale_over_activation,
-    "fold affine into layer before": affine.fold_affine_into_linear_before,
-    "lift transpose into dense layer": layout.lift_transpose,
-    "make dense layer of one pixel": convolutions.make_dense_of_one_pixel,
-    "upsample within convolution": convolutions.fuse_upsampling,
+    "fold affine into next layer": affine.fold_affine_into_next_layer,
+    "move affine before reshape": affine.move_affine_before_reshape,
+    "move affine before depth-to-space": affine.move_affine_before_depth_to_space,
+    "move scale before activation": affine.move_scale_before_activation,
+    "fold affine into previous layer": affine.fold_affine_into_previous_layer,
+    "move transpose into dense layer": layout.move_transpose_forward,
+    "make one-pixel layer dense": convolutions.replace_one_pixel_by_dense,
+    "fuse upsampling, convolution": convolutions.fuse_upsampling,
     "transpose narrow convolution": convolutions.transpose_narrow,
-    "sink reshape, last transpose": layout.sink_layout,  # the others want a Reshape right behind its dense layer
-    "even pads": convolutions.even_pads,
+    # This rewrite comes late, since some of the others look for a Reshape directly after a dense layer.
+    "move layout steps last": layout.move_layout_last,
+    "make pads even": convolutions.make_pads_even,
 }
 
-# onnxruntime computes a ConvTranspose in float32 whatever its weights are: an int8 generator keeps its convolutions.
+# The rewrites for a generator in int8. onnxruntime computes a Conv in 8 bits, but a ConvTranspose only in
+# float32. So the two rewrites that replace a Conv by a ConvTranspose are left out.
 INT8_REWRITES: Mapping[str, Rewrite] = {
     name: rewrite
     for name, rewrite in REWRITES.items()
@@ -52,13 +56,20 @@ INT8_REWRITES: Mapping[str, Rewrite] = {
 
 
 def simplify(model: onnx.ModelProto, rewrites: Mapping[str, Rewrite] | None = None) -> onnx.ModelProto:
-    """Return the model after all rewrites, or after those that are given by name."""
-    if any(attribute.type == onnx.AttributeProto.GRAPH for node in model.graph.node for attribute in node.attribute):
-        return model  # a graph within a graph sees values that nobody outside seems to use
+    """Return the model after the given rewrites, by default after all rewrites.
+
+    A model with nested graphs, functions or sparse constants is returned unchanged.
+    """
+    if any(
+        attribute.type == onnx.AttributeProto.GRAPH
+        for node in model.graph.node
+        for attribute in node.attribute
+    ):
+        return model  # a nested graph may use values of the outer graph, and `Graph` does not see these uses
     if model.functions or model.graph.sparse_initializer:
-        return model  # tf2onnx makes none
+        return model  # `Graph` does not support these; tf2onnx does not write them
     graph = Graph(model)
     chosen = list((REWRITES if rewrites is None else rewrites).values())
     while any(rewrite(graph) for rewrite in chosen):
-        graph.drop_dead()  # what nobody uses must not count as another use
+        graph.drop_unused()  # an unused node must not count as a consumer
     return graph.to_model()

@@ -1,4 +1,7 @@
-"""Affine steps, BatchNormalization among them: into the layers before or behind."""
+"""Affine steps: each Mul or Add with a constant is folded into the linear step before or after it.
+
+A BatchNormalization in inference mode is first split into two affine steps.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,33 @@ import onnx
 from ..graph import Array, Graph, attributes, make_node
 from .steps import (
     affine_steps,
-    along,
+    broadcast_along,
+    can_take_bias,
     channel_axis,
-    flowing,
+    has_padding,
     is_dense,
     is_linear,
     linear_like,
-    makes_images,
+    makes_one_image_per_row,
     output_axis,
-    pads,
     per_channel,
-    takes_bias,
+    variable_input,
     weights_and_bias,
 )
 
-# f(s x) = s f(x) for s > 0.
+# Activations f for which f(s x) = s f(x) for all s > 0.
 _HOMOGENEOUS = ("LeakyRelu", "Relu")
 
 
 def split_batch_norm(graph: Graph) -> bool:
-    """Make an affine step of each of the two that a BatchNormalization has (Ioffe and Szegedy 2015, algorithm 2)."""
+    """Replace a BatchNormalization in inference mode by a Mul and an Add.
+
+    The formula is in algorithm 2 of Ioffe and Szegedy 2015.
+    """
     for node in graph.nodes:
         if node.op_type != "BatchNormalization" or attributes(node).get("training_mode"):
             continue
-        scale, offset, mean, variance = (graph.constant(node, place) for place in range(1, 5))
+        scale, offset, mean, variance = (graph.constant(node, index) for index in range(1, 5))
         rank = graph.rank(node.input[0])
         if (
             scale is None
@@ -43,11 +49,13 @@ def split_batch_norm(graph: Graph) -> bool:
             or rank < 2
         ):
             continue
-        factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + attributes(node).get("epsilon", 1e-5))
+        factor = scale.astype(np.float64) / np.sqrt(
+            variance.astype(np.float64) + attributes(node).get("epsilon", 1e-5)
+        )
         shift = offset - mean * factor
         middle = graph.new_value()
-        rows = (-1, *[1] * (rank - 2))  # beside (batch, channels, height, width)
-        constants = [graph.add_constant(array.astype(np.float32).reshape(rows)) for array in (factor, shift)]
+        shape = (-1, *[1] * (rank - 2))  # broadcasts with (batch, channels, height, width)
+        constants = [graph.add_constant(array.astype(np.float32).reshape(shape)) for array in (factor, shift)]
         graph.replace(
             node,
             make_node("Mul", [node.input[0], constants[0]], middle),
@@ -58,15 +66,15 @@ def split_batch_norm(graph: Graph) -> bool:
 
 
 def merge_affine(graph: Graph) -> bool:
-    """Make one Mul of two by single numbers, one Add of two; take out those that change nothing."""
+    """Merge two consecutive Muls or Adds with scalars into one, or remove a Mul by 1 or an Add of 0."""
     for node, constant in affine_steps(graph):
-        if constant.size != 1 or constant.ndim > (graph.rank(flowing(graph, node)) or 0):
+        if constant.size != 1 or constant.ndim > (graph.rank(variable_input(graph, node)) or 0):
             continue
         if float(constant.reshape(())) == (1.0 if node.op_type == "Mul" else 0.0) and graph.can_remove(node):
-            node.input[:] = [flowing(graph, node)]
+            node.input[:] = [variable_input(graph, node)]
             graph.remove(node)
             return True
-        before = graph.producer(flowing(graph, node))
+        before = graph.producer(variable_input(graph, node))
         if before is None or before.op_type != node.op_type or graph.only_consumer(before.output[0]) is None:
             continue
         others = [graph.constants[name] for name in before.input if name in graph.constants]
@@ -78,26 +86,30 @@ def merge_affine(graph: Graph) -> bool:
         values = other.astype(np.float64), constant.astype(np.float64)
         merged = values[0] * values[1] if node.op_type == "Mul" else values[0] + values[1]
         name = graph.add_constant(merged.astype(np.float32))
-        graph.replace(node, make_node(node.op_type, [flowing(graph, before), name], node.output[0]))
+        graph.replace(node, make_node(node.op_type, [variable_input(graph, before), name], node.output[0]))
         graph.nodes.remove(before)
         return True
     return False
 
 
-def fold_affine_into_linear_before(graph: Graph) -> bool:
-    """Put an affine step into the weights or the bias of the linear step that it follows."""
+def fold_affine_into_previous_layer(graph: Graph) -> bool:
+    """Fold an affine step into the weights or the bias of the linear step before it."""
     for node, constant in affine_steps(graph):
-        linear = graph.producer(flowing(graph, node))
-        if linear is None or not is_linear(graph, linear) or graph.only_consumer(linear.output[0]) is not node:
+        linear = graph.producer(variable_input(graph, node))
+        if (
+            linear is None
+            or not is_linear(graph, linear)
+            or graph.only_consumer(linear.output[0]) is not node
+        ):
             continue
         weights, bias = weights_and_bias(graph, linear)
         values = per_channel(constant, weights.shape[output_axis(linear)], channel_axis(linear), weights.ndim)
         if values is None or not _keeps_rank(graph, linear.output[0], constant):
             continue
         if node.op_type == "Mul":
-            weights = weights * along(values, weights.ndim, output_axis(linear))
+            weights = weights * broadcast_along(values, weights.ndim, output_axis(linear))
             bias = None if bias is None else bias * values
-        elif takes_bias(graph, linear):
+        elif can_take_bias(graph, linear):
             bias = values if bias is None else bias + values
         else:
             continue
@@ -107,10 +119,12 @@ def fold_affine_into_linear_before(graph: Graph) -> bool:
     return False
 
 
-def fold_affine_into_linear_behind(graph: Graph) -> bool:
-    """Put an affine step into the weights or the bias of the linear step that it leads to.
+def fold_affine_into_next_layer(graph: Graph) -> bool:
+    """Fold an affine step into the weights or the bias of the linear step after it.
 
-    A shift is not put into a step that pads with zeros: the border would miss it. A ConvTranspose has such a border, too.
+    An Add is not folded into a Conv that pads with zeros. These zeros come after the Add, so its effect is
+    different at the border, and one bias for all pixels can't express that. An Add is not folded into a
+    ConvTranspose either: fewer input pixels contribute to a pixel near the border.
     """
     for node, constant in affine_steps(graph):
         linear = graph.only_consumer(node.output[0])
@@ -119,43 +133,54 @@ def fold_affine_into_linear_behind(graph: Graph) -> bool:
         weights, bias = weights_and_bias(graph, linear)
         axis = 1 if linear.op_type == "Conv" else 0
         values = per_channel(constant, weights.shape[axis], channel_axis(linear), weights.ndim)
-        source = graph.shape(flowing(graph, node))
-        # A value of one channel may be broadcast up by the constant: then it is not the layer's own input that is scaled.
+        source = graph.shape(variable_input(graph, node))
+        # The affine step may broadcast a value with one channel to several channels. Without the step, the
+        # value would have fewer channels than the layer expects.
         if values is None or source is None or len(source) < constant.ndim:
             continue
         if source[channel_axis(linear)] != weights.shape[axis]:
             continue
         if node.op_type == "Mul":
-            weights = weights * along(values, weights.ndim, axis)
-        elif weights.ndim == 2 and takes_bias(graph, linear):
+            weights = weights * broadcast_along(values, weights.ndim, axis)
+        elif weights.ndim == 2 and can_take_bias(graph, linear):
             shift = values @ weights
             bias = shift if bias is None else bias + shift
-        elif linear.op_type == "Conv" and not pads(linear):
+        elif linear.op_type == "Conv" and not has_padding(linear):
             shift = np.einsum("i,oihw->o", values, weights)
             bias = shift if bias is None else bias + shift
         else:
             continue
-        graph.replace(linear, linear_like(graph, linear, flowing(graph, node), weights, bias, linear.output[0]))
+        graph.replace(
+            linear, linear_like(graph, linear, variable_input(graph, node), weights, bias, linear.output[0])
+        )
         graph.nodes.remove(node)
         return True
     return False
 
 
 def _keeps_rank(graph: Graph, name: str, constant: Array) -> bool:
-    """Return whether a constant of so many axes gives none to the value."""
+    """Return whether a value keeps its number of axes when it is combined with the constant."""
     return constant.ndim <= 1 or (graph.rank(name) or 0) >= constant.ndim
 
 
-def lift_scale_over_activation(graph: Graph) -> bool:
-    """Move a Mul by positive numbers from behind a LeakyRelu or Relu to before it, where a linear step can take it in."""
+def move_scale_before_activation(graph: Graph) -> bool:
+    """Move a Mul by positive values before the activation (LeakyRelu or Relu) that it follows.
+
+    The result stays the same (see `_HOMOGENEOUS`). The activation must follow a linear step, into which the
+    Mul can then be folded.
+    """
     for node, constant in affine_steps(graph):
-        activation = graph.producer(flowing(graph, node))
+        activation = graph.producer(variable_input(graph, node))
         if activation is None or node.op_type != "Mul" or not (constant > 0).all():
             continue
         if activation.op_type not in _HOMOGENEOUS or graph.only_consumer(activation.output[0]) is not node:
             continue
         linear = graph.producer(activation.input[0])
-        if linear is None or not is_linear(graph, linear) or graph.only_consumer(linear.output[0]) is not activation:
+        if (
+            linear is None
+            or not is_linear(graph, linear)
+            or graph.only_consumer(linear.output[0]) is not activation
+        ):
             continue
         _swap_with_activation(graph, activation, node)
         return True
@@ -163,19 +188,23 @@ def lift_scale_over_activation(graph: Graph) -> bool:
 
 
 def _swap_with_activation(graph: Graph, activation: onnx.NodeProto, affine: onnx.NodeProto) -> None:
-    """Let the affine step, which follows the activation, come first."""
+    """Exchange an activation and the affine step after it, so that the affine step comes first."""
     source, middle, target = activation.input[0], activation.output[0], affine.output[0]
     affine.input[:] = [source if name == middle else name for name in affine.input]
     affine.output[0], activation.input[0], activation.output[0] = middle, middle, target
     graph.nodes.remove(affine)
-    graph.nodes.insert(next(place for place, node in enumerate(graph.nodes) if node is activation), affine)
+    graph.nodes.insert(graph.position(activation), affine)
 
 
-def lift_affine_over_reshape(graph: Graph) -> bool:
-    """Move an affine step by channel from behind the Reshape of a dense layer's output to before it."""
+def move_affine_before_reshape(graph: Graph) -> bool:
+    """Move an affine step that follows the Reshape of a dense layer's output before this Reshape."""
     for node, constant in affine_steps(graph):
-        reshape = graph.producer(flowing(graph, node))
-        if reshape is None or reshape.op_type != "Reshape" or graph.only_consumer(reshape.output[0]) is not node:
+        reshape = graph.producer(variable_input(graph, node))
+        if (
+            reshape is None
+            or reshape.op_type != "Reshape"
+            or graph.only_consumer(reshape.output[0]) is not node
+        ):
             continue
         dense, shape = graph.producer(reshape.input[0]), graph.constant(reshape, 1)
         if dense is None or shape is None or graph.only_consumer(dense.output[0]) is not reshape:
@@ -192,35 +221,64 @@ def lift_affine_over_reshape(graph: Graph) -> bool:
 
 
 def _along_columns(graph: Graph, dense: onnx.NodeProto, shape: Array, constant: Array) -> Array | None:
-    """Return a constant, which works on a dense layer's reshaped output, as one number per column; None where it is none."""
+    """Return the constant that has the same effect before the Reshape as `constant` has after it.
+
+    The result has one value for each column of the dense layer, shape (columns,). It is None if the effect of
+    `constant` differs between the rows of the dense layer's output, or if that can't be told.
+
+    Args:
+        graph: The graph.
+        dense: Linear step before the Reshape.
+        shape: Target shape of the Reshape.
+        constant: Constant of the affine step after the Reshape.
+    """
     padded = (1,) * (len(shape) - constant.ndim) + constant.shape
     if len(padded) != len(shape):
         return None
-    if is_dense(graph, dense) and shape[-1] == padded[-1] == graph.constants[dense.input[1]].shape[1] == constant.size:
+    if (
+        is_dense(graph, dense)
+        and shape[-1] == padded[-1] == graph.constants[dense.input[1]].shape[1] == constant.size
+    ):
         return constant.reshape(-1)
-    # One number per place of an image, the same for all images, and no place more than there are.
-    if not makes_images(graph, dense, shape) or any(a not in (1, b) for a, b in zip(padded[1:], shape[1:], strict=True)):
+    if not makes_one_image_per_row(graph, dense, shape):
         return None
-    return np.broadcast_to(constant, (1, *shape[1:])).reshape(-1) if padded[0] == 1 else None
+    # The constant has one value for each index within an image, and the same values for all images.
+    fits = all(size in (1, expected) for size, expected in zip(padded[1:], shape[1:], strict=True))
+    if not fits or padded[0] != 1:
+        return None
+    return np.broadcast_to(constant, (1, *shape[1:])).reshape(-1)
 
 
-def lift_affine_over_depth_to_space(graph: Graph) -> bool:
-    """Move an affine step by channel from behind a DepthToSpace, which a Conv makes, to before it."""
+def move_affine_before_depth_to_space(graph: Graph) -> bool:
+    """Move an affine step that follows the DepthToSpace of a convolution's output before the DepthToSpace.
+
+    The constant of the affine step must have one value, or one value for each channel.
+    """
     for node, constant in affine_steps(graph):
-        shuffle = graph.producer(flowing(graph, node))
-        if shuffle is None or shuffle.op_type != "DepthToSpace" or graph.only_consumer(shuffle.output[0]) is not node:
+        shuffle = graph.producer(variable_input(graph, node))
+        if (
+            shuffle is None
+            or shuffle.op_type != "DepthToSpace"
+            or graph.only_consumer(shuffle.output[0]) is not node
+        ):
             continue
         linear = graph.producer(shuffle.input[0])
-        if linear is None or not is_linear(graph, linear) or graph.only_consumer(linear.output[0]) is not shuffle:
+        if (
+            linear is None
+            or not is_linear(graph, linear)
+            or graph.only_consumer(linear.output[0]) is not shuffle
+        ):
             continue
         shape, settings = graph.shape(shuffle.output[0]), attributes(shuffle)
         values = None if shape is None or shape[1] is None else per_channel(constant, shape[1], 1, 4)
         if values is None:
             continue
         pixels = settings["blocksize"] ** 2
-        # Which of a square's pixels comes first in the channels' order, or which channel.
-        spread = np.repeat(values, pixels) if settings.get("mode") == b"CRD" else np.tile(values, pixels)
-        name, middle = graph.add_constant(along(spread, 4, 1).astype(np.float32)), graph.new_value()
+        # In mode CRD, consecutive input channels are the pixels of one output channel. In mode DCR, they are
+        # the output channels of one pixel.
+        is_crd = settings.get("mode") == b"CRD"
+        spread = np.repeat(values, pixels) if is_crd else np.tile(values, pixels)
+        name, middle = graph.add_constant(broadcast_along(spread, 4, 1).astype(np.float32)), graph.new_value()
         affine = make_node(node.op_type, [shuffle.input[0], name], middle)
         graph.replace(shuffle, affine, make_node("DepthToSpace", [middle], node.output[0], settings))
         graph.nodes.remove(node)

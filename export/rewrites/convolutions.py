@@ -1,6 +1,7 @@
-"""Convolutions: the same numbers by another operation, where onnxruntime is faster at that one.
+"""Convolutions: each is replaced by an operation with the same result that onnxruntime computes faster.
 
-Measured on the CPU with onnxruntime 1.31; `benchmarks/exporting.py` measures files with all of them.
+The speeds were measured on the CPU with onnxruntime 1.31. `benchmarks/exporting.py` measures the speed of
+files after all rewrites.
 """
 
 from __future__ import annotations
@@ -12,19 +13,35 @@ from ..graph import Array, Graph, attributes, make_node
 from .shapes import repeats_of
 from .steps import is_linear, linear_like, weights_and_bias
 
-# Pixels have 1, 3 or 4 channels. A Conv to so few is slower than the ConvTranspose by the mirrored weights; at 8 both are even
-# with 16 channels before, at 16 the Conv is faster.
+# Largest number of output channels with which a Conv is replaced by a ConvTranspose. Images have 1, 3 or 4
+# channels, and a Conv with so few output channels is slower than the ConvTranspose with the mirrored kernel.
+# With 8 output and 16 input channels both take the same time. With 16 output channels the Conv is faster.
 _FEW_CHANNELS = 4
-_MOST_GROWTH = 4  # of the kernel, for upsampling by large factors: files must not become several times as large
+# Limit for the size of a fused kernel, as a multiple of the size of the Conv's kernel. Without a limit, a
+# large upsampling factor would multiply the size of the file.
+_MOST_GROWTH = 4
 
 
-def make_dense_of_one_pixel(graph: Graph) -> bool:
-    """Make a dense layer of a ConvTranspose on images of one pixel, which would read all of its weights for each image."""
+def replace_one_pixel_by_dense(graph: Graph) -> bool:
+    """Replace a ConvTranspose whose input images have one pixel by a dense layer.
+
+    The ConvTranspose reads all of its weights for each image of a batch. The dense layer reads its weights
+    once for the whole batch.
+    """
     for node in graph.nodes:
-        if node.op_type != "ConvTranspose" or not is_linear(graph, node) or not _is_plain(node, strided=True):
+        if (
+            node.op_type != "ConvTranspose"
+            or not is_linear(graph, node)
+            or not _is_simple(node, strided=True)
+        ):
             continue
         shape, settings = graph.shape(node.input[0]), attributes(node)
-        if shape is None or shape[2:] != (1, 1) or any(settings.get("output_padding", ())) or "output_shape" in settings:
+        if (
+            shape is None
+            or shape[2:] != (1, 1)
+            or any(settings.get("output_padding", ()))
+            or "output_shape" in settings
+        ):
             continue
         weights, bias = weights_and_bias(graph, node)  # (in, out, height, width)
         top, left, bottom, right = settings.get("pads", (0, 0, 0, 0))
@@ -32,26 +49,35 @@ def make_dense_of_one_pixel(graph: Graph) -> bool:
         channels, *image = weights.shape
         rows = graph.add_constant(np.array([-1, channels]))
         columns = graph.add_constant(np.array([-1, *image]))
-        flat, made = graph.new_value(), graph.new_value()
+        flat, product = graph.new_value(), graph.new_value()
         reshape = make_node("Reshape", [node.input[0], rows], flat)
         inputs = [flat, graph.add_constant(weights.reshape(channels, -1).astype(np.float32), "weights")]
         if bias is not None:
             inputs.append(graph.add_constant(np.repeat(bias, image[1] * image[2]).astype(np.float32), "bias"))
-        dense = make_node("MatMul" if bias is None else "Gemm", inputs, made)
-        graph.replace(node, reshape, dense, make_node("Reshape", [made, columns], node.output[0]))
+        dense = make_node("MatMul" if bias is None else "Gemm", inputs, product)
+        graph.replace(node, reshape, dense, make_node("Reshape", [product, columns], node.output[0]))
         return True
     return False
 
 
 def fuse_upsampling(graph: Graph) -> bool:
-    """Make one ConvTranspose of a Resize that repeats pixels and the Conv behind it; a 1x1 Conv goes before the Resize.
+    """Replace a Resize that repeats pixels, and the Conv after it, by one ConvTranspose.
 
-    Repeating each pixel s times is a transposed convolution by s x s ones with stride s, a Conv one by the mirrored kernel, and
-    two in a row are one by the convolution of their kernels. A pixel of the source then takes (k + s - 1)^2 products instead of
-    (s k)^2.
+    Both give the same image, for three reasons:
+
+    1. Repeating each pixel s times along both axes is the same as a transposed convolution of each channel
+       with stride s and an s x s kernel of ones.
+    2. A Conv with stride 1 is the same as a transposed convolution with stride 1 and the mirrored kernel.
+    3. Two consecutive transposed convolutions, the second with stride 1, equal one transposed convolution
+       with the stride of the first. Its kernel is the convolution of both kernels.
+
+    With a k x k Conv, each source pixel then costs (k + s - 1)^2 multiplications instead of (s k)^2, for each
+    pair of an input and an output channel.
+
+    A 1x1 Conv is not fused. It moves before the Resize, where it computes each source pixel only once.
     """
     for node in graph.nodes:
-        if node.op_type != "Conv" or not is_linear(graph, node) or not _is_plain(node):
+        if node.op_type != "Conv" or not is_linear(graph, node) or not _is_simple(node):
             continue
         resize = graph.producer(node.input[0])
         repeats = None if resize is None else repeats_of(graph, resize)
@@ -76,12 +102,20 @@ def fuse_upsampling(graph: Graph) -> bool:
 
 
 def transpose_narrow(graph: Graph) -> bool:
-    """Make a ConvTranspose of a Conv to few channels."""
+    """Replace a Conv with few output channels by a ConvTranspose with the mirrored kernel.
+
+    Both give the same image. onnxruntime computes the ConvTranspose faster if the Conv has at most
+    `_FEW_CHANNELS` output channels, at least twice as many input channels, and a kernel larger than 1x1.
+    """
     for node in graph.nodes:
-        if node.op_type != "Conv" or not is_linear(graph, node) or not _is_plain(node):
+        if node.op_type != "Conv" or not is_linear(graph, node) or not _is_simple(node):
             continue
         weights, _ = weights_and_bias(graph, node)
-        if weights.shape[0] > _FEW_CHANNELS or weights.shape[1] < 2 * weights.shape[0] or weights.shape[2:] == (1, 1):
+        if (
+            weights.shape[0] > _FEW_CHANNELS
+            or weights.shape[1] < 2 * weights.shape[0]
+            or weights.shape[2:] == (1, 1)
+        ):
             continue
         transposed = _transposed(graph, node, node.input[0], np.array([1, 1]))
         if transposed is not None:
@@ -90,47 +124,69 @@ def transpose_narrow(graph: Graph) -> bool:
     return False
 
 
-def even_pads(graph: Graph) -> bool:
-    """Pad a ConvTranspose the same at both ends, and cut off what is too much then.
+def make_pads_even(graph: Graph) -> bool:
+    """Give a ConvTranspose equal pads at both ends of each axis; a Slice removes the extra rows and columns.
 
-    onnxruntime's CUDA provider leaves one whose pads differ, which Keras's "same" by a stride of 2 makes, to the CPU.
+    onnxruntime's CUDA provider does not support unequal pads, so onnxruntime computes a ConvTranspose with
+    unequal pads on the CPU. Keras' padding "same" leads to unequal pads if the stride is 2.
     """
     for node in graph.nodes:
         settings = attributes(node)
         pads = settings.get("pads", ())
-        if node.op_type != "ConvTranspose" or not _is_plain(node, strided=True) or "output_shape" in settings:
+        if (
+            node.op_type != "ConvTranspose"
+            or not _is_simple(node, strided=True)
+            or "output_shape" in settings
+        ):
             continue
         begins, ends = np.array(pads[: len(pads) // 2], np.int64), np.array(pads[len(pads) // 2 :], np.int64)
         if (begins == ends).all():
             continue
         fewest = np.minimum(begins, ends)
-        too_much = ends - fewest
-        last = np.where(too_much > 0, -too_much, np.iinfo(np.int64).max)
+        extra = ends - fewest
+        last = np.where(extra > 0, -extra, np.iinfo(np.int64).max)
         axes = np.arange(2, 2 + len(last))
         whole = graph.new_value()
         settings["pads"] = [*fewest.tolist(), *fewest.tolist()]
-        made = make_node("ConvTranspose", list(node.input), whole, settings)
-        cut = [graph.add_constant(places) for places in (begins - fewest, last, axes)]
-        graph.replace(node, made, make_node("Slice", [whole, *cut], node.output[0]))
+        even = make_node("ConvTranspose", list(node.input), whole, settings)
+        bounds = [graph.add_constant(array) for array in (begins - fewest, last, axes)]
+        graph.replace(node, even, make_node("Slice", [whole, *bounds], node.output[0]))
         return True
     return False
 
 
-def _is_plain(node: onnx.NodeProto, strided: bool = False) -> bool:
-    """Return whether a convolution pads by numbers, if at all, and takes each pixel beside the next."""
+def _is_simple(node: onnx.NodeProto, strided: bool = False) -> bool:
+    """Return whether a convolution has explicit pads or no pads, no dilation, and a stride of 1.
+
+    If `strided` is true, the stride does not matter.
+    """
     settings = attributes(node)
-    if settings.get("auto_pad", b"NOTSET") != b"NOTSET" or any(step != 1 for step in settings.get("dilations", ())):
+    if settings.get("auto_pad", b"NOTSET") != b"NOTSET" or any(
+        step != 1 for step in settings.get("dilations", ())
+    ):
         return False
     return strided or all(step == 1 for step in settings.get("strides", ()))
 
 
 def _transposed(graph: Graph, node: onnx.NodeProto, source: str, repeats: Array) -> onnx.NodeProto | None:
-    """Return the ConvTranspose that repeats the pixels of `source` and does what a Conv does then; None where there is none."""
+    """Return one ConvTranspose that does the work of a Resize and the Conv after it.
+
+    The result is None if the Conv has more padding than a ConvTranspose can express, or if the new kernel
+    would exceed `_MOST_GROWTH`.
+
+    Args:
+        graph: The graph, which gets the new weights and bias as constants.
+        node: The Conv.
+        source: Name of the new node's input: the input of the Resize, or of the Conv if there is no Resize.
+        repeats: How often the Resize repeats rows and columns, int64 (2,); [1, 1] if there is no Resize.
+    """
     weights, bias = weights_and_bias(graph, node)
     kernel = weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)  # (in, out, height, width)
     inset = np.array([*kernel.shape[2:]] * 2) - 1 - np.array(attributes(node).get("pads", (0, 0, 0, 0)))
     height, width = kernel.shape[2:]
-    if (inset < 0).any() or (height + repeats[0] - 1) * (width + repeats[1] - 1) > _MOST_GROWTH * height * width:
+    if (inset < 0).any() or (height + repeats[0] - 1) * (
+        width + repeats[1] - 1
+    ) > _MOST_GROWTH * height * width:
         return None
     spread = np.zeros((*kernel.shape[:2], height + repeats[0] - 1, width + repeats[1] - 1))
     for down in range(repeats[0]):

@@ -1,4 +1,4 @@
-"""Transposes and reshapes: away, or to where they cost least."""
+"""Transposes and reshapes: removed, merged, or moved to where they cost least."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ import onnx
 
 from ..graph import Array, Graph, make_node
 from .shapes import repeats_of
-from .steps import flowing, is_pointwise, linear_like, makes_images, permutation, weights_and_bias
+from .steps import (
+    is_pointwise,
+    linear_like,
+    makes_one_image_per_row,
+    permutation,
+    variable_input,
+    weights_and_bias,
+)
 
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 def drop_no_ops(graph: Graph) -> bool:
-    """Take out an Identity, a Dropout, a Transpose that moves nothing, a Reshape to the shape that is there."""
+    """Remove a node without effect.
+
+    Such a node is an Identity, a Dropout, a Transpose that keeps the order of the axes, or a Reshape to the
+    shape that the value already has.
+    """
     for node in graph.nodes:
         if _does_nothing(graph, node) and graph.can_remove(node):
             graph.remove(node)
@@ -23,10 +34,10 @@ def drop_no_ops(graph: Graph) -> bool:
 
 def _does_nothing(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Dropout":
-        return len(node.input) < 3  # the third could ask for training
+        return len(node.input) < 3  # with a third input, `training_mode`, it may drop values
     if node.op_type == "Reshape":
         target, shape = graph.constant(node, 1), graph.shape(node.input[0])
-        if target is None or not shape or None in shape[1:] or not _is_plain_shape(target):
+        if target is None or not shape or None in shape[1:] or not _copies_no_size(target):
             return False
         return tuple(target[1:]) == shape[1:] and target[0] in (-1, shape[0])
     order = permutation(node)
@@ -34,7 +45,7 @@ def _does_nothing(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def merge_transposes(graph: Graph) -> bool:
-    """Make one Transpose of two in a row, and one Reshape of two."""
+    """Replace two consecutive Transposes by one, or two consecutive Reshapes by one."""
     for node in graph.nodes:
         before = graph.producer(node.input[0]) if node.input else None
         if before is None or before.op_type != node.op_type or graph.only_consumer(before.output[0]) is None:
@@ -45,7 +56,7 @@ def merge_transposes(graph: Graph) -> bool:
             graph.replace(node, make_node("Transpose", [before.input[0]], node.output[0], merged))
             graph.nodes.remove(before)
             return True
-        if node.op_type == "Reshape" and _is_plain_shape(graph.constant(node, 1)):
+        if node.op_type == "Reshape" and _copies_no_size(graph.constant(node, 1)):
             node.input[0] = before.input[0]
             graph.nodes.remove(before)
             return True
@@ -53,31 +64,43 @@ def merge_transposes(graph: Graph) -> bool:
 
 
 def cancel_transposes(graph: Graph) -> bool:
-    """Take out two Transposes that undo each other around steps that work on single numbers."""
+    """Remove two Transposes that undo each other, if only pointwise steps are between them."""
     for node in graph.nodes:
         second = permutation(node)
         if second is None:
             continue
         before = graph.producer(node.input[0])
-        while before is not None and graph.only_consumer(before.output[0]) is not None and is_pointwise(graph, before):
-            before = graph.producer(flowing(graph, before))
+        while (
+            before is not None
+            and graph.only_consumer(before.output[0]) is not None
+            and is_pointwise(graph, before)
+        ):
+            before = graph.producer(variable_input(graph, before))
         first = None if before is None else permutation(before)
         if before is None or first is None or graph.only_consumer(before.output[0]) is None:
             continue
-        if [first[axis] for axis in second] == sorted(first) and graph.can_remove(before) and graph.can_remove(node):
+        undoes = [first[axis] for axis in second] == sorted(first)
+        if undoes and graph.can_remove(before) and graph.can_remove(node):
             graph.remove(before)
             graph.remove(node)
             return True
     return False
 
 
-def _is_plain_shape(shape: Array | None) -> bool:
-    """Return whether a shape is of numbers, with the batch left open: no size is copied from the input."""
+def _copies_no_size(shape: Array | None) -> bool:
+    """Return whether the target shape of a Reshape is constant, and has no 0.
+
+    A 0 in the target shape means that the Reshape copies the size of this axis from its input.
+    """
     return shape is not None and not (shape == 0).any()
 
 
-def lift_transpose(graph: Graph) -> bool:
-    """Move the Transpose to NCHW before what works on single numbers or repeats them, and into a dense layer's columns."""
+def move_transpose_forward(graph: Graph) -> bool:
+    """Move a Transpose from NHWC to NCHW by one step towards the input, or fold it into a dense layer.
+
+    The Transpose moves before a pointwise step, or before a Resize that repeats pixels. If it follows the
+    Reshape of a dense layer's output, it is removed and the columns of the dense layer are reordered instead.
+    """
     for node in graph.nodes:
         if permutation(node) != _TO_NCHW:
             continue
@@ -95,56 +118,68 @@ def lift_transpose(graph: Graph) -> bool:
     return False
 
 
-def _swap_with_transpose(graph: Graph, pointwise: onnx.NodeProto, transpose: onnx.NodeProto) -> None:
-    place = next(place for place, name in enumerate(pointwise.input) if name not in graph.constants)
-    source, middle, target = pointwise.input[place], pointwise.output[0], transpose.output[0]
+def _swap_with_transpose(graph: Graph, step: onnx.NodeProto, transpose: onnx.NodeProto) -> None:
+    """Exchange a step and the Transpose after it, so that the Transpose comes first."""
+    index = next(index for index, name in enumerate(step.input) if name not in graph.constants)
+    source, middle, target = step.input[index], step.output[0], transpose.output[0]
     transpose.input[0], transpose.output[0] = source, middle
-    pointwise.input[place], pointwise.output[0] = middle, target
+    step.input[index], step.output[0] = middle, target
     graph.nodes.remove(transpose)
-    graph.nodes.insert(next(place for place, node in enumerate(graph.nodes) if node is pointwise), transpose)
+    graph.nodes.insert(graph.position(step), transpose)
 
 
 def _permute_columns(graph: Graph, reshape: onnx.NodeProto, transpose: onnx.NodeProto) -> bool:
+    """Fold a Transpose into the column order of a dense layer, and return whether that was possible.
+
+    The order of the nodes must be: dense layer, any number of pointwise steps, Reshape, Transpose.
+    """
     dense, shape = graph.producer(reshape.input[0]), graph.constant(reshape, 1)
-    while dense is not None and is_pointwise(graph, dense) and graph.only_consumer(dense.output[0]) is not None:
-        dense = graph.producer(flowing(graph, dense))
-    if dense is None or shape is None or len(shape) != 4 or not makes_images(graph, dense, shape):
+    while (
+        dense is not None and is_pointwise(graph, dense) and graph.only_consumer(dense.output[0]) is not None
+    ):
+        dense = graph.producer(variable_input(graph, dense))
+    if dense is None or shape is None or len(shape) != 4 or not makes_one_image_per_row(graph, dense, shape):
         return False
     if graph.only_consumer(dense.output[0]) is None:
         return False
     height, width, channels = (int(size) for size in shape[1:])
     weights, bias = weights_and_bias(graph, dense)
-    columns = np.arange(height * width * channels).reshape(height, width, channels).transpose(2, 0, 1).reshape(-1)
+    columns = (
+        np.arange(height * width * channels).reshape(height, width, channels).transpose(2, 0, 1).reshape(-1)
+    )
     bias = None if bias is None else bias[columns]
-    graph.replace(dense, linear_like(graph, dense, dense.input[0], weights[:, columns], bias, dense.output[0]))
+    graph.replace(
+        dense, linear_like(graph, dense, dense.input[0], weights[:, columns], bias, dense.output[0])
+    )
     target = graph.add_constant(np.array([shape[0], channels, height, width]))
     graph.replace(reshape, make_node("Reshape", [reshape.input[0], target], transpose.output[0]))
     graph.nodes.remove(transpose)
     return True
 
 
-def sink_layout(graph: Graph) -> bool:
-    """Move a Reshape, or the Transpose to NHWC, behind what works on single numbers.
+def move_layout_last(graph: Graph) -> bool:
+    """Move a Reshape, or a Transpose from NCHW to NHWC, after the pointwise step that follows it.
 
-    Behind the rounding to 8 bits a Transpose moves a quarter of the bytes. A Gemm takes in an activation that follows at once.
-    And onnxruntime (1.31) adds a scalar to images of one channel pixel by pixel, but to a dense layer's rows all at once.
+    This saves time for three reasons. After the rounding to 8 bits, a Transpose moves a quarter of the bytes.
+    onnxruntime fuses a Gemm with an activation, if the activation directly follows the Gemm. onnxruntime
+    (1.31) adds a scalar to one-channel images pixel by pixel, but to all rows of a dense layer at once.
     """
     for node in graph.nodes:
-        if not _is_layout(graph, node):
+        if not _changes_layout(graph, node):
             continue
-        behind = graph.only_consumer(node.output[0])
-        if behind is None or not is_pointwise(graph, behind):
+        following = graph.only_consumer(node.output[0])
+        if following is None or not is_pointwise(graph, following):
             continue
-        source, middle, target = node.input[0], node.output[0], behind.output[0]
-        behind.input[:] = [source if name == middle else name for name in behind.input]
-        behind.output[0], node.input[0], node.output[0] = middle, middle, target
-        graph.nodes.remove(behind)
-        graph.nodes.insert(next(place for place, there in enumerate(graph.nodes) if there is node), behind)
+        source, middle, target = node.input[0], node.output[0], following.output[0]
+        following.input[:] = [source if name == middle else name for name in following.input]
+        following.output[0], node.input[0], node.output[0] = middle, middle, target
+        graph.nodes.remove(following)
+        graph.nodes.insert(graph.position(node), following)
         return True
     return False
 
 
-def _is_layout(graph: Graph, node: onnx.NodeProto) -> bool:
+def _changes_layout(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Transpose":
         return permutation(node) == _TO_NHWC
-    return node.op_type == "Reshape" and _is_plain_shape(graph.constant(node, 1))
+    return node.op_type == "Reshape" and _copies_no_size(graph.constant(node, 1))

@@ -1,4 +1,7 @@
-"""Shapes: what tf2onnx leaves to be worked out at run time, although all but the batch is known beforehand."""
+"""Shapes that tf2onnx computes at run time, although only the batch size is unknown before; and repetitions.
+
+A repetition is what Keras' UpSampling2D does: each row or column of pixels is repeated.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,42 @@ from onnx.reference import ReferenceEvaluator
 from ..graph import Array, Graph, attributes, make_node
 from .steps import permutation
 
-# Whole numbers in, whole numbers out.
-_ON_SHAPES = ("Cast", "Slice", "Concat", "Gather", "Squeeze", "Unsqueeze", "Add", "Sub", "Mul", "Div", "ReduceProd")
-# Each pixel of the result shows pixel floor(place / scale) of the source.
+# Operations that may occur in the computation of a shape. Each computes whole numbers from whole numbers.
+_ON_SHAPES = (
+    "Cast",
+    "Slice",
+    "Concat",
+    "Gather",
+    "Squeeze",
+    "Unsqueeze",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "ReduceProd",
+)
+# Pairs (coordinate_transformation_mode, nearest_mode) with which a Resize by a whole number repeats values:
+# index i of the result has the value at index floor(i / scale) of the source.
 _REPEATING = (
     (b"asymmetric", b"floor"),
     (b"half_pixel", b"round_prefer_floor"),
     (b"tf_half_pixel_for_nn", b"floor"),
 )
-# To tell what depends on the batch from what does not, rounded divisions and all.
+# A shape is computed for each of these batch sizes. A size that is the same for all of them does not depend
+# on the batch. There are several of them because a rounded division may give the same size for two.
 _BATCHES = (2, 3, 60, 120)
 _REPEAT = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
 def fix_reshape_targets(graph: Graph) -> bool:
-    """Make a constant of the target of a Reshape that depends on shapes only, with -1 where it depends on the batch."""
+    """Replace the computed target shape of a Reshape by a constant, if it depends on one shape only.
+
+    The constant has a -1 in place of the size that depends on the batch.
+    """
     for node in graph.nodes:
         if node.op_type != "Reshape" or node.input[1] in graph.constants:
             continue
-        nodes = _between_shapes_and(graph, node.input[1])
+        nodes = _shape_computation(graph, node.input[1])
         if nodes is None:
             continue
         targets = np.stack([_evaluate(graph, nodes, node.input[1], batch) for batch in _BATCHES])
@@ -41,10 +61,14 @@ def fix_reshape_targets(graph: Graph) -> bool:
     return False
 
 
-def _between_shapes_and(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
-    """Return the nodes that make a value of another one's shape; None where it depends on more than that one's first size."""
+def _shape_computation(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
+    """Return the nodes that compute the value `name` from the shape of one other value.
+
+    The result is None if `name` depends on anything else than constants and that shape, or if a size other
+    than the first of that shape is unknown.
+    """
     waiting, found = [name], set()
-    measured = set()
+    shaped = set()
     while waiting:
         value = waiting.pop()
         if value in graph.constants or not value:
@@ -55,9 +79,9 @@ def _between_shapes_and(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
         found.add(node.output[0])
         if node.op_type == "Shape":
             shape = graph.shape(node.input[0])
-            measured.add(node.input[0])
-            if shape is None or None in shape[1:] or len(measured) > 1:
-                return None  # first sizes of two values need not be the same
+            shaped.add(node.input[0])
+            if shape is None or None in shape[1:] or len(shaped) > 1:
+                return None  # two values may differ in their unknown first sizes
         elif node.op_type in _ON_SHAPES:
             waiting.extend(node.input)
         else:
@@ -66,7 +90,7 @@ def _between_shapes_and(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
 
 
 def _evaluate(graph: Graph, nodes: list[onnx.NodeProto], name: str, batch: int) -> Array:
-    """Return the value of that name where the batch is `batch`."""
+    """Return the value `name` that the nodes compute if the batch has `batch` images."""
     known: dict[str, Array] = {}
     steps = []
     for node in nodes:
@@ -75,7 +99,9 @@ def _evaluate(graph: Graph, nodes: list[onnx.NodeProto], name: str, batch: int) 
             continue
         settings = attributes(node)
         shape = [batch if size is None else size for size in graph.shape(node.input[0]) or ()]
-        known[node.output[0]] = np.array(shape[settings.get("start", 0) : settings.get("end", len(shape))], np.int64)
+        known[node.output[0]] = np.array(
+            shape[settings.get("start", 0) : settings.get("end", len(shape))], np.int64
+        )
     if name in known:
         return known[name]
     known |= {used: graph.constants[used] for node in steps for used in node.input if used in graph.constants}
@@ -85,28 +111,43 @@ def _evaluate(graph: Graph, nodes: list[onnx.NodeProto], name: str, batch: int) 
     return np.array(value)
 
 
-def make_resize_of_repeat(graph: Graph) -> bool:
-    """Make a Resize of what Keras' UpSampling2D becomes for each axis: a new axis, tiled, and merged into the one before."""
+def replace_repeat_by_resize(graph: Graph) -> bool:
+    """Replace the nodes that repeat the values along one axis by a Resize.
+
+    tf2onnx writes Keras' UpSampling2D as two such groups of nodes, one for rows and one for columns. In each,
+    an Unsqueeze adds a new axis, a Tile repeats the values along it, and a Reshape merges the new axis into
+    the axis before it. A Transpose may come between the Tile and the Reshape.
+    """
     for node in graph.nodes:
         chain = _repeating_chain(graph, node)
         if chain is None:
             continue
         unsqueeze, order, axis, times = chain
         source = unsqueeze.input[0]
-        made = []
+        new = []
         if order != sorted(order):
-            made.append(make_node("Transpose", [source], graph.new_value(), {"perm": order}))
-            source = made[0].output[0]
+            new.append(make_node("Transpose", [source], graph.new_value(), {"perm": order}))
+            source = new[0].output[0]
         scales = np.ones(len(order), np.float32)
         scales[axis] = times
-        made.append(make_node("Resize", [source, "", graph.add_constant(scales)], node.output[0], _REPEAT))
-        graph.replace(node, *made)
+        new.append(make_node("Resize", [source, "", graph.add_constant(scales)], node.output[0], _REPEAT))
+        graph.replace(node, *new)
         return True
     return False
 
 
-def _repeating_chain(graph: Graph, reshape: onnx.NodeProto) -> tuple[onnx.NodeProto, list[int], int, int] | None:
-    """Return the Unsqueeze that begins the repetition that this Reshape ends, how axes move, which is repeated, how often."""
+def _repeating_chain(
+    graph: Graph, reshape: onnx.NodeProto
+) -> tuple[onnx.NodeProto, list[int], int, int] | None:
+    """Find the nodes before a Reshape that, together with it, repeat the values along one axis.
+
+    These nodes are an Unsqueeze, a Tile, and perhaps a Transpose. The Unsqueeze takes the value to repeat.
+
+    Returns:
+        None if the Reshape does not follow such nodes. Otherwise a tuple: the Unsqueeze; the order into which
+        the Transpose puts the axes of the value to repeat ([0, 1, 2, ...] if there is no Transpose); the
+        repeated axis, as an index into this order; and the number of repeats.
+    """
     if reshape.op_type != "Reshape" or reshape.input[1] not in graph.constants:
         return None
     tile = graph.producer(reshape.input[0])
@@ -119,24 +160,31 @@ def _repeating_chain(graph: Graph, reshape: onnx.NodeProto) -> tuple[onnx.NodePr
     if unsqueeze is None or unsqueeze.op_type != "Unsqueeze" or repeats is None:
         return None
     source, axes = graph.shape(unsqueeze.input[0]), graph.constant(unsqueeze, 1)
-    if not graph.is_float32(unsqueeze.input[0]) or source is None or axes is None or axes.size != 1 or None in source[1:]:
+    if (
+        not graph.is_float32(unsqueeze.input[0])
+        or source is None
+        or axes is None
+        or axes.size != 1
+        or None in source[1:]
+    ):
         return None
     new = int(axes.reshape(())) % (len(source) + 1)
     moved = moved or list(range(len(source) + 1))
-    place, times = moved.index(new), int(repeats[new])
-    if place < 2 or repeats.prod() != times:  # the axis before the new one is repeated: not the batch
+    position, times = moved.index(new), int(repeats[new])
+    # The axis before the new axis is the one to repeat. It must not be axis 0, the batch.
+    if position < 2 or repeats.prod() != times:
         return None
     order = [axis - (axis > new) for axis in moved if axis != new]
-    due = [source[axis] for axis in order]
-    due[place - 1] = (due[place - 1] or 0) * times
+    expected = [source[axis] for axis in order]
+    expected[position - 1] = (expected[position - 1] or 0) * times
     target = graph.shape(reshape.output[0])
-    if order[0] != 0 or target is None or list(target[1:]) != due[1:]:
+    if order[0] != 0 or target is None or list(target[1:]) != expected[1:]:
         return None
-    return unsqueeze, order, place - 1, times
+    return unsqueeze, order, position - 1, times
 
 
 def merge_resizes(graph: Graph) -> bool:
-    """Make one Resize of two that repeat pixels."""
+    """Replace two consecutive Resizes that repeat values by one."""
     for node in graph.nodes:
         scales, before = repeats_of(graph, node), graph.producer(node.input[0]) if node.input else None
         if scales is None or before is None or graph.only_consumer(before.output[0]) is None:
@@ -152,11 +200,17 @@ def merge_resizes(graph: Graph) -> bool:
 
 
 def repeats_of(graph: Graph, node: onnx.NodeProto) -> Array | None:
-    """Return how often a Resize repeats each place, by axis, int64 (rank,); None for other nodes, and where it does more."""
+    """Return how often a Resize repeats the values along each axis, int64 (rank,).
+
+    The result is None for another node, and for a Resize that does not only repeat values.
+    """
     if node.op_type != "Resize" or len(node.input) != 3:
         return None
     settings, scales = attributes(node), graph.constant(node, 2)
-    mode = settings.get("coordinate_transformation_mode", b"half_pixel"), settings.get("nearest_mode", b"round_prefer_floor")
+    mode = (
+        settings.get("coordinate_transformation_mode", b"half_pixel"),
+        settings.get("nearest_mode", b"round_prefer_floor"),
+    )
     if settings.get("mode", b"nearest") != b"nearest" or mode not in _REPEATING or "axes" in settings:
         return None
     if scales is None or (scales != np.round(scales)).any() or (scales < 1).any():

@@ -1,4 +1,4 @@
-"""A Ray cluster of two machines, played by processes."""
+"""A Ray cluster of two simulated machines, each of them a process on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def machines():
-    """The cluster; tests may add machines, and lose those again."""
+    """The cluster. Tests may add machines, and remove them again."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 

@@ -1,4 +1,4 @@
-"""Shards on a Ray cluster of two machines, played by processes: the bytes of one machine, whoever is lost on the way."""
+"""Shards on a Ray cluster: the same bytes as from one process, also after a machine is lost."""
 
 from __future__ import annotations
 
@@ -12,104 +12,112 @@ ray = pytest.importorskip("ray")
 import numpy as np  # noqa: E402
 
 from ganport.cluster import write_shards_on_ray  # noqa: E402
-from ganport.runtime import BUNDLED, Sampler  # noqa: E402
+from ganport.cluster.errors import ClusterError  # noqa: E402
+from ganport.runtime import PRETRAINED, Sampler  # noqa: E402
 from ganport.runtime.errors import OutputError  # noqa: E402
 from ganport.runtime.shards import plan_shards, write_shards  # noqa: E402
 from tests.conftest import failure  # noqa: E402
 from tests.tiny_generator import tiny_model  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::Warning:ray", "ignore::FutureWarning", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::Warning:ray", "ignore::FutureWarning", "ignore::ResourceWarning"
+)
 
 
 @pytest.fixture(scope="module")
 def sampler():
-    with Sampler(BUNDLED["mnist"]) as sampler:
+    with Sampler(PRETRAINED["mnist"]) as sampler:
         yield sampler
 
 
-def assert_same_files(found, due):
-    assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in due.iterdir())
-    for path in due.iterdir():
+def assert_same_files(found, expected):
+    assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in expected.iterdir())
+    for path in expected.iterdir():
         assert (found / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def draw(sampler, count, path, size=500, address=None, **options):
-    plan = plan_shards(sampler, np.arange(count), path, shard_size=size, **options)
-    yield plan.there
-    yield from write_shards(sampler, plan) if address is None else write_shards_on_ray(sampler, plan, address)
+def write(sampler, count, path, *, size=500, address=None, resume=False):
+    """Write shards. Yields the number of existing images, and then the number of images of each new shard."""
+    plan = plan_shards(sampler, np.arange(count), path, shard_size=size, resume=resume)
+    yield plan.existing_images
+    if address is None:
+        yield from write_shards(sampler, plan)
+    else:
+        yield from write_shards_on_ray(sampler, plan, address=address)
 
 
 @pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
-def test_a_lost_machine_changes_nothing(machines, sampler, tmp_path, count):
-    """It is killed when the first shards are there."""
-    due = tmp_path / "due" / "x.tar"
+def test_a_lost_machine_does_not_change_the_shards(machines, sampler, tmp_path, count):
+    """A machine is removed after the first shards are written."""
     size = count // 40
-    assert sum(draw(sampler, count, due, size)) == count
-    lost = machines.add_node(num_cpus=1)
+    assert sum(write(sampler, count, tmp_path / "expected" / "x.tar", size=size)) == count
+    extra = machines.add_node(num_cpus=1)
     machines.wait_for_nodes()
-    drawn = draw(sampler, count, tmp_path / "ray" / "x.tar", size, machines.address)
-    before = sum(itertools.islice(drawn, 4))
-    machines.remove_node(lost, allow_graceful=False)
-    assert before + sum(drawn) == count
-    assert_same_files(tmp_path / "ray", tmp_path / "due")
+    written = write(sampler, count, tmp_path / "ray" / "x.tar", size=size, address=machines.address)
+    before = sum(itertools.islice(written, 4))
+    machines.remove_node(extra, allow_graceful=False)
+    assert before + sum(written) == count
+    assert_same_files(tmp_path / "ray", tmp_path / "expected")
 
 
-def test_goes_on_with_what_is_there(machines, sampler, tmp_path):
-    one = tmp_path / "x.tar"
-    drawn = draw(sampler, 3_000, one)
-    assert sum(itertools.islice(drawn, 4)) > 0  # some of it, on one machine
-    drawn.close()
-    there, *more = draw(sampler, 3_000, one, address=machines.address, resume=True)
-    assert there + sum(more) == 3_000
-    sum(draw(sampler, 3_000, tmp_path / "due" / "x.tar"))
-    (tmp_path / "ray").mkdir()
-    for path in list(tmp_path.glob("x*")):
-        path.rename(tmp_path / "ray" / path.name)
-    assert_same_files(tmp_path / "ray", tmp_path / "due")
-    with pytest.raises(OutputError, match="shards are there already"):
-        list(draw(sampler, 3_000, tmp_path / "ray" / "x.tar", address=machines.address))
+def test_a_cluster_resumes_the_shards_of_one_process(machines, sampler, tmp_path):
+    path = tmp_path / "ray" / "x.tar"
+    written = write(sampler, 3_000, path)
+    assert sum(itertools.islice(written, 4)) > 0  # some of the shards
+    written.close()
+    existing, *more = write(sampler, 3_000, path, address=machines.address, resume=True)
+    assert existing + sum(more) == 3_000
+    sum(write(sampler, 3_000, tmp_path / "expected" / "x.tar"))
+    assert_same_files(tmp_path / "ray", tmp_path / "expected")
+    with pytest.raises(OutputError, match="continue with `resume=True`"):
+        list(write(sampler, 3_000, path, address=machines.address))
 
 
-def test_options_of_the_sampler_go_along(machines, tmp_path):
-    """A foreign generator, whose images mean what --range says."""
-    file = tmp_path / "foreign.onnx"
+def test_the_cluster_uses_the_options_of_the_sampler(machines, tmp_path):
+    """The value range of a third-party generator is an option of Sampler, and not in the model file."""
+    file = tmp_path / "third-party.onnx"
     file.write_bytes(tiny_model("float32", metadata={}).SerializeToString())
-    with Sampler(file, layout="NHWC", value_range="sigmoid") as foreign:
-        sum(draw(foreign, 1_000, tmp_path / "due" / "x.tar"))
-        sum(draw(foreign, 1_000, tmp_path / "ray" / "x.tar", address=machines.address))
-    assert_same_files(tmp_path / "ray", tmp_path / "due")
+    with Sampler(file, layout="NHWC", value_range="sigmoid") as sampler:
+        sum(write(sampler, 1_000, tmp_path / "expected" / "x.tar"))
+        sum(write(sampler, 1_000, tmp_path / "ray" / "x.tar", address=machines.address))
+    assert_same_files(tmp_path / "ray", tmp_path / "expected")
 
 
-def test_an_error_of_a_task_is_that_of_the_library(machines, sampler, tmp_path, monkeypatch):
-    drawn = draw(sampler, 3_000, tmp_path / "out" / "x.tar", address=machines.address)
-    assert next(drawn) == 0
-    (tmp_path / "out" / "x-000003.tar").mkdir(parents=True)  # where a file is to be
+def test_an_error_in_a_task_is_raised_unchanged(machines, sampler, tmp_path):
+    written = write(sampler, 3_000, tmp_path / "out" / "x.tar", address=machines.address)
+    assert next(written) == 0
+    (tmp_path / "out" / "x-000003.tar").mkdir(parents=True)  # a folder at the path of a shard
     with pytest.raises(OutputError, match="it is a folder"):
-        list(drawn)
+        list(written)
 
 
-def test_on_the_command_line(machines, sampler, tmp_path, ganport):
-    arguments = ["--seeds", "0-2999", "--shard-size", "500", "--out"]
-    result = ganport("sample", "mnist", *arguments, "ray/x.tar", "--engine", "ray", "--address", machines.address)
+def test_the_command_writes_the_same_shards(machines, sampler, tmp_path, ganport):
+    arguments = ["--seeds", "0-2999", "--shard-size", "500", "--out", "ray/x.tar"]
+    result = ganport("sample", "mnist", *arguments, "--engine", "ray", "--address", machines.address)
     assert result.returncode == 0, result.stderr
     assert "3,000 images" in result.stdout
-    sum(draw(sampler, 3_000, tmp_path / "due" / "x.tar"))
-    assert_same_files(tmp_path / "ray", tmp_path / "due")
+    sum(write(sampler, 3_000, tmp_path / "expected" / "x.tar"))
+    assert_same_files(tmp_path / "ray", tmp_path / "expected")
 
 
-def test_nobody_at_the_address(tmp_path, ganport):
+def test_an_address_without_a_cluster_is_named(sampler, tmp_path, ganport):
+    plan = plan_shards(sampler, np.arange(10), tmp_path / "x.tar")
+    with pytest.raises(ClusterError, match="choose another `address`"):
+        list(write_shards_on_ray(sampler, plan, address="127.0.0.1:1"))
     started = time.monotonic()
-    result = ganport("sample", "mnist", "--out", "x.tar", "--engine", "ray", "--address", "127.0.0.1:1")
-    assert "The Ray cluster at 127.0.0.1:1 can't be used" in failure(result)
+    line = failure(ganport("sample", "mnist", "-o", "x.tar", "--engine", "ray", "--address", "127.0.0.1:1"))
+    assert "The Ray cluster at 127.0.0.1:1 is not usable: " in line
+    assert "choose another --address" in line
     assert not list(tmp_path.iterdir())
     assert time.monotonic() - started < 120
 
 
-def test_a_grid_is_not_for_a_cluster(ganport):
+def test_a_grid_is_not_written_on_a_cluster(ganport):
     assert "--engine is for shards" in failure(ganport("sample", "mnist", "--engine", "ray"), 2)
 
 
-def test_without_ray(tmp_path, ganport):
+def test_without_ray_the_command_gives_the_install_line(tmp_path, ganport):
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no ray', name='ray')")
-    result = ganport("sample", "mnist", "--out", "x.tar", "--engine", "ray", PYTHONPATH=str(tmp_path))
+    arguments = ["--out", "x.tar", "--engine", "ray"]
+    result = ganport("sample", "mnist", *arguments, PYTHONPATH=str(tmp_path))
     assert "pip install 'ganport[ray]'" in failure(result)

@@ -1,4 +1,4 @@
-"""A generator whose weights are not trivial: the networks of mnist-dense, as if trained."""
+"""Fixtures of the export tests: a generator of mnist-dense with random weights, as if trained."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ load_tensorflow()
 
 import keras  # noqa: E402
 
-from ganport.export import Source  # noqa: E402
-from ganport.trainer.recipes import load_recipe_module  # noqa: E402
+from ganport.export.sources import Source  # noqa: E402
+from ganport.trainer.recipes import load_recipe  # noqa: E402
 
 
 def shake(model: keras.Model) -> keras.Model:
-    """Give every weight and statistic a value that matters: no bias of 0, no variance of 1."""
+    """Give every weight and statistic a value that affects the images: no bias of 0, no variance of 1."""
     rng = np.random.default_rng(5)
     for variable in model.variables:
         value = np.asarray(variable.value)
@@ -29,7 +29,7 @@ def shake(model: keras.Model) -> keras.Model:
 
 @pytest.fixture(scope="session")
 def dense() -> keras.Model:
-    return shake(load_recipe_module("mnist-dense").build_generator(100, (28, 28, 1)))
+    return shake(load_recipe("mnist-dense").build_generator(100, (28, 28, 1)))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""float16 and int8: smaller files, whose loss is measured and bounded."""
+"""float16 and int8: smaller files, with a measured and limited loss."""
 
 import logging
 
@@ -7,12 +7,16 @@ import numpy as np
 import onnx
 import pytest
 
-from ganport.export import Options, Source, export_generator, exporter, load_source, measure_costs, prove, write_model
-from ganport.export.exporter import GOLDEN_SEEDS
+from ganport.export import Options, export_generator, verified
+from ganport.export.costs import measure_costs
+from ganport.export.errors import PrecisionError, VerificationError
+from ganport.export.parity import MAX_MEAN_LEVELS, SEEDS, open_on_cpu
 from ganport.export.precision import CALIBRATION_SEEDS, to_int8
-from ganport.export.verify import MAX_MEAN_LEVELS, SEEDS, open_on_cpu
-from ganport.runtime import Sampler, latents_of
-from ganport.runtime.errors import PrecisionError, UsageError, VerificationError
+from ganport.export.sources import Source, load_source
+from ganport.export.verified import convert_and_verify
+from ganport.export.writing import GOLDEN_SEEDS, write_model
+from ganport.runtime import Sampler, sample_latents
+from ganport.runtime.errors import UsageError
 from tests.export.conftest import shake
 
 
@@ -33,39 +37,47 @@ def convolutional(activation="tanh"):
 
 @pytest.mark.parametrize("kind", ["dense", "convolutional"])
 @pytest.mark.parametrize(("precision", "smaller"), [("float16", 1.8), ("int8", 3.0)])
-def test_file_is_smaller_and_draws_nearly_the_same(source, tmp_path, kind, precision, smaller):
+def test_file_is_smaller_and_generates_nearly_the_same_images(source, tmp_path, kind, precision, smaller):
     chosen = source if kind == "dense" else convolutional()
-    proven = prove(chosen, Options(precision=precision))
-    exact, rounded = (model.ByteSize() for model in (proven.float32, proven.model))
+    result = convert_and_verify(chosen, Options(precision=precision))
+    exact, rounded = (model.ByteSize() for model in (result.float32, result.model))
     if kind == "dense":
         assert exact > smaller * rounded
-    contract = write_model(proven, tmp_path / "x.onnx")
+    contract = write_model(result, tmp_path / "x.onnx")
     assert contract.precision == precision
     seeds = np.arange(5000, 5100)
-    latents = latents_of(seeds, chosen.latent_dim)
-    (images,) = open_on_cpu(proven.float32).run(None, {"latent": latents})
-    off = np.abs(Sampler(tmp_path / "x.onnx").sample(seeds).astype(int) - images)
-    assert 0 < off.mean() < MAX_MEAN_LEVELS[precision]
-    assert off.mean() == pytest.approx(contract.verification["mean_levels"], rel=0.3, abs=0.01)
+    latents = sample_latents(seeds, chosen.latent_dim)
+    (images,) = open_on_cpu(result.float32).run(None, {"latent": latents})
+    levels = np.abs(Sampler(tmp_path / "x.onnx").sample(seeds).astype(int) - images)
+    assert 0 < levels.mean() < MAX_MEAN_LEVELS[precision]
+    assert levels.mean() == pytest.approx(contract.verification["mean_levels"], rel=0.3, abs=0.01)
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_the_error_that_the_file_states_is_its_own(tmp_path, precision):
+def test_error_in_the_contract_includes_the_loss_of_the_precision(tmp_path, precision):
     source = convolutional()
     files = {each: tmp_path / f"{each}.onnx" for each in ("float32", precision)}
     stated = {
-        each: export_generator(source, file, Options(precision=each, output="float")).verification["max_abs_error"]
+        each: export_generator(source, file, Options(precision=each, output="float")).verification[
+            "max_abs_error"
+        ]
         for each, file in files.items()
     }
-    latents = latents_of(np.array(SEEDS), source.latent_dim)
-    exact, rounded = (open_on_cpu(onnx.load(file)).run(None, {"latent": latents})[0] for file in files.values())
-    assert stated[precision] == pytest.approx(np.abs(rounded - exact).max(), rel=0.25)  # sums in other batches
+    latents = sample_latents(np.array(SEEDS), source.latent_dim)
+    exact, rounded = (
+        open_on_cpu(onnx.load(file)).run(None, {"latent": latents})[0] for file in files.values()
+    )
+    # The tolerance covers float32 sums, which differ between batch sizes.
+    assert stated[precision] == pytest.approx(np.abs(rounded - exact).max(), rel=0.25)
     assert stated[precision] > 10 * stated["float32"]
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
-@pytest.mark.parametrize("options", [{"input": "seed"}, {"input": "fixed", "seeds": (1, 2)}, {"batch": 3}, {"output": "float"}])
-def test_every_kind_of_file(tmp_path, precision, options):
+@pytest.mark.parametrize(
+    "options",
+    [{"input_kind": "seed"}, {"input_kind": "fixed", "seeds": (1, 2)}, {"batch": 3}, {"output": "float"}],
+)
+def test_every_kind_of_file_is_exported_in_every_precision(tmp_path, precision, options):
     contract = export_generator(convolutional(), tmp_path / "x.onnx", Options(precision=precision, **options))
     seeds = contract.input.seeds or (5, 6, 7, 8)
     assert Sampler(tmp_path / "x.onnx").sample(seeds).shape == (len(seeds), 28, 28, 1)
@@ -78,24 +90,28 @@ def test_same_generator_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
-def test_loss_over_the_limit_is_refused_unless_it_is_allowed(tmp_path, monkeypatch):
-    def to_noise(model, dim, classes):
-        model = to_int8(model, dim, classes)
-        weights = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8)
+def test_loss_over_the_limit_is_rejected_unless_it_is_allowed(tmp_path, monkeypatch):
+    def to_noise(model, dim, label_count):
+        model = to_int8(model, dim, label_count)
+        weights = next(
+            tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8
+        )
         values = onnx.numpy_helper.to_array(weights).copy()
         weights.CopyFrom(onnx.numpy_helper.from_array(values // 16 * 16, weights.name))
         return model
 
-    monkeypatch.setattr(exporter, "to_int8", to_noise)
+    monkeypatch.setattr(verified, "to_int8", to_noise)
     monkeypatch.setitem(MAX_MEAN_LEVELS, "int8", 0.5)
-    with pytest.raises(VerificationError, match="--allow-loss"):
+    with pytest.raises(VerificationError, match="`allow_loss=True`"):
         export_generator(convolutional(), tmp_path / "x.onnx", Options(precision="int8"))
     assert not list(tmp_path.iterdir())
-    contract = export_generator(convolutional(), tmp_path / "x.onnx", Options(precision="int8", allow_loss=True))
+    contract = export_generator(
+        convolutional(), tmp_path / "x.onnx", Options(precision="int8", allow_loss=True)
+    )
     assert contract.verification["mean_levels"] > 0.5
 
 
-def test_weight_beyond_float16_is_refused(tmp_path):
+def test_weight_beyond_the_range_of_float16_is_rejected(tmp_path):
     source = convolutional()
     kernel = source.generator.layers[0].kernel
     kernel.assign(np.full(kernel.shape, 1e6, np.float32))
@@ -105,25 +121,25 @@ def test_weight_beyond_float16_is_refused(tmp_path):
 
 
 def test_float32_has_no_loss_to_allow():
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="`allow_loss=True` is for"):
         Options(allow_loss=True)
 
 
-def test_calibration_takes_other_seeds_than_golden_images_and_people():
+def test_calibration_seeds_are_neither_golden_nor_small():
     assert not set(CALIBRATION_SEEDS) & {*GOLDEN_SEEDS, *range(1_000_000)}
 
 
 def test_costs_count_the_whole_file():
-    proven = prove(convolutional())
-    (cost,) = measure_costs([proven.model])
-    assert cost.nodes == len(proven.model.graph.node)
+    model = convert_and_verify(convolutional()).model
+    (cost,) = measure_costs([model])
+    assert cost.nodes == len(model.graph.node)
     assert cost.parameters >= 1000
     assert set(cost.milliseconds) == {1, 64}
     assert all(0 < time < 1000 for time in cost.milliseconds.values())
 
 
 @pytest.mark.parametrize("batch", [200, 600])
-def test_calibration_draws_all_its_seeds_whatever_the_batch(tmp_path, batch):
+def test_calibration_uses_all_of_its_seeds_with_any_batch(tmp_path, batch):
     from ganport.export.precision import _Latents
 
     source = onnx.helper.make_tensor_value_info("latent", onnx.TensorProto.FLOAT, [batch, 16])
@@ -134,8 +150,8 @@ def test_calibration_draws_all_its_seeds_whatever_the_batch(tmp_path, batch):
     assert len(rows) == len(CALIBRATION_SEEDS)
 
 
-def test_what_onnx_wants_in_float32_stays_so():
-    """Scales of a Resize, constant, shared, and worked out; constants within nodes; a tiny divisor."""
+def test_inputs_that_onnx_requires_in_float32_stay_float32():
+    """The graph has constant, shared and computed scales, constants within nodes, and a tiny divisor."""
     from ganport.export.precision import to_float16
 
     nodes = [
@@ -145,7 +161,10 @@ def test_what_onnx_wants_in_float32_stays_so():
         onnx.helper.make_node("Mul", ["b", "scales"], ["c"]),
         onnx.helper.make_node("Shape", ["c"], ["shape"]),
         onnx.helper.make_node(
-            "ConstantOfShape", ["shape"], ["ones"], value=onnx.numpy_helper.from_array(np.float32([1.5]), "value")
+            "ConstantOfShape",
+            ["shape"],
+            ["ones"],
+            value=onnx.numpy_helper.from_array(np.float32([1.5]), "value"),
         ),
         onnx.helper.make_node("Sub", ["c", "c"], ["zero"]),
         onnx.helper.make_node("Add", ["zero", "tiny"], ["epsilon"]),
@@ -153,7 +172,11 @@ def test_what_onnx_wants_in_float32_stays_so():
         onnx.helper.make_node("Add", ["c", "still"], ["d"]),
         onnx.helper.make_node("Add", ["d", "ones"], ["y"]),
     ]
-    constants = {"scales": np.float32([1, 1, 1, 2]), "whole": np.int64([1, 1, 2, 1]), "tiny": np.float32(1e-12)}
+    constants = {
+        "scales": np.float32([1, 1, 1, 2]),
+        "whole": np.int64([1, 1, 2, 1]),
+        "tiny": np.float32(1e-12),
+    }
     graph = onnx.helper.make_graph(
         nodes,
         "g",
@@ -172,16 +195,16 @@ def test_what_onnx_wants_in_float32_stays_so():
 
 
 def test_upsampling_keeps_its_convolutions_in_int8(tmp_path):
-    from benchmarks.foreign_generators import build
+    from benchmarks.third_party_generators import build
 
     build("upsampling").save(tmp_path / "x.keras")
-    proven = prove(load_source(tmp_path / "x.keras"), Options(precision="int8"))
-    kinds = [node.op_type for node in proven.model.graph.node]
+    model = convert_and_verify(load_source(tmp_path / "x.keras"), Options(precision="int8")).model
+    kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("Conv") == 3
     assert "ConvTranspose" not in kinds
 
 
-def test_quantiser_leaves_the_log_as_it_was():
+def test_quantiser_does_not_change_the_log_level():
     level = logging.getLogger().level
-    to_int8(prove(convolutional()).float32, 16)
+    to_int8(convert_and_verify(convolutional()).float32, 16)
     assert logging.getLogger().level == level

@@ -1,4 +1,4 @@
-"""Each rewrite on a graph of its own: the numbers stay, the work goes."""
+"""Each rewrite on a separate graph: the values stay the same, and nodes are removed."""
 
 import numpy as np
 import onnx
@@ -20,8 +20,11 @@ def positive(*shape: int) -> np.ndarray:
 
 
 def graph(source, target, *nodes, **constants) -> onnx.ModelProto:
-    """Return a model x -> y; a node is (operation, inputs, output, settings)."""
-    made = [helper.make_node(operation, inputs.split(), [output], **settings) for operation, inputs, output, settings in nodes]
+    """Return a model from x to y. Each node is (operation, inputs, output, settings)."""
+    made = [
+        helper.make_node(operation, inputs.split(), [output], **settings)
+        for operation, inputs, output, settings in nodes
+    ]
     proto = helper.make_graph(
         made,
         "test",
@@ -40,12 +43,14 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    (y,) = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    (y,) = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(
+        None, {"x": x}
+    )
     return np.asarray(y)
 
 
 def assert_rewritten(model: onnx.ModelProto, expected: list[str], *names: str) -> None:
-    """Check the operations that are left by the rewrites of these names (all, without), and that the numbers stay."""
+    """Check that the named rewrites, or all, leave these operations, and do not change the values."""
     onnx.checker.check_model(model, full_check=True)
     result = simplify(model, {name: REWRITES[name] for name in names} if names else None)
     onnx.checker.check_model(result, full_check=True)
@@ -59,7 +64,7 @@ def assert_rewritten(model: onnx.ModelProto, expected: list[str], *names: str) -
 STRIDED = {"strides": [2, 2], "pads": [1, 1, 1, 1], "kernel_shape": [4, 4]}
 
 
-def test_batch_norm_goes_into_the_dense_layer_before():
+def test_batch_norm_is_folded_into_the_previous_dense_layer():
     model = graph(
         ["n", 5],
         ["n", 6],
@@ -74,7 +79,7 @@ def test_batch_norm_goes_into_the_dense_layer_before():
     assert_rewritten(model, ["Gemm", "LeakyRelu"])
 
 
-def test_batch_norm_behind_an_activation_goes_into_the_dense_layer_behind():
+def test_batch_norm_after_an_activation_is_folded_into_the_next_dense_layer():
     model = graph(
         ["n", 5],
         ["n", 4],
@@ -87,11 +92,11 @@ def test_batch_norm_behind_an_activation_goes_into_the_dense_layer_behind():
         s=normal(5),
         t=normal(5),
     )
-    assert_rewritten(model, ["LeakyRelu", "Gemm"], "fold affine into layer behind")
+    assert_rewritten(model, ["LeakyRelu", "Gemm"], "fold affine into next layer")
 
 
 @pytest.mark.parametrize("operation", ["Conv", "ConvTranspose"])
-def test_batch_normalization_goes_into_the_convolution_before(operation):
+def test_batch_normalization_is_folded_into_the_previous_convolution(operation):
     w = normal(7, 3, 4, 4) if operation == "Conv" else normal(3, 7, 4, 4)
     model = graph(
         ["n", 3, 8, 8],
@@ -108,7 +113,7 @@ def test_batch_normalization_goes_into_the_convolution_before(operation):
     assert_rewritten(model, [operation])
 
 
-def test_scale_behind_an_activation_goes_over_it_and_the_shift_stays():
+def test_scale_after_an_activation_moves_before_it_and_the_shift_stays():
     model = graph(
         ["n", 3, 8, 8],
         ["n", 5, 16, 16],
@@ -123,7 +128,7 @@ def test_scale_behind_an_activation_goes_over_it_and_the_shift_stays():
     assert_rewritten(model, ["ConvTranspose", "LeakyRelu", "Add"])
 
 
-def test_scale_that_is_not_positive_stays_behind_the_activation():
+def test_scale_that_is_not_positive_stays_after_the_activation():
     model = graph(
         ["n", 5],
         ["n", 4],
@@ -137,7 +142,7 @@ def test_scale_that_is_not_positive_stays_behind_the_activation():
 
 
 def test_shift_stays_before_a_convolution_that_pads():
-    """A shift put into its bias would be felt at the border, where zeros are padded that it never reached."""
+    """Padded zeros are not shifted, so a shift in the bias would change the pixels at the border."""
     model = graph(
         ["n", 3, 8, 8],
         ["n", 5, "h", "w"],
@@ -149,7 +154,7 @@ def test_shift_stays_before_a_convolution_that_pads():
     assert_rewritten(model, ["Add", "Conv"])
 
 
-def test_affine_steps_go_into_a_convolution_that_does_not_pad():
+def test_affine_steps_are_folded_into_a_convolution_without_padding():
     model = graph(
         ["n", 3, 8, 8],
         ["n", 5, 6, 6],
@@ -188,7 +193,7 @@ def test_value_with_two_uses_is_not_folded_away():
     assert_rewritten(model, ["MatMul", "Mul", "Sub"])
 
 
-def test_bias_is_not_given_to_a_product_of_more_than_rows():
+def test_bias_is_not_folded_into_a_product_of_more_than_two_axes():
     """A Gemm takes two axes; a MatMul over tokens has three."""
     model = graph(
         ["n", 4, 5],
@@ -201,7 +206,7 @@ def test_bias_is_not_given_to_a_product_of_more_than_rows():
     assert_rewritten(model, ["MatMul", "Add"])
 
 
-def test_first_transpose_goes_into_the_columns_of_the_dense_layer():
+def test_first_transpose_is_folded_into_the_columns_of_the_dense_layer():
     model = graph(
         ["n", 5],
         ["n", 6, 2, 3],
@@ -218,7 +223,7 @@ def test_first_transpose_goes_into_the_columns_of_the_dense_layer():
     assert_rewritten(model, ["Gemm", "LeakyRelu", "Reshape"])
 
 
-def test_transpose_pairs_go():
+def test_transposes_that_undo_each_other_are_removed():
     model = graph(
         ["n", 2, 3, 4],
         ["n", 2, 3, 4],
@@ -229,7 +234,7 @@ def test_transpose_pairs_go():
     assert_rewritten(model, ["Tanh"])
 
 
-def test_last_transpose_goes_behind_the_tail():
+def test_last_transpose_moves_after_the_pointwise_steps():
     model = graph(
         ["n", 3, 4, 5],
         ["n", 4, 5, 3],
@@ -241,7 +246,7 @@ def test_last_transpose_goes_behind_the_tail():
     assert_rewritten(model, ["Tanh", "Mul", "Transpose"])
 
 
-def test_two_reshapes_are_one():
+def test_two_reshapes_are_merged():
     model = graph(
         ["n", 12],
         ["n", 4, 3],
@@ -254,26 +259,37 @@ def test_two_reshapes_are_one():
     assert_rewritten(model, ["Reshape"])
 
 
-def test_upsampling_goes_into_the_convolution_behind():
-    for size, pads in ((3, [1, 1, 1, 1]), (5, [2, 2, 2, 2]), (4, [1, 2, 2, 1]), (3, [0, 0, 0, 0]), (2, [0, 0, 1, 1])):
-        cut = [] if pads[:2] == pads[2:] else ["Slice"]
+def test_upsampling_is_fused_with_the_next_convolution():
+    for size, pads in (
+        (3, [1, 1, 1, 1]),
+        (5, [2, 2, 2, 2]),
+        (4, [1, 2, 2, 1]),
+        (3, [0, 0, 0, 0]),
+        (2, [0, 0, 1, 1]),
+    ):
+        last = [] if pads[:2] == pads[2:] else ["Slice"]
         for scale in ((2, 2), (3, 1), (4, 2)):
             assert_rewritten(
                 graph(
                     ["n", 6, 4, 5],
                     ["n", 8, "h", "w"],
-                    ("Resize", "x roi s", "a", {"mode": "nearest", "coordinate_transformation_mode": "half_pixel"}),
+                    (
+                        "Resize",
+                        "x roi s",
+                        "a",
+                        {"mode": "nearest", "coordinate_transformation_mode": "half_pixel"},
+                    ),
                     ("Conv", "a w b", "y", {"pads": pads, "kernel_shape": [size, size]}),
                     roi=np.float32([]),
                     s=np.float32([1, 1, *scale]),
                     w=normal(8, 6, size, size) / 5,
                     b=normal(8),
                 ),
-                ["ConvTranspose", *cut],
+                ["ConvTranspose", *last],
             )
 
 
-def test_small_convolution_goes_before_the_upsampling():
+def test_one_by_one_convolution_moves_before_the_upsampling():
     assert_rewritten(
         graph(
             ["n", 6, 4, 5],
@@ -304,8 +320,8 @@ def test_last_convolution_is_transposed():
 
 
 @pytest.mark.parametrize("pads", [[1, 1, 2, 2], [2, 1, 0, 1], [0, 3, 2, 1]])
-def test_uneven_pads_of_a_transposed_convolution_are_cut_off_behind_it(pads):
-    """CUDA takes even ones only; the rest would be drawn on the CPU."""
+def test_uneven_pads_of_a_transposed_convolution_become_a_slice(pads):
+    """The CUDA provider supports even pads only and leaves the others to the CPU."""
     size = [2 * 3 + 5 - pads[axis] - pads[axis + 2] for axis in (0, 1)]
     model = graph(
         ["n", 6, 4, 4],
@@ -337,7 +353,7 @@ def test_transposed_convolution_of_one_pixel_becomes_a_dense_layer():
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_repeated_pixels_become_one_resize(moved):
-    """What tf2onnx makes of Keras' UpSampling2D, shapes worked out at run time and all."""
+    """tf2onnx writes Keras' UpSampling2D as in this graph, with shapes that are computed at run time."""
     source = ["n", 3, 4, 6] if not moved else ["n", 6, 3, 4]
     tiled = [
         ("Unsqueeze", "x two", "a", {}) if not moved else ("Unsqueeze", "x three", "a", {}),
@@ -364,7 +380,7 @@ def test_repeated_pixels_become_one_resize(moved):
     )
 
 
-def test_transpose_goes_over_the_resize_into_the_dense_layer():
+def test_transpose_moves_before_the_resize_into_the_dense_layer():
     assert_rewritten(
         graph(
             ["n", 5],
@@ -382,7 +398,7 @@ def test_transpose_goes_over_the_resize_into_the_dense_layer():
     )
 
 
-def test_resizes_in_a_row_are_one():
+def test_two_resizes_in_a_row_are_merged():
     assert_rewritten(
         graph(
             ["n", 2, 3, 4],
@@ -398,7 +414,7 @@ def test_resizes_in_a_row_are_one():
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
-def test_normalisation_behind_depth_to_space_goes_into_the_convolution(mode):
+def test_normalisation_after_depth_to_space_is_folded_into_the_convolution(mode):
     assert_rewritten(
         graph(
             ["n", 3, 4, 4],
@@ -418,7 +434,7 @@ def test_normalisation_behind_depth_to_space_goes_into_the_convolution(mode):
     )
 
 
-def test_bias_of_rows_goes_over_the_reshape():
+def test_bias_of_rows_moves_before_the_reshape():
     assert_rewritten(
         graph(
             ["n", 4, 6],
@@ -436,7 +452,7 @@ def test_bias_of_rows_goes_over_the_reshape():
     )
 
 
-def test_steps_by_single_numbers_are_one():
+def test_steps_by_scalars_are_merged():
     assert_rewritten(
         graph(
             ["n", 3],
@@ -455,7 +471,7 @@ def test_steps_by_single_numbers_are_one():
     )
 
 
-def test_training_mode_is_left_alone():
+def test_normalisation_in_training_mode_is_not_changed():
     model = graph(
         ["n", 3, 4, 4],
         ["n", 3, 4, 4],
@@ -468,7 +484,7 @@ def test_training_mode_is_left_alone():
     assert operations(simplify(model)) == ["BatchNormalization"]
 
 
-def test_names_depend_on_nothing_but_the_graph():
+def test_names_depend_only_on_the_graph():
     def build(prefix):
         return graph(
             ["n", 5],
@@ -481,7 +497,7 @@ def test_names_depend_on_nothing_but_the_graph():
     assert simplify(build("one/")).SerializeToString() == simplify(build("another:")).SerializeToString()
 
 
-# What looks like a step to fold and is none: the numbers and the shapes must stay, whatever becomes of the nodes.
+# Graphs that look as if a rewrite applies, although it would change the values.
 TRAPS = {
     "target that copies a size": (
         ["n", 12],
@@ -489,7 +505,7 @@ TRAPS = {
         [("Relu", "x", "a", {}), ("Reshape", "a shape", "b", {}), ("Add", "b t", "y", {})],
         {"shape": np.int64([0, 2, 2, 3]), "t": normal(1, 1, 1, 1)},
     ),
-    "target by half of the batch": (
+    "target of half the batch": (
         ["n", 8],
         ["m", 16],
         [
@@ -527,7 +543,7 @@ TRAPS = {
         [("Mul", "x s", "a", {}), ("MatMul", "a w", "y", {})],
         {"s": normal(1, 3), "w": normal(3, 4)},
     ),
-    "vector that a constant makes a row of, behind": (
+    "vector that a constant makes a row of, after the product": (
         [3],
         [1, 4],
         [("MatMul", "x w", "a", {}), ("Mul", "a s", "y", {})],
@@ -539,7 +555,7 @@ TRAPS = {
         [("Relu", "x", "001_Sigmoid", {}), ("Sigmoid", "001_Sigmoid", "a", {}), ("Neg", "a", "y", {})],
         {},
     ),
-    "resize to places between pixels": (
+    "resize that interpolates": (
         ["n", 4, 4, 4],
         ["n", 4, 8, 8],
         [
@@ -605,7 +621,7 @@ TRAPS = {
         [("Unsqueeze", "x two", "a", {}), ("Tile", "a repeats", "b", {}), ("Reshape", "b shape", "y", {})],
         {"two": np.int64([2]), "repeats": np.int64([1, 1, 2, 1]), "shape": np.int64([-1, 2, 8])},
     ),
-    "target that depends on numbers": (
+    "target that depends on values": (
         ["n", 6],
         [2, 3],
         [
@@ -629,7 +645,7 @@ TRAPS = {
         [("Split", "x", "a b", {"axis": 1, "num_outputs": 2}), ("Identity", "b", "y", {})],
         {},
     ),
-    "constant as large as images behind one pixel": (
+    "constant as large as images after one pixel": (
         ["n", 5],
         ["n", 4, 4, 6],
         [("MatMul", "x w", "a", {}), ("Reshape", "a shape", "b", {}), ("Add", "b t", "y", {})],
@@ -647,7 +663,7 @@ TRAPS = {
         [("Mul", "x s", "a", {}), ("Conv", "a w", "y", {})],
         {"s": normal(1, 3, 1, 1), "w": normal(5, 3, 3, 3)},
     ),
-    "padding that is asked for by name": (
+    "padding by name": (
         ["n", 3, 5, 5],
         ["n", 5, 5, 5],
         [("Add", "x t", "a", {}), ("Conv", "a w", "y", {"auto_pad": "SAME_UPPER", "kernel_shape": [3, 3]})],
@@ -665,13 +681,13 @@ TRAPS = {
         [("BatchNormalization", "x s b m v", "y", {})],
         {"s": normal(5), "b": normal(5), "m": normal(5), "v": positive(5)},
     ),
-    "single number with axes of its own": (
+    "scalar with axes of its own": (
         ["n", 6],
         [1, "n", 3],
         [("MatMul", "x w", "a", {}), ("Add", "a t", "y", {})],
         {"w": normal(6, 3), "t": normal(1, 1, 1)},
     ),
-    "single number that makes room for a transpose": (
+    "scalar that adds the axis of a transpose": (
         ["n", 6, 3],
         [1, 3, "n", 6],
         [("Add", "x t", "a", {}), ("Transpose", "a", "y", {"perm": [0, 3, 1, 2]})],
@@ -684,40 +700,52 @@ TRAPS = {
         [("Mul", "x s", "a", {}), ("MatMul", "a w", "y", {})],
         {"s": normal(1, 2, 1, 1), "w": normal(2, 2, 5, 6)},
     ),
-    "values that are called like ours": (
+    "values with names like ours": (
         ["n", 3, 4, 4],
         ["n", 3, 4, 4],
         [("Tanh", "x", "constant", {}), ("BatchNormalization", "constant s b m v", "y", {})],
         {"s": normal(3), "b": normal(3), "m": normal(3), "v": positive(3)},
     ),
-    "bias of one number for all columns": (
+    "bias of one value for all columns": (
         ["n", 5],
         ["n", 2, 2, 3],
-        [("Gemm", "x w c", "a", {}), ("Reshape", "a shape", "b", {}), ("Transpose", "b", "y", {"perm": [0, 3, 1, 2]})],
+        [
+            ("Gemm", "x w c", "a", {}),
+            ("Reshape", "a shape", "b", {}),
+            ("Transpose", "b", "y", {"perm": [0, 3, 1, 2]}),
+        ],
         {"w": normal(5, 12), "c": normal(1), "shape": np.int64([-1, 2, 3, 2])},
     ),
 }
 
 
 @pytest.mark.parametrize("name", TRAPS)
-def test_numbers_stay_where_a_step_only_looks_like_one_to_fold(name):
+def test_values_stay_if_a_step_only_looks_as_if_it_could_be_folded(name):
     source, target, nodes, constants = TRAPS[name]
-    made = [helper.make_node(operation, i.split(), o.split(), **settings) for operation, i, o, settings in nodes]
+    made = [
+        helper.make_node(operation, i.split(), o.split(), **settings) for operation, i, o, settings in nodes
+    ]
     proto = graph(source, target, **constants)
     proto.graph.node.extend(made)
     result = simplify(proto)
     onnx.checker.check_model(result)
     for batch in (1, 3, 5):
-        x = RNG.standard_normal([size if isinstance(size, int) else batch for size in source]).astype(np.float32)
+        x = RNG.standard_normal([size if isinstance(size, int) else batch for size in source]).astype(
+            np.float32
+        )
         expected = run(proto, x)
         assert run(result, x).shape == expected.shape
         np.testing.assert_allclose(run(result, x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_deep_graph_is_simplified_to_the_last_step():
+def test_deep_graph_is_simplified_to_its_last_node():
     nodes, constants, value = [], {}, "x"
     for block in range(100):
-        constants |= {f"w{block}": normal(4, 4, 3, 3) / 10, f"s{block}": positive(1, 4, 1, 1), f"t{block}": normal(1, 4, 1, 1)}
+        constants |= {
+            f"w{block}": normal(4, 4, 3, 3) / 10,
+            f"s{block}": positive(1, 4, 1, 1),
+            f"t{block}": normal(1, 4, 1, 1),
+        }
         nodes += [
             ("Conv", f"{value} w{block}", f"a{block}", {"pads": [1, 1, 1, 1]}),
             ("Mul", f"a{block} s{block}", f"b{block}", {}),
@@ -729,16 +757,21 @@ def test_deep_graph_is_simplified_to_the_last_step():
     assert operations(result) == ["Conv", "Relu"] * 100
 
 
-def test_names_that_the_caller_chose_like_ours_stay():
-    model = graph(["n", 3], ["n", 3], ("Relu", "x", "a", {}), ("Sigmoid", "a", "b", {}), ("Neg", "b", "y", {}))
+def test_input_and_output_names_like_ours_stay():
+    model = graph(
+        ["n", 3], ["n", 3], ("Relu", "x", "a", {}), ("Sigmoid", "a", "b", {}), ("Neg", "b", "y", {})
+    )
     model.graph.output[0].name = model.graph.node[2].output[0] = "001_Sigmoid"
     model.graph.input[0].name = model.graph.node[0].input[0] = "000_Relu"
     result = simplify(model)
     onnx.checker.check_model(result, full_check=True)
-    assert [value.name for value in (*result.graph.input, *result.graph.output)] == ["000_Relu", "001_Sigmoid"]
+    assert [value.name for value in (*result.graph.input, *result.graph.output)] == [
+        "000_Relu",
+        "001_Sigmoid",
+    ]
 
 
-def test_upsampling_by_much_keeps_its_small_kernel():
+def test_upsampling_by_a_large_factor_keeps_its_small_kernel():
     model = graph(
         ["n", 4, 3, 3],
         ["n", 4, 24, 24],
@@ -751,7 +784,7 @@ def test_upsampling_by_much_keeps_its_small_kernel():
     assert_rewritten(model, ["Resize", "Conv"])
 
 
-def test_normalisation_in_float64_is_left_alone():
+def test_normalisation_in_float64_is_not_changed():
     model = graph(
         ["n", 3],
         ["n", 3],

@@ -1,4 +1,4 @@
-"""Whatever breaks on the way from Keras to the file: no file, or one that does not verify."""
+"""Damaged conversions: the damage is detected, so that no file is written or the file does not verify."""
 
 import contextlib
 import subprocess
@@ -9,14 +9,16 @@ import numpy as np
 import onnx
 import pytest
 
-from ganport.export import Options, Source, export_generator, exporter
-from ganport.export.convert import convert_generator
-from ganport.export.heads import add_seed_head
-from ganport.export.verify import MAX_PIXEL_MISMATCH, most_mismatch, require_close
-from ganport.runtime import Sampler, check_golden, latents_of
-from ganport.runtime import sampler as sampler_module
+from ganport.export import Options, export_generator, parity, verified, writing
+from ganport.export.conversion import convert_generator
+from ganport.export.errors import VerificationError
+from ganport.export.input_stages import add_seed_input
+from ganport.export.output_stages import add_uint8_output
+from ganport.export.parity import MAX_PIXEL_MISMATCH, allowed_mismatch, require_close
+from ganport.export.sources import Source
+from ganport.runtime import Sampler, check_golden, sample_latents
 from ganport.runtime.contract import METADATA_KEY
-from ganport.runtime.errors import ContractError, VerificationError
+from ganport.runtime.errors import ContractError
 from tests.export.conftest import shake
 
 
@@ -32,7 +34,7 @@ def change_weight(model: onnx.ModelProto, amount: float) -> onnx.ModelProto:
 
 
 def drop_node(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
-    """Return the model with the first node of a kind taken out of the way."""
+    """Return the model without the first node of a kind."""
     damaged = onnx.ModelProto()
     damaged.CopyFrom(model)
     node = next(node for node in damaged.graph.node if node.op_type == kind)
@@ -70,20 +72,22 @@ def change_statistic(model: onnx.ModelProto) -> onnx.ModelProto:
     ],
 )
 @pytest.mark.parametrize("output", ["uint8", "float"])
-def test_graph_that_draws_something_else_is_refused(source, tmp_path, monkeypatch, damage, output):
-    monkeypatch.setattr(exporter, "convert_generator", lambda *arguments: damage(convert_generator(*arguments)))
+def test_graph_that_generates_different_images_is_rejected(source, tmp_path, monkeypatch, damage, output):
+    monkeypatch.setattr(
+        verified, "convert_generator", lambda *arguments: damage(convert_generator(*arguments))
+    )
     target = tmp_path / "x.onnx"
     target.write_bytes(b"an older export")
-    with pytest.raises(VerificationError, match="nothing written"):
+    with pytest.raises(VerificationError, match="nothing was written"):
         export_generator(source, target, Options(output=output), overwrite=True)
     assert target.read_bytes() == b"an older export"
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 
-def test_single_pixel_that_is_off_by_a_thousandth_is_noticed(source, tmp_path, monkeypatch):
-    """Far less than a level of 8 bits, in one pixel of 784: only the comparison of the floats sees it."""
-    drawn = source.generator(latents_of(np.arange(64), 100), training=False).numpy()
-    grey = int(np.abs(drawn).mean(axis=0).argmin())  # where tanh lets a difference through
+def test_single_pixel_that_is_off_by_a_thousandth_is_detected(source, tmp_path, monkeypatch):
+    """The damage is a fraction of an 8-bit level in one pixel. Only the comparison of floats detects it."""
+    images = source.generator(sample_latents(np.arange(64), 100), training=False).numpy()
+    grey = int(np.abs(images).mean(axis=0).argmin())  # a pixel near 0, where the slope of tanh is large
 
     def damage(*arguments):
         model = convert_generator(*arguments)
@@ -93,95 +97,93 @@ def test_single_pixel_that_is_off_by_a_thousandth_is_noticed(source, tmp_path, m
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         return model
 
-    monkeypatch.setattr(exporter, "convert_generator", damage)
+    monkeypatch.setattr(verified, "convert_generator", damage)
     with pytest.raises(VerificationError, match="the largest difference to Keras is"):
         export_generator(source, tmp_path / "x.onnx")
 
 
-def test_weights_that_round_more_than_the_limit_are_not_held_against_the_graph(tmp_path):
-    """Keras draws these images up to 3e-4 otherwise by one than by 64: sums of hundreds, in front of a tanh."""
+def test_graph_is_accepted_if_keras_itself_rounds_by_more_than_the_limit(tmp_path):
+    """Keras' images alone and in batches of 64 differ by up to 3e-4, because a tanh follows large sums."""
     keras.utils.set_random_seed(7)
     layers = [keras.layers.Dense(width) for width in (256, 512, 1024)]
-    tail = [keras.layers.Dense(784, activation="tanh"), keras.layers.Reshape((28, 28, 1))]
-    generator = keras.Sequential([keras.Input((100,)), *layers, *tail])
-    for layer in (layers[-1], tail[0]):
+    last = [keras.layers.Dense(784, activation="tanh"), keras.layers.Reshape((28, 28, 1))]
+    generator = keras.Sequential([keras.Input((100,)), *layers, *last])
+    for layer in (layers[-1], last[0]):
         layer.set_weights([20 * weight for weight in layer.get_weights()])
     export_generator(Source(name="loud", generator=generator), tmp_path / "x.onnx")
 
 
 @pytest.mark.parametrize(
-    ("error", "images", "rounding", "refused"),
+    ("error", "images", "rounding", "rejected"),
     [
         (0.9e-4, 64, 0.0, None),
         (3e-4, 1, 0.0, "the largest difference to Keras is 0.0003"),
         (3e-4, 1, 1e-4, None),
         (3e-4, 64, 1e-4, "the mean difference of a pixel to Keras is 0.0003"),
-        (2e-3, 1, 1.0, "the largest difference to Keras is 0.002, at most 0.001"),
+        (2e-3, 1, 1.0, "the largest difference to Keras is 0.002, the limit is 0.001"),
         (np.nan, 1, 1e-4, "the largest difference to Keras is nan"),
         (3e-4, 1, np.nan, "the largest difference to Keras is 0.0003"),
     ],
 )
-def test_rounding_that_is_allowed(error, images, rounding, refused):
+def test_limits_of_the_difference_to_keras(error, images, rounding, rejected):
     expected = np.zeros((64, 2, 2, 1), np.float32)
-    drawn = expected.copy()
-    drawn[:images, 1, 0, 0] = error
-    with contextlib.nullcontext() if refused is None else pytest.raises(VerificationError, match=refused):
-        assert require_close([expected, drawn], expected, lambda: rounding) == pytest.approx(error)
+    generated = expected.copy()
+    generated[:images, 1, 0, 0] = error
+    with contextlib.nullcontext() if rejected is None else pytest.raises(VerificationError, match=rejected):
+        assert require_close([expected, generated], expected, lambda: rounding) == pytest.approx(error)
 
 
-def test_keras_draws_on_the_cpu_wherever_it_would_otherwise():
-    """On a GPU it would multiply in TF32, and no file would be exact enough; here a second CPU stands for the GPU."""
-    places = """
+def test_keras_runs_on_the_cpu_for_the_comparison():
+    """On a GPU, Keras would multiply in TF32, which is too coarse. Here a second CPU stands for the GPU."""
+    code = """
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ganport.export.verify import draw_with_keras
+from ganport.export.parity import generate_with_keras
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
-class Place(keras.layers.Layer):
+class PrintDevice(keras.layers.Layer):
     def call(self, products):
         print(products.device)
         return products
 
 
 with tf.device("CPU:1"):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), Place()])
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), PrintDevice()])
     model(np.zeros((1, 2), np.float32))
-    draw_with_keras(model, np.zeros((1, 2), np.float32))
+    generate_with_keras(model, np.zeros((1, 2), np.float32))
 """
-    printed = subprocess.run([sys.executable, "-c", places], check=True, text=True, capture_output=True).stdout.split()
-    assert [place[-5:] for place in printed[-2:]] == ["CPU:1", "CPU:0"]
+    result = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True)
+    assert [device[-5:] for device in result.stdout.split()[-2:]] == ["CPU:1", "CPU:0"]
 
 
-def test_tail_that_rounds_otherwise_is_refused(source, tmp_path, monkeypatch):
-    from ganport.export.tails import add_uint8_tail
-
-    def add_truncating_tail(model):
-        model = add_uint8_tail(model)
-        place = [node.op_type for node in model.graph.node].index("QuantizeLinear")
-        rounding = model.graph.node[place]
-        model.graph.node.insert(place, onnx.helper.make_node("Floor", [rounding.input[0]], ["cut"]))
+def test_output_stage_that_truncates_is_rejected(source, tmp_path, monkeypatch):
+    def add_truncating_output(model):
+        model = add_uint8_output(model)
+        index = [node.op_type for node in model.graph.node].index("QuantizeLinear")
+        rounding = model.graph.node[index]
+        model.graph.node.insert(index, onnx.helper.make_node("Floor", [rounding.input[0]], ["cut"]))
         rounding.input[0] = "cut"
         return model
 
-    monkeypatch.setattr(exporter, "add_uint8_tail", add_truncating_tail)
+    monkeypatch.setattr(verified, "add_uint8_output", add_truncating_output)
     with pytest.raises(VerificationError, match="share of 8-bit pixels"):
         export_generator(source, tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_normalisation_in_training_mode_is_refused(tmp_path, dense):
+def test_normalisation_in_training_mode_is_rejected(tmp_path, dense):
     class Training(keras.layers.Layer):
-        """A generator that normalises by the batch it is in, as some loops export it."""
+        """A generator that normalises by the statistics of the batch, as after export in training mode."""
 
         def call(self, latents):
             return dense(latents, training=True)
 
-    # A graph and a Keras model that agree at batch 64 and differ from themselves at other sizes.
+    # The graph and the Keras model agree at batch 64. At other batch sizes both generate different images.
     model = keras.Sequential([keras.Input((100,)), Training()])
     before = dense.get_weights()
     with pytest.raises(VerificationError):
@@ -190,41 +192,43 @@ def test_normalisation_in_training_mode_is_refused(tmp_path, dense):
     assert not list(tmp_path.iterdir())
 
 
-def test_golden_images_that_the_runtime_draws_otherwise_are_refused(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampler_module, "latents_of", lambda seeds, dim: latents_of(seeds + 1, dim))
+def test_file_whose_golden_images_differ_in_the_runtime_is_rejected(source, tmp_path, monkeypatch):
+    class OffByOne(Sampler):
+        def sample(self, seeds, **options):
+            return super().sample([seed + 1 for seed in seeds], **options)
+
+    monkeypatch.setattr(writing, "Sampler", OffByOne)
     with pytest.raises(VerificationError, match="golden"):
         export_generator(source, tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_seed_head_that_is_off_by_one_word_is_refused(source, tmp_path, monkeypatch):
-    def words_swapped(model):
-        model = add_seed_head(model)
+def test_seed_input_with_swapped_words_is_rejected(source, tmp_path, monkeypatch):
+    def add_with_swapped_words(model):
+        model = add_seed_input(model)
         concat = next(node for node in model.graph.node if node.op_type == "Concat" and len(node.input) == 2)
         concat.input[:] = concat.input[::-1]  # the key's high word first
         return model
 
-    monkeypatch.setattr(exporter, "add_seed_head", words_swapped)
+    monkeypatch.setattr(verified, "add_seed_input", add_with_swapped_words)
     with pytest.raises(VerificationError):
-        export_generator(source, tmp_path / "x.onnx", Options(input="seed"))
+        export_generator(source, tmp_path / "x.onnx", Options(input_kind="seed"))
     assert not list(tmp_path.iterdir())
 
 
-def test_number_that_is_none_in_one_batch_only_is_refused(source, tmp_path, monkeypatch):
-    from ganport.export import verify
-
+def test_nan_in_one_batch_only_is_rejected(source, tmp_path, monkeypatch):
     def open_and_spoil(*arguments):
-        draw, batch = opened(*arguments)
-        return lambda seeds: draw(seeds) * (np.nan if len(seeds) == 7 else 1), batch
+        generate, batch = open_graph(*arguments)
+        return lambda seeds: generate(seeds) * (np.nan if len(seeds) == 7 else 1), batch
 
-    opened = verify._open
-    monkeypatch.setattr(verify, "_open", open_and_spoil)
+    open_graph = parity._open_graph
+    monkeypatch.setattr(parity, "_open_graph", open_and_spoil)
     with pytest.raises(VerificationError, match="nan"):
         export_generator(source, tmp_path / "x.onnx", Options(output="float"))
 
 
 def convolutional() -> Source:
-    """Return a square generator of square steps: a Transpose that is missing changes no shape."""
+    """Return a generator with 3x3x3 images, so that a missing Transpose changes no shape."""
     layers = [
         keras.Input((5,)),
         keras.layers.Dense(3 * 3 * 3),
@@ -234,16 +238,16 @@ def convolutional() -> Source:
     return Source(name="square", generator=shake(keras.Sequential(layers)))
 
 
-@pytest.mark.parametrize("place", [0, 1])
-def test_transpose_that_is_missing_is_refused(tmp_path, monkeypatch, place):
+@pytest.mark.parametrize("index", [0, 1])
+def test_missing_transpose_is_rejected(tmp_path, monkeypatch, index):
     def damage(*arguments):
         model = convert_generator(*arguments)
         transposes = [node for node in model.graph.node if node.op_type == "Transpose"]
         assert len(transposes) == 2
-        transposes[place].attribute[0].ints[:] = [0, 1, 2, 3]
+        transposes[index].attribute[0].ints[:] = [0, 1, 2, 3]
         return model
 
-    monkeypatch.setattr(exporter, "convert_generator", damage)
+    monkeypatch.setattr(verified, "convert_generator", damage)
     with pytest.raises(VerificationError):
         export_generator(convolutional(), tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
@@ -271,7 +275,7 @@ def test_contract_of_another_file_does_not_verify(source, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
-def test_shipped_file_whose_weights_change_does_not_verify(source, tmp_path, precision):
+def test_file_whose_weights_change_does_not_verify(source, tmp_path, precision):
     export_generator(source, tmp_path / "x.onnx", Options(precision=precision))
     assert all(check.passed for check in check_golden(Sampler(tmp_path / "x.onnx")))
     model = onnx.load(tmp_path / "x.onnx")
@@ -283,7 +287,7 @@ def test_shipped_file_whose_weights_change_does_not_verify(source, tmp_path, pre
     assert not all(check.passed for check in check_golden(Sampler(tmp_path / "x.onnx")))
 
 
-def test_one_pixel_on_the_border_is_allowed_in_one_image_too():
-    """Keras and onnxruntime round their sums otherwise; of 784 pixels one is more than the share that is allowed of many."""
-    assert most_mismatch(28 * 28) >= 1 / (28 * 28)
-    assert most_mismatch(256 * 28 * 28) == MAX_PIXEL_MISMATCH
+def test_one_differing_pixel_is_allowed_in_a_single_image():
+    """Keras and onnxruntime round differently, and one of 784 pixels is more than MAX_PIXEL_MISMATCH."""
+    assert allowed_mismatch(28 * 28) >= 1 / (28 * 28)
+    assert allowed_mismatch(256 * 28 * 28) == MAX_PIXEL_MISMATCH

@@ -1,45 +1,109 @@
+import dataclasses
 import json
 
 import pytest
 
-from ganport.runtime.contract import Contract
+from ganport.runtime.contract import Contract, InputSpec
 from ganport.runtime.errors import ContractError, ContractVersionError
-from tests.tiny_generator import tiny_contract
+from tests.tiny_generator import DIM, tiny_contract
 
-DOCUMENT = json.loads(tiny_contract(dtype="uint8").to_json())
+DOCUMENT = tiny_contract(dtype="uint8").to_dict()
 
 
 def changed(path: str, value: object) -> str:
-    """Return the document as JSON with one field changed, or removed where the value is ... (Ellipsis)."""
+    """Return the document as JSON with one field changed, or without it if the value is ... (Ellipsis)."""
     document = json.loads(json.dumps(DOCUMENT))
     *parents, name = path.split(".")
-    place = document
-    for parent in parents:
-        place = place[parent]
+    parent = document
+    for key in parents:
+        parent = parent[key]
     if value is ...:
-        del place[name]
+        del parent[name]
     else:
-        place[name] = value
+        parent[name] = value
     return json.dumps(document)
+
+
+def labelled(labels: tuple[str, ...], **changes) -> Contract:
+    spec = InputSpec(kind="latent", name="latent", dim=DIM, distribution="normal", labels=labels)
+    return tiny_contract(input=spec, **changes)
 
 
 @pytest.mark.parametrize("batch", [None, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_contract_survives_the_way_through_json(dtype, batch):
-    contract = tiny_contract(dtype=dtype, batch=batch, recipe={"steps": 3}, golden={"seeds": [2**63 - 1], "png_base64": "x"})
+def test_contract_survives_conversion_to_json(dtype, batch):
+    golden = {"seeds": [2**63 - 1], "png_base64": "x"}
+    contract = tiny_contract(dtype=dtype, batch=batch, recipe={"steps": 3}, golden=golden)
     assert Contract.from_json(contract.to_json()) == contract
     assert json.loads(contract.to_json())["batch"] == (batch or "dynamic")
 
 
+def test_dictionary_is_the_document():
+    contract = labelled(("red", "green"), batch=4)
+    document = contract.to_dict()
+    assert json.loads(json.dumps(document)) == json.loads(contract.to_json())
+    assert document["format"] == 2
+    assert document["batch"] == 4
+    assert document["input"]["labels"] == ("red", "green")
+    assert document["image"]["height"] == 3
+    document["image"]["height"] = 99  # the dictionary is a copy
+    assert contract.image.height == 3
+
+
+def test_summary_lists_the_known_facts():
+    assert tiny_contract(dtype="uint8").summary() == {
+        "name": "tiny",
+        "images": "3x4x1 uint8",
+        "input": "5 latents",
+        "precision": "float32",
+        "created by": "tests",
+    }
+    summary = labelled(("red", "green"), created_by="", data={"name": "mnist"}).summary()
+    assert summary["labels"] == "red, green"
+    assert summary["data"] == "mnist"
+    assert "created by" not in summary
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("seed", "seeds"), ("fixed", "3 fixed seeds")])
+def test_summary_names_the_input(kind, expected):
+    seeds = (9, 200, 4) if kind == "fixed" else None
+    spec = InputSpec(kind=kind, name="seed", dim=DIM, distribution="normal", seeds=seeds)
+    assert tiny_contract(input=spec, batch=3).summary()["input"] == expected
+
+
+def test_repr_is_one_short_line():
+    text = repr(tiny_contract(dtype="uint8"))
+    expected = "images: 3x4x1 uint8, input: 5 latents, precision: float32, created by: tests"
+    assert text == f"<Contract 'tiny', {expected}>"
+    many = labelled(tuple(f"label {number}" for number in range(1000)), name="x\n\x1b[2J")
+    assert len(repr(many)) < 250
+    assert repr(many).isprintable()
+    assert "label 0, label 1" in repr(many)
+
+
+def test_notebook_shows_a_table_of_the_summary():
+    table = labelled(("red", "<b>"), name="\x1b[2J & co")._repr_html_()
+    assert table.startswith("<table><tr>")
+    assert table.count("<tr>") == len(labelled(("red", "<b>")).summary())
+    assert "red, &lt;b&gt;" in table
+    assert r"\x1b[2J &amp; co" in table
+    assert ">5 latents</td>" in table
+
+
+def test_contract_can_be_copied_with_changes():
+    contract = tiny_contract()
+    assert dataclasses.replace(contract, name="other") == tiny_contract(name="other")
+
+
 @pytest.mark.parametrize("version", [0, 3, 99])
-def test_other_format_says_what_to_do(version):
+def test_other_format_is_rejected_with_a_remedy(version):
     with pytest.raises(ContractVersionError, match=f"format {version}.*upgrade ganport") as caught:
         Contract.from_json(changed("format", version))
     assert (caught.value.got, caught.value.known) == (version, 2)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '"x"', "[" * 100_000])
-def test_what_is_no_json_object_is_refused(text):
+def test_text_that_is_not_a_json_object_is_rejected(text):
     with pytest.raises(ContractError):
         Contract.from_json(text)
 
@@ -84,14 +148,14 @@ def test_field_that_is_missing_or_of_another_type_is_named(field, value):
         ("data.name", ["mnist"]),
     ],
 )
-def test_value_that_no_generator_can_have_is_refused(field, value):
+def test_value_that_no_generator_can_have_is_rejected(field, value):
     with pytest.raises(ContractError) as caught:
         Contract.from_json(changed(field, value))
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("seeds", [[-1], ["0"], None, 3])
-def test_baked_seeds_that_are_none_are_refused(seeds):
+def test_invalid_fixed_seeds_are_rejected(seeds):
     document = json.loads(changed("input.kind", "fixed"))
     document["input"]["seeds"] = seeds
     with pytest.raises(ContractError) as caught:

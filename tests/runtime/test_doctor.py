@@ -1,4 +1,4 @@
-"""What the doctor finds in environments that are not well."""
+"""The findings of `ganport doctor`, in this environment and in broken ones."""
 
 from importlib import metadata
 
@@ -19,27 +19,28 @@ def state(findings, name):
     return next(finding for finding in findings if finding.name == name)
 
 
-def test_this_environment_is_well():
+def test_this_environment_works():
     findings = doctor.examine()
     assert not [finding for finding in findings if finding.state == "broken"]
     assert state(findings, "provider cpu").state == "works"
     assert state(findings, "numpy").detail == metadata.version("numpy")
 
 
-def test_two_wheels_are_broken(wheels):
+def test_two_packages_of_onnxruntime_are_broken(wheels):
     wheels("onnxruntime 1.31.0", "onnxruntime-gpu 1.31.0")
     finding = state(doctor.examine(), "onnxruntime")
     assert finding.state == "broken"
     assert "pip uninstall" in finding.remedy
+    assert "pip install 'ganport[cpu]'" in finding.remedy
 
 
-def test_without_onnxruntime_nothing_is_tried(wheels):
+def test_no_provider_is_tried_without_onnxruntime(wheels):
     wheels()
     findings = doctor.examine()
     assert state(findings, "onnxruntime").state == "absent"
     assert not [finding for finding in findings if finding.name.startswith("provider")]
 
 
-def test_package_that_is_not_there(monkeypatch):
+def test_missing_package_is_absent(monkeypatch):
     monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
     assert state(doctor.examine(), "tensorflow").state == "absent"

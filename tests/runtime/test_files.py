@@ -4,10 +4,10 @@ from ganport.runtime.errors import ModelNotFoundError, OutputError
 from ganport.runtime.files import remove_leftovers, replacing, write_bytes
 
 
-def test_file_is_replaced_only_when_the_block_ends_well(tmp_path):
+def test_file_is_replaced_only_if_the_block_succeeds(tmp_path):
     target = tmp_path / "deep" / "result.bin"
     write_bytes(target, b"old")
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012  # what is tested is a block that fails half-way
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012  # the test is about a block that fails half-way
         with replacing(target) as temporary:
             temporary.write_bytes(b"half of the new")
             raise ZeroDivisionError
@@ -17,7 +17,7 @@ def test_file_is_replaced_only_when_the_block_ends_well(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["result.bin"]
 
 
-def test_error_of_the_block_is_not_relabelled(tmp_path):
+def test_error_of_the_block_keeps_its_type(tmp_path):
     with pytest.raises(ModelNotFoundError):
         with replacing(tmp_path / "x"):
             raise ModelNotFoundError(tmp_path)

@@ -1,4 +1,4 @@
-"""The seed rule, held to its known answers (docs/contract.md)."""
+"""The seed rule, compared with its known answers (docs/contract.md)."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganport.runtime.latents import latents_of, normal_table, philox4x32
+from ganport.runtime.latents import normal_table, philox4x32, sample_latents
 
 seeds = st.integers(0, 2**63 - 1)
 
@@ -25,7 +25,9 @@ seeds = st.integers(0, 2**63 - 1)
     ],
 )
 def test_philox_gives_the_known_answers(counter, key, expected):
-    words = philox4x32(np.array(counter, np.uint32).reshape(4, 1, 1), np.array(key, np.uint32).reshape(2, 1, 1))
+    words = philox4x32(
+        np.array(counter, np.uint32).reshape(4, 1, 1), np.array(key, np.uint32).reshape(2, 1, 1)
+    )
     assert " ".join(f"{int(word.item()):08x}" for word in words) == expected
 
 
@@ -38,37 +40,47 @@ def test_table_is_the_known_one():
     ("seed", "first", "last"),
     [
         (0, [1.2757996320724487, -1.3375895023345947, -1.1777617931365967, -0.7443495392799377], None),
-        (42, [-0.2870841920375824, -1.5446269512176514, 1.8601365089416504, 0.7928650379180908], -1.2473198175430298),
-        (2**53 + 1, [-0.7379064559936523, 0.08470600843429565, -0.802116870880127, -1.4830485582351685], None),
+        (
+            42,
+            [-0.2870841920375824, -1.5446269512176514, 1.8601365089416504, 0.7928650379180908],
+            -1.2473198175430298,
+        ),
+        (
+            2**53 + 1,
+            [-0.7379064559936523, 0.08470600843429565, -0.802116870880127, -1.4830485582351685],
+            None,
+        ),
         (2**63 - 1, [], 0.33008861541748047),
     ],
 )
 def test_latents_are_the_known_ones(seed, first, last):
-    latents = latents_of(np.array([seed]), 100)[0]
+    latents = sample_latents(np.array([seed]), 100)[0]
     assert latents[: len(first)].tolist() == first
     assert last is None or latents[-1] == np.float32(last)
 
 
-@pytest.mark.parametrize(("seed", "digest"), [(0, "85292f7f50872ed3"), (1, "a8af2e3c23af1dfa"), (42, "7a769952e0d1f5a8")])
+@pytest.mark.parametrize(
+    ("seed", "digest"), [(0, "85292f7f50872ed3"), (1, "a8af2e3c23af1dfa"), (42, "7a769952e0d1f5a8")]
+)
 def test_all_hundred_latents_are_the_known_ones(seed, digest):
-    latents = latents_of(np.array([seed]), 100)
+    latents = sample_latents(np.array([seed]), 100)
     assert latents.dtype == np.float32
     assert hashlib.sha256(latents.astype("<f4").tobytes()).hexdigest()[:16] == digest
 
 
 @given(st.lists(seeds, min_size=1, max_size=20), st.integers(1, 40), st.data())
-def test_a_latent_depends_on_its_seed_and_place_alone(chosen, dim, data):
-    together = latents_of(np.array(chosen, np.int64), dim)
+def test_latent_depends_only_on_its_seed_and_index(chosen, dim, data):
+    together = sample_latents(np.array(chosen, np.int64), dim)
     index = data.draw(st.integers(0, len(chosen) - 1))
     longer = dim + data.draw(st.integers(0, 40))
-    alone = latents_of(np.array([chosen[index]], np.int64), longer)
+    alone = sample_latents(np.array([chosen[index]], np.int64), longer)
     assert together.shape == (len(chosen), dim)
     np.testing.assert_array_equal(together[index], alone[0, :dim])
 
 
 def test_latents_are_standard_normal():
-    latents = latents_of(np.arange(10_000), 100)
-    assert abs(latents.mean()) < 0.003  # three standard errors of a million draws
+    latents = sample_latents(np.arange(10_000), 100)
+    assert abs(latents.mean()) < 0.003  # three standard errors of a million samples
     assert abs(latents.std() - 1) < 0.003
     assert abs(np.corrcoef(latents[:, 0], latents[:, 1])[0, 1]) < 0.04
     assert abs(np.corrcoef(latents[:-1, 0], latents[1:, 0])[0, 1]) < 0.04  # neighbouring seeds

@@ -8,21 +8,22 @@ from ganport.runtime.seeds import check_seeds, parse_seeds
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "abc", "-1", "1-", "-", "1--2", "9-3", "1,,2", "1,", "1.5", "0x10", "٣", "1-2-3", "9" * 5000]
+    "text",
+    ["", " ", "abc", "-1", "1-", "-", "1--2", "9-3", "1,,2", "1,", "1.5", "0x10", "٣", "1-2-3", "9" * 5000],
 )
-def test_text_that_is_no_list_of_seeds_is_refused(text):
+def test_text_that_does_not_list_seeds_is_rejected(text):
     with pytest.raises(SeedError):
         parse_seeds(text, at_most=100)
 
 
 @pytest.mark.parametrize("text", [str(2**63), f"0-{2**63}"])
-def test_seed_out_of_range_is_refused(text):
+def test_seed_out_of_range_is_rejected(text):
     with pytest.raises(SeedError, match="out of range"):
         parse_seeds(text, at_most=2**64)
 
 
-def test_too_many_seeds_are_refused_before_memory_is_taken():
-    with pytest.raises(SeedError, match="at most 100 fit"):
+def test_too_many_seeds_are_rejected_before_memory_is_allocated():
+    with pytest.raises(SeedError, match="lists 9,223,372,036,854,775,808 seeds, and the limit is 100"):
         parse_seeds(f"0-{2**63 - 1}", at_most=100)
 
 
@@ -32,7 +33,7 @@ def test_seeds_keep_their_order_and_repetitions():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 9)), min_size=1, max_size=5))
-def test_what_is_written_is_what_is_read(spans):
+def test_ranges_list_all_their_seeds(spans):
     spans = [(first, min(first + more, 2**63 - 1)) for first, more in spans]
     text = ",".join(f"{first}-{last}" for first, last in spans)
     expected = [seed for first, last in spans for seed in range(first, last + 1)]
@@ -60,15 +61,17 @@ def test_what_is_written_is_what_is_read(spans):
         np.array([2**63], np.uint64),
     ],
 )
-def test_what_is_no_list_of_seeds_is_refused(seeds):
+def test_values_that_are_not_a_list_of_seeds_are_rejected(seeds):
     with pytest.raises(SeedError) as caught:
         check_seeds(seeds)
     assert isinstance(caught.value, UsageError)
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("seeds", [[3, 1], (3, 1), range(3, 0, -2), np.array([3, 1], np.uint8), (seed for seed in (3, 1))])
-def test_every_kind_of_list_is_taken(seeds):
+@pytest.mark.parametrize(
+    "seeds", [[3, 1], (3, 1), range(3, 0, -2), np.array([3, 1], np.uint8), (seed for seed in (3, 1))]
+)
+def test_every_kind_of_list_is_accepted(seeds):
     checked = check_seeds(seeds)
     assert checked.dtype == np.int64
     assert checked.tolist() == [3, 1]

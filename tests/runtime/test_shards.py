@@ -1,4 +1,4 @@
-"""Shards: what others read in them, and that a killed run ends with the bytes of one that was not."""
+"""Shards: other programs read the files, and a killed run ends with the bytes of an uninterrupted one."""
 
 import io
 import json
@@ -23,9 +23,9 @@ SEEDS = np.array([3, 1, 4, 1, 5, 9, 2, 6, 2**62, 35, 8])
 
 
 def write(sampler, *seeds_and_path, **options):
-    """How many images are there, then how many come to it each time."""
+    """Write shards. Return the number of existing images, and the number of images of each new shard."""
     plan = plan_shards(sampler, *seeds_and_path, **options)
-    return [plan.there, *write_shards(sampler, plan)]
+    return [plan.existing_images, *write_shards(sampler, plan)]
 
 
 def contents(folder):
@@ -38,9 +38,9 @@ def sampler(tiny_file):
 
 
 def test_shards_hold_the_images_of_their_seeds(sampler, tmp_path):
-    drawn = write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4)
-    assert drawn[0] == 0
-    assert sum(drawn) == len(SEEDS)
+    counts = write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4)
+    assert counts[0] == 0
+    assert sum(counts) == len(SEEDS)
     assert sorted(contents(tmp_path)) == ["x-000000.tar", "x-000001.tar", "x-000002.tar", "x.json"]
     read = []
     for number in range(3):
@@ -50,43 +50,50 @@ def test_shards_hold_the_images_of_their_seeds(sampler, tmp_path):
                 png = shard.extractfile(member).read()
                 read.append((member.name, np.asarray(Image.open(io.BytesIO(png)))))
     assert [name for name, _ in read] == [f"seed{seed:07d}.png" for seed in SEEDS]
-    np.testing.assert_array_equal(np.stack([image for _, image in read])[..., np.newaxis], sampler.sample(SEEDS))
+    np.testing.assert_array_equal(
+        np.stack([image for _, image in read])[..., np.newaxis], sampler.sample(SEEDS)
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="tar of the system")
-def test_tar_of_the_system_reads_them(sampler, tmp_path):
+def test_system_tar_reads_them(sampler, tmp_path):
     write(sampler, SEEDS, tmp_path / "x.tar")
-    listed = subprocess.run(["tar", "tf", "x-000000.tar"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["tar", "tf", "x-000000.tar"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert listed.stdout.split() == [f"seed{seed:07d}.png" for seed in SEEDS]
     assert listed.stderr == ""
 
 
-def test_batches_and_threads_do_not_show_in_the_bytes(tiny_file, tmp_path):
-    for name, sampler in (("a", Sampler(tiny_file, batch_size=1, threads=1)), ("b", Sampler(tiny_file, batch_size=300))):
+def test_bytes_do_not_depend_on_batches_and_threads(tiny_file, tmp_path):
+    for name, sampler in (
+        ("a", Sampler(tiny_file, batch_size=1, threads=1)),
+        ("b", Sampler(tiny_file, batch_size=300)),
+    ):
         write(sampler, np.arange(500), tmp_path / name / "x.tar", shard_size=123)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_resume_draws_what_is_missing(sampler, tmp_path):
+def test_resume_generates_the_missing_images(sampler, tmp_path):
     write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4)
     whole = contents(tmp_path)
     (tmp_path / "x-000001.tar").unlink()
-    (tmp_path / ".x-000001.0123abcd.part.tar").write_bytes(b"of a run that was killed")
+    (tmp_path / ".x-000001.0123abcd.part.tar").write_bytes(b"from a killed run")
     assert write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4, resume=True) == [7, 2, 2]
     assert contents(tmp_path) == whole
 
 
-def test_shards_that_are_there_are_not_drawn_over(sampler, tmp_path):
+def test_existing_shards_are_not_overwritten(sampler, tmp_path):
     write(sampler, SEEDS, tmp_path / "x.tar")
-    with pytest.raises(OutputError, match="go on with --resume"):
+    with pytest.raises(OutputError, match="continue with `resume=True`"):
         write(sampler, SEEDS, tmp_path / "x.tar")
     (tmp_path / "x.json").unlink()
-    with pytest.raises(OutputError, match="go on with --resume"):
+    with pytest.raises(OutputError, match="continue with `resume=True`"):
         write(sampler, SEEDS, tmp_path / "x.tar")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
-def test_a_full_disk_says_how_to_go_on(sampler, tmp_path):
+def test_full_disk_is_an_error_with_a_remedy(sampler, tmp_path):
     import resource
 
     plan = plan_shards(sampler, np.arange(500), tmp_path / "x.tar", shard_size=200)
@@ -96,7 +103,9 @@ def test_a_full_disk_says_how_to_go_on(sampler, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises(OutputError, match=r"x-000001\.tar: file too large; .* go on with --resume\.$"):
+        with pytest.raises(
+            OutputError, match=r"x-000001\.tar: file too large; .* continue with `resume=True`\.$"
+        ):
             list(counts)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -105,16 +114,16 @@ def test_a_full_disk_says_how_to_go_on(sampler, tmp_path):
     assert len(contents(tmp_path)) == 4
 
 
-def test_two_who_planned_the_same_do_not_write_the_same(sampler, tmp_path):
+def test_second_writer_of_the_same_shards_is_stopped(sampler, tmp_path):
     first, second = (plan_shards(sampler, SEEDS, tmp_path / "x.tar", truncation=each) for each in (1.0, 0.5))
     list(write_shards(sampler, first))
     whole = contents(tmp_path)
-    with pytest.raises(OutputError, match="shards are there already"):
+    with pytest.raises(OutputError, match="shards exist already"):
         list(write_shards(sampler, second))
     assert contents(tmp_path) == whole
 
 
-def test_resume_of_something_else_is_refused(sampler, tmp_path):
+def test_resume_with_other_settings_is_rejected(sampler, tmp_path):
     path = tmp_path / "x.tar"
     write(sampler, SEEDS, path, shard_size=4)
     for changes, words in (
@@ -122,9 +131,9 @@ def test_resume_of_something_else_is_refused(sampler, tmp_path):
         ({"truncation": 0.5}, "differ in truncation"),
         ({"shard_size": 5}, "differ in shard_size"),
     ):
-        asked = {"seeds": SEEDS, "path": path, "shard_size": 4, "resume": True} | changes
+        requested = {"seeds": SEEDS, "path": path, "shard_size": 4, "resume": True} | changes
         with pytest.raises(OutputError, match=words):
-            write(sampler, **asked)
+            write(sampler, **requested)
     facts = json.loads((tmp_path / "x.json").read_text())
     (tmp_path / "x.json").write_text(json.dumps(facts | {"model_sha256": "0"}))
     with pytest.raises(OutputError, match="differ in model_sha256"):
@@ -134,41 +143,54 @@ def test_resume_of_something_else_is_refused(sampler, tmp_path):
         write(sampler, SEEDS, path, shard_size=4, resume=True)
 
 
-def test_resume_leaves_what_is_not_its_own(sampler, tmp_path):
+def test_resume_keeps_unrelated_files(sampler, tmp_path):
     others = [tmp_path / ".holiday.part.mkv", tmp_path / ".y-000000.0123abcd.part.tar"]
     for other in others:
         other.touch()
     write(sampler, SEEDS, tmp_path / "x.tar", resume=True)
     assert all(other.exists() for other in others)
     (tmp_path / "x.json").unlink()
-    with pytest.raises(OutputError, match="nothing says of what"):
+    with pytest.raises(OutputError, match="the index that describes them is missing"):
         write(sampler, SEEDS, tmp_path / "x.tar", resume=True)
 
 
-def test_mistake_leaves_nothing(sampler, tmp_path):
+def test_invalid_request_writes_no_file(sampler, tmp_path):
     with pytest.raises(UsageError):
         write(sampler, SEEDS, tmp_path / "x.tar", truncation=float("nan"))
     assert not contents(tmp_path)
 
 
-def test_killed_runs_end_with_the_same_bytes(tiny_file, tmp_path):
-    """Three kills -9 of one run, each at another moment."""
-    command = [sys.executable, str(ROOT / "cli.py"), "sample", str(tiny_file), "--seeds", "0-59999", "--shard-size", "3000"]
+def test_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(tiny_file, tmp_path):
+    """One run is killed three times, each time at a different moment."""
+    command = [
+        sys.executable,
+        str(ROOT / "cli.py"),
+        "sample",
+        str(tiny_file),
+        "--seeds",
+        "0-59999",
+        "--shard-size",
+        "3000",
+    ]
     subprocess.run([*command, "--out", str(tmp_path / "whole" / "x.tar")], check=True, capture_output=True)
     killed = tmp_path / "killed" / "x.tar"
     rng = random.Random(0)
     kills = 0
     while kills < 3:
         process = subprocess.Popen(
-            [*command, "--out", str(killed), *(["--resume"] if kills else [])], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*command, "--out", str(killed), *(["--resume"] if kills else [])],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        there = len(list(killed.parent.glob("x-*"))) if killed.parent.exists() else 0
-        while process.poll() is None and (not killed.parent.exists() or len(list(killed.parent.glob("x-*"))) < there + 2):
+        existing = len(list(killed.parent.glob("x-*"))) if killed.parent.exists() else 0
+        while process.poll() is None and (
+            not killed.parent.exists() or len(list(killed.parent.glob("x-*"))) < existing + 2
+        ):
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.05))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-        assert process.returncode == -signal.SIGKILL, "it was done before it was killed: draw more"
+        assert process.returncode == -signal.SIGKILL, "it ended before it was killed; generate more images"
         kills += 1
     subprocess.run([*command, "--out", str(killed), "--resume"], check=True, capture_output=True)
     assert contents(killed.parent) == contents(tmp_path / "whole")

@@ -1,4 +1,4 @@
-"""A service in a process of its own, as a user starts it; and one in a thread, whose limits a test may shorten."""
+"""Fixtures of the service: in a separate process, as a user starts it, or in a thread, with small limits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from ganport.runtime import BUNDLED, Sampler
+from ganport.runtime import PRETRAINED, Sampler
 from ganport.server import Settings, make_service
-from ganport.server.limits import ImpatientProtocol
+from ganport.server.limits import TimeoutProtocol
 from tests.conftest import ROOT
 
 
 @dataclasses.dataclass
-class Answer:
+class Response:
     status: int
     headers: http.client.HTTPMessage
     content: bytes
@@ -37,35 +37,38 @@ class Answer:
 
 @dataclasses.dataclass
 class Client:
-    """Asks one service on loopback; each request on a connection of its own."""
+    """A client of one service on loopback. Each request uses a new connection."""
 
     port: int
     process: subprocess.Popen | None = None
 
-    def ask(self, method, path, body=None, **headers) -> Answer:
+    def request(self, method, path, body=None, **headers) -> Response:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         if isinstance(body, dict):
             body, headers = json.dumps(body), {"Content-Type": "application/json"} | headers
         with contextlib.closing(connection):
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
 
-    def get(self, path, **headers) -> Answer:
-        return self.ask("GET", path, **headers)
+    def get(self, path, **headers) -> Response:
+        return self.request("GET", path, **headers)
 
-    def post(self, path, body, **headers) -> Answer:
-        return self.ask("POST", path, body, **headers)
+    def post(self, path, body, **headers) -> Response:
+        return self.request("POST", path, body, **headers)
 
-    def figure(self, name) -> float:
-        """A figure of /metrics."""
+    def metric(self, name) -> float:
+        """The value of a metric, summed over its labels."""
         lines = self.get("/metrics").content.decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return sum(
+            float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{"))
+        )
 
 
 @contextlib.contextmanager
 def started(*arguments, cwd: Path, **environment) -> Iterator[Client]:
-    """`ganport serve` as a process, until the block ends."""
+    """Run `ganport serve` as a process until the block ends."""
     command = [sys.executable, str(ROOT / "cli.py"), "serve", *map(str, arguments), "--port", "0"]
     env = os.environ | {"COLUMNS": "200"} | environment
     process = subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
@@ -74,7 +77,7 @@ def started(*arguments, cwd: Path, **environment) -> Iterator[Client]:
             if line.startswith("http://"):
                 break
         else:
-            pytest.fail(f"the service ended with {process.wait()}")
+            pytest.fail(f"the service ended with exit code {process.wait()}")
         yield Client(int(line.split("/")[2].rsplit(":", 1)[1]), process)
     finally:
         if process.poll() is None:
@@ -85,27 +88,28 @@ def started(*arguments, cwd: Path, **environment) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def sampler() -> Iterator[Sampler]:
-    with Sampler(BUNDLED["mnist"]) as sampler:
+    with Sampler(PRETRAINED["mnist"]) as sampler:
         yield sampler
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """The digits of the box, without the page."""
+    """The pretrained MNIST generator, without the page."""
     with started("mnist", "--no-page", cwd=tmp_path_factory.mktemp("service")) as client:
         yield client
 
 
 @pytest.fixture
 def in_thread(sampler: Sampler) -> Iterator[Callable[..., Client]]:
-    """Start a service in a thread."""
+    """A function that starts a service in a thread."""
     servers = []
 
     def start(model: Sampler = sampler, site: Path | None = None, **settings) -> Client:
-        app = make_service(model, Settings(**settings), site)
-        server = uvicorn.Server(
-            uvicorn.Config(app, port=0, http=ImpatientProtocol, ws="none", log_level="error", access_log=False)
+        app = make_service(model, settings=Settings(**settings), site=site)
+        config = uvicorn.Config(
+            app, port=0, http=TimeoutProtocol, ws="none", log_level="error", access_log=False
         )
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         servers.append((server, thread))

@@ -1,4 +1,4 @@
-"""Many clients at once: gathered, answered right, turned away when it is too much, and never kept waiting for ever."""
+"""Many clients at once: requests share batches, get their own images, and fail in time under overload."""
 
 from __future__ import annotations
 
@@ -11,73 +11,112 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ganport.runtime import encode_png
-from ganport.server.api import make_draw
-from ganport.server.batching import Batcher, QueueFullError, TimedOutError
+from ganport.runtime import PRETRAINED, Sampler, encode_png
+from ganport.runtime.request import request_seeds
+from ganport.server.batching import Batcher
+from ganport.server.errors import QueueFullError, TimedOutError
 from ganport.server.metrics import Metrics
 from tests.server.conftest import started
 
 
-def figures(batcher):
-    return {sample.name: sample.value for metric in batcher._metrics.registry.collect() for sample in metric.samples}
+class Service:
+    """A batcher, and the metrics that it updates."""
+
+    def __init__(self, sampler, *, queue=1000, timeout=60.0, **options):
+        self.metrics = Metrics()
+        self.batcher = Batcher(sampler, self.metrics, queue=queue, timeout=timeout, **options)
+        self._contract = sampler.contract
+
+    async def generate(self, seeds, encode, *, label=None, truncation=1.0):
+        request = request_seeds(self._contract, seeds, labels=label, truncation=truncation)
+        return await self.batcher.generate(request, encode)
+
+    def start(self, seeds, encode=len):
+        return asyncio.create_task(self.generate(seeds, encode))
+
+    def metric(self, name):
+        return self.metrics.registry.get_sample_value(name)
 
 
-def test_each_gets_its_own_images_whoever_asks_beside(sampler):
+class HeldSampler(Sampler):
+    """A sampler that generates nothing until it is released."""
+
+    def __init__(self):
+        super().__init__(PRETRAINED["mnist"])
+        self.released = threading.Event()
+
+    def sample_from_latents(self, latents, *, labels=None):
+        self.released.wait(30)
+        return super().sample_from_latents(latents, labels=labels)
+
+
+@pytest.fixture
+def held():
+    with HeldSampler() as sampler:
+        yield sampler
+
+
+def unchanged(images):
+    return images
+
+
+def test_each_request_gets_its_own_images(sampler):
     async def main():
-        batcher = Batcher(sampler, Metrics(), most_waiting=100_000, patience=60)
+        service = Service(sampler, queue=100_000)
         rng = np.random.default_rng(1)
-        asked = [
+        requests = [
             (rng.integers(0, 2**62, size).tolist(), label, truncation)
             for size in (1, 1, 1, 7, 64, 300, 1)
             for label in (None, 4)
             for truncation in (1.0, 0.7)
         ]
-        drawn = await asyncio.gather(
-            *(batcher.draw(make_draw(sampler, seeds, label, psi), lambda images: images) for seeds, label, psi in asked)
+        results = await asyncio.gather(
+            *(
+                service.generate(seeds, unchanged, label=label, truncation=truncation)
+                for seeds, label, truncation in requests
+            )
         )
-        await batcher.close()
-        return asked, drawn, figures(batcher)
+        await service.batcher.close()
+        return service, requests, results
 
-    asked, drawn, counted = asyncio.run(main())
-    for (seeds, label, psi), parts in zip(asked, drawn, strict=True):
-        assert (np.concatenate(parts) == sampler.sample(seeds, psi, label)).all()
-    assert counted["ganport_images_total"] == sum(len(seeds) for seeds, *_ in asked)
-    assert counted["ganport_batch_images_count"] < len(asked)  # they were gathered
+    service, requests, results = asyncio.run(main())
+    for (seeds, label, truncation), parts in zip(requests, results, strict=True):
+        assert (np.concatenate(parts) == sampler.sample(seeds, labels=label, truncation=truncation)).all()
+    assert service.metric("ganport_images_total") == sum(len(seeds) for seeds, *_ in requests)
+    assert service.metric("ganport_batch_images_count") < len(requests)  # several requests shared a batch
 
 
-@pytest.mark.parametrize("gathers", [True, False])
-def test_what_waits_is_drawn_together(sampler, gathers):
+@pytest.mark.parametrize("batching", [True, False])
+def test_waiting_requests_share_a_batch(held, batching):
     async def main():
-        batcher = Batcher(sampler, Metrics(), most_waiting=1000, patience=60, gathers=gathers)
-        held = threading.Event()
-        batcher._artist.submit(held.wait)  # as if a batch were being drawn
-        tasks = [asyncio.create_task(batcher.draw(make_draw(sampler, [seed], None, 1), len)) for seed in range(64)]
+        service = Service(held, batching=batching)
+        first = service.start([0])
+        await asyncio.sleep(0.05)  # it is being computed
+        others = [service.start([seed]) for seed in range(64)]
         await asyncio.sleep(0.05)
-        held.set()
-        assert [part for parts in await asyncio.gather(*tasks) for part in parts] == [1] * 64
-        await batcher.close()
-        return figures(batcher)["ganport_batch_images_count"]
+        held.released.set()
+        assert await asyncio.gather(first, *others) == [[1]] * 65
+        await service.batcher.close()
+        return service.metric("ganport_batch_images_count")
 
-    assert asyncio.run(main()) == (1 if gathers else 64)
+    assert asyncio.run(main()) == (2 if batching else 65)
 
 
-def test_more_than_the_queue_holds_is_turned_away_at_once(sampler):
+def test_a_request_beyond_the_queue_limit_is_rejected_at_once(held):
     async def main():
-        batcher = Batcher(sampler, Metrics(), most_waiting=10, patience=60)
-        held = threading.Event()
-        batcher._artist.submit(held.wait)
-        first = asyncio.create_task(batcher.draw(make_draw(sampler, [0], None, 1), len))
-        await asyncio.sleep(0.01)  # it is being drawn, and waits no more
-        waiting = [asyncio.create_task(batcher.draw(make_draw(sampler, range(5), None, 1), len)) for _ in range(2)]
-        await asyncio.sleep(0.01)
-        assert batcher.waiting == 10
+        service = Service(held, queue=10)
+        first = service.start([0])
+        await asyncio.sleep(0.05)  # the first request is being computed, and no longer in the queue
+        waiting = [service.start(range(5)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert service.batcher.queued_images == 10
         with pytest.raises(QueueFullError) as caught:
-            await batcher.draw(make_draw(sampler, [1], None, 1), len)
-        held.set()
+            await service.generate([1], len)
+        held.released.set()
         await asyncio.gather(first, *waiting)
-        assert await batcher.draw(make_draw(sampler, [1], None, 1), len) == [1]  # there is room again
-        await batcher.close()
-        return caught.value, figures(batcher)["ganport_rejected_total"]
+        assert await service.generate([1], len) == [1]  # the queue has space again
+        await service.batcher.close()
+        return caught.value, service.metric("ganport_rejected_total")
 
     error, rejected = asyncio.run(main())
     assert error.waiting == 10
@@ -85,100 +124,99 @@ def test_more_than_the_queue_holds_is_turned_away_at_once(sampler):
     assert rejected == 1
 
 
-def test_who_has_waited_too_long_is_told_and_not_drawn(sampler):
+def test_a_request_that_has_timed_out_is_not_generated(held):
     async def main():
-        batcher = Batcher(sampler, Metrics(), most_waiting=100, patience=0.1)
-        held = threading.Event()
-        batcher._artist.submit(held.wait)
-        tasks = []
-        for seed in range(3):
-            tasks.append(asyncio.create_task(batcher.draw(make_draw(sampler, [seed], None, 1), len)))
-            await asyncio.sleep(0.01)  # the first is being drawn when the others come
+        service = Service(held, timeout=0.2)
+        tasks = [service.start([0])]
+        await asyncio.sleep(0.05)  # the first request is being computed when the others arrive
+        tasks += [service.start([1]), service.start([2])]
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        held.set()
-        await batcher.close()
-        return results, figures(batcher)["ganport_images_total"], batcher.waiting
+        held.released.set()
+        await service.batcher.close()
+        return results, service.metric("ganport_images_total"), service.batcher.queued_images
 
-    results, drawn, waiting = asyncio.run(main())
+    results, generated, queued = asyncio.run(main())
     assert all(isinstance(result, TimedOutError) for result in results)
-    assert drawn == 1
-    assert waiting == 0
+    assert generated == 1
+    assert queued == 0
 
 
-def test_an_error_of_one_batch_is_not_that_of_the_next(sampler):
+def test_an_error_in_one_batch_does_not_affect_the_next(sampler):
     async def main():
-        batcher = Batcher(sampler, Metrics(), most_waiting=100, patience=60)
+        service = Service(sampler)
 
         def fails(images):
             raise ZeroDivisionError
 
-        bad = batcher.draw(make_draw(sampler, [0], None, 1), fails)
-        good = batcher.draw(make_draw(sampler, [1], None, 1), len)
-        results = await asyncio.gather(bad, good, return_exceptions=True)
-        await batcher.close()
+        results = await asyncio.gather(
+            service.generate([0], fails), service.generate([1], len), return_exceptions=True
+        )
+        await service.batcher.close()
         return results
 
-    bad, good = asyncio.run(main())
-    assert isinstance(bad, ZeroDivisionError)
-    assert good == [1]
+    failed, succeeded = asyncio.run(main())
+    assert isinstance(failed, ZeroDivisionError)
+    assert succeeded == [1]
 
 
-def test_what_can_not_be_packed_in_time_holds_the_drawing_up(sampler):
-    """Else batches of pixels would pile up where nobody counts them."""
+def test_slow_encoding_stops_the_generator(sampler):
+    """Otherwise batches of pixels would pile up in memory, outside the bounded queue."""
 
     async def main():
-        batcher = Batcher(sampler, Metrics(), most_waiting=300, patience=1)
-        packing = threading.Event()
-        asked = [
-            asyncio.create_task(batcher.draw(make_draw(sampler, range(256), None, 1), lambda images: packing.wait(20)))
-            for _ in range(8)
-        ]
+        service = Service(sampler, queue=300, timeout=1)
+        encoding = threading.Event()
+        tasks = [service.start(range(256), lambda images: encoding.wait(20)) for _ in range(8)]
         await asyncio.sleep(0.5)
-        drawn = figures(batcher)["ganport_images_total"]
-        results = await asyncio.gather(*asked, return_exceptions=True)
-        packing.set()
-        await batcher.close()
-        return drawn, results
+        generated = service.metric("ganport_images_total")
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        encoding.set()
+        await service.batcher.close()
+        return generated, results
 
-    drawn, results = asyncio.run(main())
-    assert drawn <= 6 * 256
+    generated, results = asyncio.run(main())
+    assert generated <= 6 * 256
     assert all(isinstance(result, (TimedOutError, QueueFullError)) for result in results)
 
 
-def test_over_http_many_clients_get_right_answers(service, sampler):
-    due = [encode_png(image) for image in sampler.sample(range(200))]
+def test_over_http_many_clients_get_their_own_images(service, sampler):
+    expected = [encode_png(image) for image in sampler.sample(range(200))]
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda seed: service.get(f"/v1/images/{seed}.png").content, range(200)))
-    assert found == due
+    assert found == expected
 
 
-def test_over_http_too_much_is_429(in_thread, sampler):
-    client = in_thread(most_waiting=1)
+def test_over_http_a_full_queue_is_429(in_thread, sampler):
+    client = in_thread(queue=1)
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda _: client.post("/v1/sample", {"seeds": "0-499"}), range(64)))
-    statuses = {answer.status for answer in answers}
+        responses = list(pool.map(lambda _: client.post("/v1/sample", {"seeds": "0-499"}), range(64)))
+    statuses = {response.status for response in responses}
     assert statuses == {200, 429}
-    rejected = next(answer for answer in answers if answer.status == 429)
+    rejected = next(response for response in responses if response.status == 429)
     assert int(rejected.headers["Retry-After"]) >= 1
     assert "images are waiting" in rejected.document["error"]
     assert client.get("/v1/images/1.png").content == encode_png(sampler.sample([1])[0])
 
 
-def test_over_http_too_late_is_504(in_thread):
-    client = in_thread(patience=0.001)
-    answer = client.post("/v1/sample", {"seeds": "0-999"})
-    assert answer.status == 504
-    assert "within 0.001 s" in answer.document["error"]
+def test_over_http_a_timeout_is_504(in_thread):
+    client = in_thread(timeout=0.001)
+    response = client.post("/v1/sample", {"seeds": "0-999"})
+    assert response.status == 504
+    assert "within 0.001 s" in response.document["error"]
 
 
-def test_what_was_accepted_is_finished_before_the_end(tmp_path):
-    with started("mnist", "--no-page", "--queue", 100_000, cwd=tmp_path) as client, ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(client.post, "/v1/sample", {"seeds": "0-1023", "format": "tar"}) for _ in range(8)]
+def test_accepted_requests_are_finished_before_the_end(tmp_path):
+    with (
+        started("mnist", "--no-page", "--queue", 100_000, cwd=tmp_path) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        responses = [
+            pool.submit(client.post, "/v1/sample", {"seeds": "0-1023", "format": "tar"}) for _ in range(8)
+        ]
         limit = time.monotonic() + 30
-        while client.figure("ganport_queue_seconds_count") < 1:  # some are drawn, some wait
+        while client.metric("ganport_queue_seconds_count") < 1:  # until some requests are being computed
             assert time.monotonic() < limit
         client.process.send_signal(signal.SIGTERM)
-        assert [answer.result().status for answer in answers] == [200] * 8
+        assert [response.result().status for response in responses] == [200] * 8
         client.process.wait(30)
         assert client.process.returncode in (0, 128 + signal.SIGTERM)
         assert "Traceback" not in client.process.stderr.read()

@@ -1,4 +1,4 @@
-"""/v2: Triton's own client, unmodified, and what other clients may send."""
+"""/v2: Triton's own client, unchanged, and requests that other clients may send."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 triton = pytest.importorskip("tritonclient.http")
 
-from ganport.runtime import Sampler, latents_of  # noqa: E402
+from ganport.runtime import Sampler, sample_latents  # noqa: E402
 from tests.tiny_generator import DIM  # noqa: E402
 
 MODEL = "mnist-conditional"
@@ -23,14 +23,14 @@ def client(service):
 
 
 def inputs(count=3, binary=True):
-    latents = latents_of(np.arange(count), 64)
-    given = [triton.InferInput("latent", [count, 64], "FP32"), triton.InferInput("label", [count], "INT64")]
-    given[0].set_data_from_numpy(latents, binary_data=binary)
-    given[1].set_data_from_numpy(np.arange(count) % 10, binary_data=binary)
-    return given
+    latents = sample_latents(np.arange(count), 64)
+    tensors = [triton.InferInput("latent", [count, 64], "FP32"), triton.InferInput("label", [count], "INT64")]
+    tensors[0].set_data_from_numpy(latents, binary_data=binary)
+    tensors[1].set_data_from_numpy(np.arange(count) % 10, binary_data=binary)
+    return tensors
 
 
-def test_tritons_client_finds_the_model(client):
+def test_the_triton_client_finds_the_model(client):
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
@@ -47,7 +47,7 @@ def test_tritons_client_finds_the_model(client):
 
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False, None])
-def test_tritons_client_draws_the_same_bytes(client, sampler, binary_in, binary_out):
+def test_the_triton_client_gets_the_bytes_of_the_runtime(client, sampler, binary_in, binary_out):
     outputs = None if binary_out is None else [triton.InferRequestedOutput("image", binary_data=binary_out)]
     result = client.infer(MODEL, inputs(binary=binary_in), outputs=outputs, request_id="r1")
     assert (result.as_numpy("image") == sampler.sample(range(3))).all()
@@ -55,13 +55,16 @@ def test_tritons_client_draws_the_same_bytes(client, sampler, binary_in, binary_
     assert result.get_response()["model_name"] == MODEL
 
 
-def test_tritons_client_draws_many_at_once(client, sampler):
+def test_the_triton_client_gets_more_images_than_a_batch(client, sampler):
     result = client.infer(MODEL, inputs(600))
     assert (result.as_numpy("image") == sampler.sample(range(600))).all()
 
 
-def test_tritons_client_is_told_what_is_wrong(client):
-    with pytest.raises(triton.InferenceServerException, match="the inputs latent, label; there are latent"):
+def test_the_triton_client_gets_clear_errors(client):
+    with pytest.raises(
+        triton.InferenceServerException,
+        match="The inputs of the request are latent; the model takes the inputs latent, label",
+    ):
         client.infer(MODEL, inputs()[:1])
     with pytest.raises(triton.InferenceServerException, match="Not Found"):
         client.infer("other", inputs())
@@ -72,7 +75,7 @@ LABEL = {"name": "label", "datatype": "INT64", "shape": [1], "data": [3]}
 
 
 @pytest.mark.parametrize(
-    ("latent", "label", "due"),
+    ("latent", "label", "expected"),
     [
         ({"datatype": "FP64"}, {}, "is FP64"),
         ({"datatype": ["FP32"]}, {}, "the model takes FP32"),
@@ -87,27 +90,29 @@ LABEL = {"name": "label", "datatype": "INT64", "shape": [1], "data": [3]}
         ({"data": ["a" * 20_000] + [1] * 63}, {}, "64 numbers"),
         ({"data": [0.0] * 63}, {}, "64 numbers"),
         ({"data": [[0.0] * 64, 1]}, {}, "64 numbers"),
-        ({"data": [10**400] * 64}, {}, "beyond 32 bits"),
+        ({"data": [10**400] * 64}, {}, "do not fit into 32 bits"),
         ({"data": [float("nan")] * 64}, {}, "not finite"),
         ({"data": None}, {}, "64 numbers"),
         ({"name": 3}, {}, "the inputs latent, label"),
         ({"name": "\ud800"}, {}, "the inputs latent, label"),
-        ({"parameters": {"binary_data_size": 256}}, {}, "there are 0 bytes"),
+        ({"parameters": {"binary_data_size": 256}}, {}, "0 bytes are left"),
         ({"parameters": {"binary_data_size": -1}}, {}, "binary_data_size -1"),
-        ({}, {"data": [10]}, "its classes are"),
-        ({}, {"data": [-1]}, "its classes are"),
+        ({}, {"data": [10]}, "the generator's labels are"),
+        ({}, {"data": [-1]}, "the generator's labels are"),
         ({}, {"data": [1.5]}, "1 whole numbers"),
-        ({}, {"data": [2**64]}, "beyond 64 bits"),
+        ({}, {"data": [2**64]}, "do not fit into 64 bits"),
         ({}, {"data": [True]}, "1 whole numbers"),
-        ({}, {"shape": [2], "data": [1, 2]}, "the same for all inputs"),
+        ({}, {"shape": [2], "data": [1, 2]}, "different batch sizes"),
         ({}, {"name": "other"}, "the inputs latent, label"),
         ({}, {"name": "latent"}, "the inputs latent, label"),
     ],
 )
-def test_mistakes_in_tensors(service, latent, label, due):
-    answer = service.post(f"/v2/models/{MODEL}/infer", json.dumps({"inputs": [LATENT | latent, LABEL | label]}))
-    assert answer.status in (400, 422), answer.content
-    assert due in answer.document["error"]
+def test_mistakes_in_tensors_are_explained(service, latent, label, expected):
+    response = service.post(
+        f"/v2/models/{MODEL}/infer", json.dumps({"inputs": [LATENT | latent, LABEL | label]})
+    )
+    assert response.status in (400, 422), response.content
+    assert expected in response.document["error"]
 
 
 @pytest.mark.parametrize(
@@ -127,28 +132,28 @@ def test_mistakes_in_tensors(service, latent, label, due):
         (json.dumps({"inputs": [LATENT, LABEL], "outputs": 3}).encode(), {}),
     ],
 )
-def test_mistakes_in_a_request(service, body, headers):
-    answer = service.post(f"/v2/models/{MODEL}/infer", body, **headers)
-    assert answer.status == 400
-    assert answer.document["error"]
+def test_mistakes_in_a_request_are_explained(service, body, headers):
+    response = service.post(f"/v2/models/{MODEL}/infer", body, **headers)
+    assert response.status == 400
+    assert response.document["error"]
 
 
-def test_a_model_without_classes(in_thread, tiny_file):
+def test_a_model_without_labels_takes_latents_only(in_thread, tiny_file):
     with Sampler(tiny_file) as tiny:
         client = in_thread(tiny)
         document = client.get("/v2/models/tiny").document
         assert [each["name"] for each in document["inputs"]] == ["latent"]
-        latents = latents_of(np.arange(2), DIM)
+        latents = sample_latents(np.arange(2), DIM)
         tensor = {"name": "latent", "datatype": "FP32", "shape": [2, DIM], "data": latents.ravel().tolist()}
-        answer = client.post("/v2/models/tiny/infer", {"inputs": [tensor]}).document
-        assert answer["outputs"][0]["data"] == tiny.sample([0, 1]).ravel().tolist()
+        response = client.post("/v2/models/tiny/infer", {"inputs": [tensor]}).document
+        assert response["outputs"][0]["data"] == tiny.sample([0, 1]).ravel().tolist()
 
 
-def test_a_name_of_no_text_and_a_long_answer(service):
+def test_an_id_that_is_not_text_and_a_long_response_are_possible(service):
     odd = service.post(f"/v2/models/{MODEL}/infer", json.dumps({"inputs": [LATENT, LABEL], "id": "\ud800"}))
     assert odd.status == 200
     many = {"inputs": [LATENT | {"shape": [1024, 64], "data": [0.0] * 65_536, "name": "latent"}]}
     many["inputs"].append(LABEL | {"shape": [1024], "data": [1] * 1024})
-    answer = service.post(f"/v2/models/{MODEL}/infer", many)
-    assert answer.status == 200  # 802,816 values
-    assert len(answer.document["outputs"][0]["data"]) == 1024 * 784
+    response = service.post(f"/v2/models/{MODEL}/infer", many)
+    assert response.status == 200  # 802,816 values are below the limit
+    assert len(response.document["outputs"][0]["data"]) == 1024 * 784

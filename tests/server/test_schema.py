@@ -1,4 +1,4 @@
-"""The OpenAPI document against what the service does: schemathesis asks for what it allows, and for what it does not."""
+"""The service conforms to its OpenAPI document: schemathesis sends valid and invalid requests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def run_schemathesis(service, examples: int, folder: Path) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
 
 
-def test_does_what_it_says(service, tmp_path):
+def test_the_service_conforms_to_its_schema(service, tmp_path):
     result = run_schemathesis(service, 10, tmp_path)
     assert result.returncode == 0, result.stdout[-6000:]
 
 
 @pytest.mark.slow
-def test_does_what_it_says_at_length(service, tmp_path):
+def test_the_service_conforms_to_its_schema_in_many_requests(service, tmp_path):
     result = run_schemathesis(service, 300, tmp_path)
     assert result.returncode == 0, result.stdout[-6000:]

@@ -1,4 +1,4 @@
-"""A recipe and data small enough for a test."""
+"""A recipe and data that are small enough for a test."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from ganport.trainer.datasets import Dataset
+from ganport.datasets.dataset import Dataset
+from ganport.trainer.callbacks import Callback
 from ganport.trainer.devices import Devices, load_tensorflow
 from ganport.trainer.recipe import Recipe
-from ganport.trainer.recipes import load_recipe_module
-from ganport.trainer.runs import Run, start_run
+from ganport.trainer.recipes import load_recipe
+from ganport.trainer.run_folder import RunFolder
+from ganport.trainer.run_records import start_run
 
 load_tensorflow()
 
 
 @pytest.fixture
 def small_recipe() -> Recipe:
-    """The networks of mnist-minimal, a few steps, everything that a run does; not compiled by XLA, which takes seconds."""
-    return dataclasses.replace(
-        load_recipe_module("mnist-minimal").RECIPE, steps=25, batch_size=8, preview_interval=10, jit=False
-    )
+    """The networks of mnist-minimal, and few steps. XLA, which takes seconds to compile, is off."""
+    recipe = load_recipe("mnist-minimal")
+    return dataclasses.replace(recipe, steps=25, batch_size=8, preview_interval=10, jit=False)
 
 
 def one_device() -> Devices:
-    """What a run works on by default, without asking for it: TensorFlow has begun to compute in these tests."""
+    """The default device. TensorFlow has already computed in these tests, so devices can't be chosen."""
     import tensorflow as tf
 
     return Devices("CPU", tf.distribute.get_strategy())
@@ -36,12 +36,12 @@ def one_device() -> Devices:
 
 @pytest.fixture
 def small_data() -> Dataset:
-    """See `load_squares`."""
+    """The fifty images of `load_squares`."""
     return load_squares()
 
 
 def load_squares() -> Dataset:
-    """Return fifty images of 28x28: a bright square somewhere."""
+    """Return fifty images of 28x28 with a bright square at a random position."""
     rng = np.random.default_rng(0)
     images = np.zeros((50, 28, 28, 1), np.uint8)
     for image, (row, column) in zip(images, rng.integers(0, 18, (50, 2)), strict=True):
@@ -51,27 +51,25 @@ def load_squares() -> Dataset:
 
 
 @pytest.fixture
-def run_on(tmp_path: Path) -> Callable[..., Run]:
+def run_on(tmp_path: Path) -> Callable[..., RunFolder]:
     """Train a recipe on data in a folder, from the start or from a checkpoint."""
-    from ganport.trainer.loop import train
-    from ganport.trainer.report import Report
+    from ganport.trainer.loop import run_training
 
-    def run_it(recipe: Recipe, data: Dataset, folder: str = "run", resume: bool = False) -> Run:
-        run = Run(tmp_path / folder)
+    def run_it(recipe: Recipe, data: Dataset, folder: str = "run", resume: bool = False) -> RunFolder:
+        run = RunFolder(tmp_path / folder)
         if not resume:
             start_run(run, recipe, data)
-        with Report(Console(quiet=True), recipe.steps) as report:
-            assert train(recipe, data, run, [report], one_device()) is None
+        assert run_training(recipe, data, run, Callback(), one_device()) is None
         return run
 
     return run_it
 
 
 @pytest.fixture
-def run_small(run_on: Callable[..., Run], small_data: Dataset) -> Callable[..., Run]:
+def run_small(run_on: Callable[..., RunFolder], small_data: Dataset) -> Callable[..., RunFolder]:
     """As `run_on`, on the small data."""
 
-    def run_it(recipe: Recipe, folder: str = "run", resume: bool = False) -> Run:
+    def run_it(recipe: Recipe, folder: str = "run", resume: bool = False) -> RunFolder:
         return run_on(recipe, small_data, folder, resume)
 
     return run_it

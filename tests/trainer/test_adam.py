@@ -9,7 +9,7 @@ START = np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3)
 
 
 def train(optimizer, compiled: bool) -> list[np.ndarray]:
-    """Return weights and the optimiser's variables after 50 steps on gradients of every size."""
+    """Return weights and the optimizer's variables after 50 steps on gradients of every size."""
     weights = [keras.Variable(START), keras.Variable(np.zeros(5), dtype="float64")]
     optimizer.build(weights)
     gradients = np.random.default_rng(0).normal(size=(50, 65)) * np.geomspace(1e-6, 1e3, 65)
@@ -29,7 +29,7 @@ def test_fused_adam_is_keras_adam(compiled):
     decay = keras.optimizers.schedules.CosineDecay(1e-2, decay_steps=80)
     plain = train(keras.optimizers.Adam(decay, **settings), compiled)
     fused = train(FusedAdam(decay, **settings), compiled)
-    assert len(plain) == len(fused) == 7  # two weights, two moments of each, the step
-    for expected, got in zip(plain, fused, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)
+    assert len(plain) == len(fused) == 7  # two weights, two moments of each weight, and the step
+    for expected, found in zip(plain, fused, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
     assert np.abs(fused[0] - START).mean() > 1e-2

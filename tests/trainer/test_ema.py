@@ -4,36 +4,44 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganport.runtime import latents_of
+from ganport.runtime import sample_latents
 from ganport.trainer.ema import recalibrate_batch_norm, shipped_generator, update_average
 from ganport.trainer.networks import build_networks
-from ganport.trainer.recipes import load_recipe_module
+from ganport.trainer.recipes import load_recipe
+
+
+def dense_recipe(recipe):
+    """Return a recipe with the networks of mnist-dense, which have BatchNormalization."""
+    dense = load_recipe("mnist-dense")
+    networks = {"build_generator": dense.build_generator, "build_discriminator": dense.build_discriminator}
+    return dataclasses.replace(recipe, name="mnist-dense", **networks)
 
 
 @pytest.fixture
 def dense():
-    return load_recipe_module("mnist-dense").build_generator(100, (28, 28, 1))
+    return load_recipe("mnist-dense").build_generator(100, (28, 28, 1))
 
 
 def test_average_moves_by_the_decay():
-    module = load_recipe_module("mnist-minimal")
-    average, generator = (module.build_generator(100, (28, 28, 1)) for _ in range(2))
+    recipe = load_recipe("mnist-minimal")
+    average, generator = (recipe.build_generator(100, (28, 28, 1)) for _ in range(2))
     before, target = average.get_weights()[0], generator.get_weights()[0]
     update_average(average, generator, 0.999, tf.constant(10**6))
     np.testing.assert_allclose(average.get_weights()[0], 0.999 * before + 0.001 * target, atol=1e-6)
     update_average(average, generator, 0.999, tf.constant(0))
-    np.testing.assert_allclose(average.get_weights()[0], target, rtol=0.2, atol=0.02)  # a tenth is kept at the start
+    # At the start of the average, each update keeps a tenth of the previous value.
+    np.testing.assert_allclose(average.get_weights()[0], target, rtol=0.2, atol=0.02)
     np.testing.assert_array_equal(generator.get_weights()[0], target)
 
 
-def test_statistics_are_those_of_the_present_weights(dense):
-    latents = latents_of(np.arange(4000), 100)
+def test_statistics_are_those_of_the_current_weights(dense):
+    latents = sample_latents(np.arange(4000), 100)
 
     def gap() -> float:
-        """Return how far inference is from what the batch's own statistics give, on average."""
-        return float(np.abs(dense(latents, training=False).numpy() - drawn_in_training).mean())
+        """Return the mean difference between inference and a pass with the statistics of the batch."""
+        return float(np.abs(dense(latents, training=False).numpy() - in_training).mean())
 
-    drawn_in_training = dense(latents, training=True).numpy()
+    in_training = dense(latents, training=True).numpy()
     untrained = gap()
     before = [variable.numpy() for variable in dense.trainable_variables]
     momenta = [layer.momentum for layer in dense.layers if hasattr(layer, "momentum")]
@@ -44,8 +52,8 @@ def test_statistics_are_those_of_the_present_weights(dense):
 
 
 def test_shipped_generator_is_the_average_with_its_own_statistics(small_recipe):
-    recipe = dataclasses.replace(small_recipe, name="mnist-dense")
-    networks = build_networks(recipe, load_recipe_module(recipe.name))
+    recipe = dense_recipe(small_recipe)
+    networks = build_networks(recipe)
     before = networks.average.get_weights()
     shipped = shipped_generator(recipe, networks, {})
     assert shipped is networks.average
@@ -53,9 +61,9 @@ def test_shipped_generator_is_the_average_with_its_own_statistics(small_recipe):
     assert sum(changed) == 6  # mean and variance of three layers, and no weight
 
 
-def test_shipped_generator_is_the_trained_one_where_there_is_no_average(small_recipe):
-    recipe = dataclasses.replace(small_recipe, name="mnist-dense", ema_decay=0.0)
-    networks = build_networks(recipe, load_recipe_module(recipe.name))
+def test_shipped_generator_is_the_trained_one_without_an_average(small_recipe):
+    recipe = dataclasses.replace(dense_recipe(small_recipe), ema_decay=0.0)
+    networks = build_networks(recipe)
     before = [weight + 1 for weight in networks.generator.get_weights()]
     networks.generator.set_weights(before)
     for a, b in zip(before, shipped_generator(recipe, networks, {}).get_weights(), strict=True):
@@ -71,10 +79,15 @@ def test_statistics_of_a_nested_model_are_found_too(dense):
     assert any(not np.array_equal(a, b) for a, b in zip(before, dense.get_weights(), strict=True))
 
 
-def test_recalibration_is_repeatable_with_layers_that_draw():
+def test_recalibration_is_repeatable_with_random_layers():
     import keras
 
-    layers = [keras.layers.Dense(8), keras.layers.Dropout(0.5), keras.layers.BatchNormalization(), keras.layers.Dense(4)]
+    layers = [
+        keras.layers.Dense(8),
+        keras.layers.Dropout(0.5),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(4),
+    ]
     generator = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Reshape((2, 2, 1))])
     recalibrate_batch_norm(generator, 3, {})
     first = generator.get_weights()
@@ -91,7 +104,7 @@ def test_recalibration_is_repeatable(dense):
         np.testing.assert_array_equal(a, b)
 
 
-def test_statistics_are_of_batches_with_the_classes_of_the_training_images():
+def test_statistics_have_the_labels_of_the_training_images():
     import keras
 
     share = keras.layers.Dense(1, use_bias=False)  # 1 for an image of the second class

@@ -1,4 +1,4 @@
-"""Losses and penalties against values worked by hand."""
+"""Losses and penalties, compared with values computed by hand."""
 
 import math
 
@@ -44,28 +44,31 @@ def test_loss_by_hand(name, real, fake, generator):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_cross_entropy_is_the_one_that_keras_computes_from_probabilities(smoothing):
+def test_cross_entropy_is_that_of_keras_from_probabilities(smoothing):
     keras_loss = keras.losses.BinaryCrossentropy()
     probabilities = tf.sigmoid(LOGITS)
     loss = LOSSES["non-saturating"]
     expected = float(keras_loss(tf.fill((2, 1), 1.0 - smoothing), probabilities))
     assert float(loss.real(LOGITS, smoothing)) == pytest.approx(expected, rel=1e-5)
-    assert float(loss.fake(LOGITS)) == pytest.approx(float(keras_loss(tf.zeros((2, 1)), probabilities)), rel=1e-5)
+    expected = float(keras_loss(tf.zeros((2, 1)), probabilities))
+    assert float(loss.fake(LOGITS)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_smoothing_moves_the_label_of_least_squares():
+def test_smoothing_moves_the_target_of_least_squares():
     assert float(LOSSES["least-squares"].real(tf.constant([[0.9]]), 0.1)) == pytest.approx(0.0, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", ["non-saturating", "minimax"])
-def test_cross_entropies_stay_finite_for_a_discriminator_that_is_sure(name):
-    sure = tf.constant([[-200.0]])
-    assert float(LOSSES[name].real(sure, 0.0)) == pytest.approx(200.0)
-    assert float(LOSSES[name].fake(sure)) == 0.0
+def test_cross_entropies_stay_finite_for_extreme_logits(name):
+    extreme = tf.constant([[-200.0]])
+    assert float(LOSSES[name].real(extreme, 0.0)) == pytest.approx(200.0)
+    assert float(LOSSES[name].fake(extreme)) == 0.0
 
 
-@pytest.mark.parametrize(("name", "boundary"), [("non-saturating", 0.0), ("least-squares", 0.5), ("hinge", 0.0)])
-def test_boundary_lies_where_real_and_fake_are_equally_likely(name, boundary):
+@pytest.mark.parametrize(
+    ("name", "boundary"), [("non-saturating", 0.0), ("least-squares", 0.5), ("hinge", 0.0)]
+)
+def test_losses_of_real_and_fake_are_equal_at_the_boundary(name, boundary):
     loss = LOSSES[name]
     assert loss.boundary == boundary
     here = tf.constant([[boundary]])
@@ -73,14 +76,14 @@ def test_boundary_lies_where_real_and_fake_are_equally_likely(name, boundary):
 
 
 def test_relativistic_loss_by_hand():
-    """Logits 0 and log 3 against partners with log 3 and log 3: differences of -log 3 and 0."""
+    """Logits of 0 and log 3 are compared with logits of log 3, so the differences are -log 3 and 0."""
     loss, partners = LOSSES["relativistic"], tf.fill((2, 1), math.log(3.0))
     less_real, more_real = (math.log(4) + math.log(2)) / 2, (math.log(4 / 3) + math.log(2)) / 2
     assert float(loss.of_discriminator(LOGITS, partners, 0.0)) == pytest.approx(less_real, rel=1e-6)
     assert float(loss.of_discriminator(partners, LOGITS, 0.0)) == pytest.approx(more_real, rel=1e-6)
     assert float(loss.of_generator(LOGITS, partners)) == pytest.approx(less_real, rel=1e-6)
     assert float(loss.of_generator(LOGITS + 100.0, partners + 100.0)) == pytest.approx(less_real, rel=1e-5)
-    assert float(loss.told_apart(partners, LOGITS)) == 0.5
+    assert float(loss.accuracy(partners, LOGITS)) == 0.5
 
 
 def as_images(rows):
@@ -98,8 +101,11 @@ def test_r1_is_the_squared_gradient():
     assert float(r1_penalty(critic, images)) == pytest.approx(((36 + 16) + (144 + 16)) / 2)
 
 
-def test_gradient_penalty_is_taken_between_real_and_fake():
-    """D(x) = a^2 / 2: |dD| = |a|. Halfway between 1 and 5 that is 3, a quarter of the way from 2 to 6 it is 5: 2^2 and 4^2."""
+def test_gradient_penalty_is_computed_between_real_and_fake():
+    """D(x) = a^2 / 2, so |dD| = |a|. Halfway between 1 and 5 it is 3; with 1/4 of 2 and 3/4 of 6 it is 5.
+
+    The squared distances to 1 are 2^2 and 4^2.
+    """
 
     def critic(x):
         return x[:, 0, 0, :] ** 2 / 2

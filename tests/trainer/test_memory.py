@@ -1,4 +1,4 @@
-"""Memory of long runs, and of sets that are larger than the memory that they may take. `make test-slow` prints the figures."""
+"""Memory of long runs, and of data larger than its limit. `make test-slow` prints the figures."""
 
 import json
 import subprocess
@@ -13,12 +13,12 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the memory of a process"),
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc"),
 ]
 
 
 def train(folder: Path, *arguments: str) -> list[tuple[int, float]]:
-    """Train in a process of its own; return (last step in the history, resident memory in MB), ten times a second."""
+    """Train in another process; return (last step in the history, resident MB), ten times a second."""
     command = [sys.executable, str(ROOT / "cli.py"), "train", *arguments, "--out", "run"]
     seen = []
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as process:
@@ -35,30 +35,37 @@ def last_step(history: Path) -> int:
 
 
 def resident_megabytes(pid: int) -> float:
-    """Return what /proc says; 0 once the process has ended."""
+    """Return the resident memory in MB according to /proc, or 0 if the process has ended."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1000
 
 
 def test_memory_of_a_long_run_is_flat(tmp_path, capsys):
-    seen = train(tmp_path, "mnist-minimal", "--as-published", "--data", "digits", "--preview-interval", "1000")
-    after = {step: next(megabytes for seen_step, megabytes in seen if seen_step >= step) for step in (2_000, 11_000, 19_000)}
+    recipe = ("mnist-minimal", "--as-published", "--data", "digits", "--preview-interval", "1000")
+    seen = train(tmp_path, *recipe)
+    after = {
+        step: next(megabytes for seen_step, megabytes in seen if seen_step >= step)
+        for step in (2_000, 11_000, 19_000)
+    }
     report(capsys, "mnist-minimal", {f"after step {step:,}": megabytes for step, megabytes in after.items()})
     assert after[19_000] < after[2_000] + 20
 
 
 def test_folder_larger_than_the_limit_does_not_fill_memory(tmp_path, capsys):
     noise = np.random.default_rng(0).integers(0, 256, (10, 10, 3)).astype(np.uint8)
-    (tmp_path / "pictures").mkdir()
+    photos = tmp_path / "photos"
+    photos.mkdir()
     for number in range(10_000):
-        Image.fromarray(np.roll(noise, number, axis=1)).resize((100, 100)).save(tmp_path / "pictures" / f"{number:05d}.jpg")
+        image = Image.fromarray(np.roll(noise, number, axis=1)).resize((100, 100))
+        image.save(photos / f"{number:05d}.jpg")
     peaks = {}
     for limit in (2_048, 50):
         folder = tmp_path / str(limit)
         folder.mkdir()
-        arguments = ("--data", str(tmp_path / "pictures"), "--steps", "10", "--batch-size", "4", "--data-memory", str(limit))
+        arguments = ("--data", str(photos), "--steps", "10", "--batch-size", "4", "--data-memory", str(limit))
         peaks[limit] = max(megabytes for _, megabytes in train(folder, "rps-dcgan", *arguments))
-    report(capsys, "300 MB of pixels", {f"peak with --data-memory {limit}": peak for limit, peak in peaks.items()})
+    figures = {f"peak with --data-memory {limit}": peak for limit, peak in peaks.items()}
+    report(capsys, "300 MB of pixels", figures)
     assert peaks[50] < peaks[2_048] - 200
 
 

@@ -1,4 +1,4 @@
-"""One training step, held against the same step written out by hand."""
+"""One training step, compared with the same step written out by hand."""
 
 import dataclasses
 import itertools
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganport.trainer.draws import Draws, Purpose, image_order
 from ganport.trainer.networks import build_networks
+from ganport.trainer.random_numbers import Purpose, StepRandom, image_order
 from ganport.trainer.recipe import Optimizer
-from ganport.trainer.recipes import load_recipe_module
+from ganport.trainer.recipes import load_recipe
 from ganport.trainer.step import CHUNK_STEPS, compile_chunk, train_step
 
 SGD = Optimizer(name="sgd", learning_rate=0.1)
@@ -18,23 +18,33 @@ SGD = Optimizer(name="sgd", learning_rate=0.1)
 
 @pytest.fixture
 def setting(small_recipe, small_data):
-    """A recipe with the dense networks (they have BatchNormalization) and plain SGD, and the images on the device."""
+    """A recipe with dense networks, which have BatchNormalization, and plain SGD; images on the device."""
     recipe = dataclasses.replace(
-        small_recipe, name="mnist-dense", generator_optimizer=SGD, discriminator_optimizer=SGD, r1_weight=0.0, jit=False
+        with_networks_of(small_recipe, "mnist-dense"),
+        generator_optimizer=SGD,
+        discriminator_optimizer=SGD,
+        r1_weight=0.0,
+        jit=False,
     )
-    return recipe, load_recipe_module("mnist-dense"), tf.constant(small_data.images)
+    return recipe, tf.constant(small_data.images)
+
+
+def with_networks_of(recipe, name):
+    ours = load_recipe(name)
+    networks = {"build_generator": ours.build_generator, "build_discriminator": ours.build_discriminator}
+    return dataclasses.replace(recipe, name=name, **networks)
 
 
 def bce(label, logits):
-    """Binary cross-entropy from probabilities, as the descriptions have it."""
+    """Return the binary cross-entropy from probabilities, as the descriptions write it."""
     probabilities = tf.sigmoid(logits)
     return -tf.reduce_mean(tf.math.log(probabilities if label else 1 - probabilities))
 
 
 def step_of(recipe, images, step):
-    """Return what `train_step` takes for a step: the real images and the draws."""
-    (places,) = image_order(recipe, len(images), step, step + 1)
-    return tf.gather(images, places), Draws(recipe.seed, tf.constant(step), recipe.batch_size)
+    """Return the arguments of `train_step` for a step: the real images and the random numbers."""
+    (indices,) = image_order(recipe, len(images), step, step + 1)
+    return tf.gather(images, indices), StepRandom(recipe.seed, tf.constant(step), recipe.batch_size)
 
 
 def make_step(recipe, networks, images, step):
@@ -55,18 +65,18 @@ def assert_same_weights(model, expected):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
 
 
-def test_joint_step_is_the_one_of_the_paper(setting):
-    recipe, module, images = setting
-    ours, hand = build_networks(recipe, module), build_networks(recipe, module)
+def test_joint_step_is_that_of_the_paper(setting):
+    recipe, images = setting
+    ours, hand = build_networks(recipe), build_networks(recipe)
     make_step(recipe, ours, images, 3)
 
-    real, draws = step_of(recipe, images, 3)
-    real, latents = pixels(real), draws.normal(Purpose.LATENTS, recipe.latent_dim)
+    real, rng = step_of(recipe, images, 3)
+    real, latents = pixels(real), rng.normal(Purpose.LATENTS, recipe.latent_dim)
     with tf.GradientTape() as tape:
         fake = hand.generator(latents, training=True)
         cost = bce(1, hand.discriminator(real)) + bce(0, hand.discriminator(fake))
     descend(tape, cost, hand.discriminator.trainable_variables)
-    statistics = hand.generator.get_weights()  # of one pass; the second one below must not count
+    statistics = hand.generator.get_weights()  # statistics after one pass, without the second pass below
     with tf.GradientTape() as tape:
         cost = bce(1, hand.discriminator(hand.generator(latents, training=True)))
     trained_once = hand.generator
@@ -76,21 +86,21 @@ def test_joint_step_is_the_one_of_the_paper(setting):
     assert_same_weights(ours.generator, trained_once)
 
 
-def test_separate_step_is_the_one_that_the_descriptions_write(setting):
-    recipe, module, images = setting
+def test_separate_step_is_that_of_the_descriptions(setting):
+    recipe, images = setting
     recipe = dataclasses.replace(recipe, schedule="separate", ema_decay=0.0)
-    ours, hand = build_networks(recipe, module), build_networks(recipe, module)
+    ours, hand = build_networks(recipe), build_networks(recipe)
     make_step(recipe, ours, images, 3)
 
-    real, draws = step_of(recipe, images, 3)
+    real, rng = step_of(recipe, images, 3)
     real = pixels(real)
-    fake = hand.generator(draws.normal(Purpose.LATENTS, recipe.latent_dim), training=False)  # predict()
+    fake = hand.generator(rng.normal(Purpose.LATENTS, recipe.latent_dim), training=False)  # predict()
     for label, batch in ((1, real), (0, fake)):
         with tf.GradientTape() as tape:
             cost = bce(label, hand.discriminator(batch))
         descend(tape, cost, hand.discriminator.trainable_variables)
     with tf.GradientTape() as tape:
-        latents = draws.normal(Purpose.GENERATOR_LATENTS, recipe.latent_dim)
+        latents = rng.normal(Purpose.GENERATOR_LATENTS, recipe.latent_dim)
         cost = bce(1, hand.discriminator(hand.generator(latents, training=True)))
     descend(tape, cost, hand.generator.trainable_variables)
     assert_same_weights(ours.discriminator, hand.discriminator)
@@ -98,36 +108,40 @@ def test_separate_step_is_the_one_that_the_descriptions_write(setting):
 
 
 @pytest.mark.parametrize("penalty", ["r1_weight", "gradient_penalty_weight"])
-def test_penalty_acts_on_the_steps_that_are_due(setting, penalty):
-    recipe, module, images = setting
-    penalised = dataclasses.replace(recipe, **{penalty: 5.0}, penalty_interval=2)
-    for step, due in ((4, True), (5, False)):
-        plain, with_penalty = build_networks(recipe, module), build_networks(penalised, module)
+def test_penalty_is_applied_every_penalty_interval_steps(setting, penalty):
+    recipe, images = setting
+    penalized = dataclasses.replace(recipe, **{penalty: 5.0}, penalty_interval=2)
+    for step, is_penalized in ((4, True), (5, False)):
+        plain, with_penalty = build_networks(recipe), build_networks(penalized)
         make_step(recipe, plain, images, step)
-        make_step(penalised, with_penalty, images, step)
-        same = np.array_equal(plain.discriminator.get_weights()[0], with_penalty.discriminator.get_weights()[0])
-        assert same is not due
+        make_step(penalized, with_penalty, images, step)
+        first, second = (each.discriminator.get_weights()[0] for each in (plain, with_penalty))
+        assert np.array_equal(first, second) is not is_penalized
 
 
 @pytest.mark.parametrize(
     ("schedule", "penalty", "factor"),
-    [("joint", "r1_weight", 0.5), ("stacked", "r1_weight", 0.5), ("simultaneous", "gradient_penalty_weight", 1.0)],
+    [
+        ("joint", "r1_weight", 0.5),
+        ("stacked", "r1_weight", 0.5),
+        ("simultaneous", "gradient_penalty_weight", 1.0),
+    ],
 )
 def test_penalty_has_the_weight_of_the_paper(setting, schedule, penalty, factor):
-    """gamma / 2 E|dD/dx|^2 (Mescheder et al.), lambda E(|dD/dx| - 1)^2 (Gulrajani et al.), times the steps between."""
-    recipe, module, images = setting
+    """gamma / 2 E|dD/dx|^2 (Mescheder et al.), lambda E(|dD/dx| - 1)^2 (Gulrajani et al.)."""
+    recipe, images = setting
     recipe = dataclasses.replace(recipe, schedule=schedule, ema_decay=0.0)
     gamma, interval = 0.5, 4
-    penalised = dataclasses.replace(recipe, **{penalty: gamma}, penalty_interval=interval)
-    plain, with_penalty = build_networks(recipe, module), build_networks(penalised, module)
-    hand = build_networks(recipe, module)
+    penalized = dataclasses.replace(recipe, **{penalty: gamma}, penalty_interval=interval)
+    plain, with_penalty = build_networks(recipe), build_networks(penalized)
+    hand = build_networks(recipe)
     make_step(recipe, plain, images, 4)
-    make_step(penalised, with_penalty, images, 4)
+    make_step(penalized, with_penalty, images, 4)
 
-    real, draws = step_of(recipe, images, 4)
+    real, rng = step_of(recipe, images, 4)
     real = pixels(real)
-    fake = hand.generator(draws.normal(Purpose.LATENTS, recipe.latent_dim), training=True)
-    mix = draws.uniform(Purpose.MIX, 1)
+    fake = hand.generator(rng.normal(Purpose.LATENTS, recipe.latent_dim), training=True)
+    mix = rng.uniform(Purpose.MIX, 1)
     points = real if penalty == "r1_weight" else fake + tf.reshape(mix, (-1, 1, 1, 1)) * (real - fake)
     with tf.GradientTape() as tape:
         with tf.GradientTape() as inner:
@@ -139,18 +153,18 @@ def test_penalty_has_the_weight_of_the_paper(setting, schedule, penalty, factor)
     variables = hand.discriminator.trainable_variables
     expected = tape.gradient(cost, variables)
     compared = 0
-    for less, more, due in zip(
-        plain.discriminator.trainable_variables, with_penalty.discriminator.trainable_variables, expected, strict=True
-    ):
-        if due is not None and np.abs(due).max() > 1e-4:
-            np.testing.assert_allclose((less - more).numpy() / 0.1, due, rtol=0.02, atol=0.02 * np.abs(due).max())
+    both = (each.discriminator.trainable_variables for each in (plain, with_penalty))
+    for without, penalized_weight, gradient in zip(*both, expected, strict=True):
+        if gradient is not None and np.abs(gradient).max() > 1e-4:
+            found, tolerance = (without - penalized_weight).numpy() / 0.1, 0.02 * np.abs(gradient).max()
+            np.testing.assert_allclose(found, gradient, rtol=0.02, atol=tolerance)
             compared += 1
     assert compared
 
 
 @pytest.mark.parametrize("schedule", ["joint", "simultaneous", "stacked", "separate", "alternating"])
 def test_rates_that_decay_reach_zero_with_the_last_step(setting, schedule):
-    recipe, module, images = setting
+    recipe, images = setting
     decaying = dataclasses.replace(recipe.generator_optimizer, decay="cosine")
     recipe = dataclasses.replace(
         recipe,
@@ -160,7 +174,7 @@ def test_rates_that_decay_reach_zero_with_the_last_step(setting, schedule):
         generator_optimizer=decaying,
         discriminator_optimizer=decaying,
     )
-    networks = build_networks(recipe, module, images=len(images))
+    networks = build_networks(recipe, images=len(images))
     optimizers = networks.generator_optimizer, networks.discriminator_optimizer
     first = [float(each.learning_rate) for each in optimizers]
     for step in range(recipe.steps):
@@ -172,20 +186,24 @@ def test_rates_that_decay_reach_zero_with_the_last_step(setting, schedule):
         assert float(each.learning_rate) == pytest.approx(0, abs=1e-6)
 
 
-def by_hand(setting, schedule, play, loss="non-saturating"):
-    """Make one step of a schedule, and the same with `play`; both must end with the same weights."""
-    recipe, module, images = setting
+def compare_by_hand(setting, schedule, update, loss="non-saturating"):
+    """Make one step of a schedule, and the same step by `update`. Both must end with the same weights."""
+    recipe, images = setting
     recipe = dataclasses.replace(recipe, schedule=schedule, loss=loss, ema_decay=0.0)
-    ours, hand = build_networks(recipe, module), build_networks(recipe, module)
+    ours, hand = build_networks(recipe), build_networks(recipe)
     make_step(recipe, ours, images, 3)
-    real, draws = step_of(recipe, images, 3)
-    play(hand.generator, hand.discriminator, pixels(real), lambda purpose: draws.normal(purpose, recipe.latent_dim))
+    real, rng = step_of(recipe, images, 3)
+
+    def latents(purpose):
+        return rng.normal(purpose, recipe.latent_dim)
+
+    update(hand.generator, hand.discriminator, pixels(real), latents)
     assert_same_weights(ours.discriminator, hand.discriminator)
     assert_same_weights(ours.generator, hand.generator)
 
 
-def test_simultaneous_step_updates_both_from_what_they_were(setting):
-    def play(generator, discriminator, real, latents):
+def test_simultaneous_step_has_the_gradients_before_the_step(setting):
+    def update(generator, discriminator, real, latents):
         with tf.GradientTape(persistent=True) as tape:
             fake = generator(latents(Purpose.LATENTS), training=True)
             d_cost = bce(1, discriminator(real)) + bce(0, discriminator(fake))
@@ -195,21 +213,22 @@ def test_simultaneous_step_updates_both_from_what_they_were(setting):
         for variable, gradient in zip(discriminator.trainable_variables, d_gradients, strict=True):
             variable.assign_sub(0.1 * gradient)
 
-    by_hand(setting, "simultaneous", play)
+    compare_by_hand(setting, "simultaneous", update)
 
 
 def test_stacked_step_takes_the_mean_over_one_batch_of_both(setting):
-    def play(generator, discriminator, real, latents):
+    def update(generator, discriminator, real, latents):
         fake = generator(latents(Purpose.LATENTS), training=False)
         labels = np.repeat([1.0, 0.0], len(real))[:, np.newaxis]
         with tf.GradientTape() as tape:
-            cost = tf.keras.losses.BinaryCrossentropy()(labels, tf.sigmoid(discriminator(tf.concat([real, fake], 0))))
+            probabilities = tf.sigmoid(discriminator(tf.concat([real, fake], 0)))
+            cost = tf.keras.losses.BinaryCrossentropy()(labels, probabilities)
         descend(tape, cost, discriminator.trainable_variables)
         with tf.GradientTape() as tape:
             cost = bce(1, discriminator(generator(latents(Purpose.GENERATOR_LATENTS), training=True)))
         descend(tape, cost, generator.trainable_variables)
 
-    by_hand(setting, "stacked", play)
+    compare_by_hand(setting, "stacked", update)
 
 
 def relativistic_joint(generator, discriminator, real, latents):
@@ -239,62 +258,73 @@ def relativistic_stacked(generator, discriminator, real, latents):
     fake = generator(latents(Purpose.LATENTS), training=False)
     with tf.GradientTape() as tape:
         real_logits = discriminator(real)
-        cost = bce(1, real_logits - discriminator(fake)) / 2  # this schedule halves it
+        cost = bce(1, real_logits - discriminator(fake)) / 2  # the stacked schedule halves the cost
     descend(tape, cost, discriminator.trainable_variables)
     with tf.GradientTape() as tape:
-        cost = bce(1, discriminator(generator(latents(Purpose.GENERATOR_LATENTS), training=True)) - real_logits)
+        fake = generator(latents(Purpose.GENERATOR_LATENTS), training=True)
+        cost = bce(1, discriminator(fake) - real_logits)
     descend(tape, cost, generator.trainable_variables)
 
 
 @pytest.mark.parametrize(
-    ("schedule", "play"),
-    [("joint", relativistic_joint), ("simultaneous", relativistic_simultaneous), ("stacked", relativistic_stacked)],
+    ("schedule", "update"),
+    [
+        ("joint", relativistic_joint),
+        ("simultaneous", relativistic_simultaneous),
+        ("stacked", relativistic_stacked),
+    ],
 )
-def test_relativistic_step_holds_each_fake_against_a_real_image(setting, schedule, play):
-    by_hand(setting, schedule, play, loss="relativistic")
+def test_relativistic_step_compares_each_generated_image_with_a_real_one(setting, schedule, update):
+    compare_by_hand(setting, schedule, update, loss="relativistic")
 
 
 def test_alternating_epochs_update_one_network_at_a_time(setting):
     """Fifty images in batches of eight: seven updates of the generator, then six of the discriminator."""
-    recipe, module, images = setting
+    recipe, images = setting
     recipe = dataclasses.replace(recipe, schedule="alternating", penalty_interval=1, ema_decay=0.0)
-    networks, moved = build_networks(recipe, module), []
+    networks, moved = build_networks(recipe), []
     for step in range(15):
-        before = [model.trainable_variables[0].numpy() for model in (networks.generator, networks.discriminator)]
+        before = first_weights(networks)
         make_step(recipe, networks, images, step)
-        after = [model.trainable_variables[0].numpy() for model in (networks.generator, networks.discriminator)]
+        after = first_weights(networks)
         changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
         assert sum(changed) == 1
         moved.append("GD"[changed.index(True)])
     assert "".join(moved) == "GGGGGGGDDDDDDGG"
 
 
-@pytest.mark.parametrize(("name", "jit"), [("mnist-dense", True), ("mnist-minimal", True), ("mnist-dropout", False)])
+def first_weights(networks):
+    return [model.trainable_variables[0].numpy() for model in (networks.generator, networks.discriminator)]
+
+
+@pytest.mark.parametrize(
+    ("name", "jit"), [("mnist-dense", True), ("mnist-minimal", True), ("mnist-dropout", False)]
+)
 def test_chunks_of_any_length_give_the_same_bits(small_recipe, small_data, name, jit):
-    recipe = dataclasses.replace(small_recipe, name=name, jit=jit)
-    module, images = load_recipe_module(name), tf.constant(small_data.images)
+    recipe = dataclasses.replace(with_networks_of(small_recipe, name), jit=jit)
+    images = tf.constant(small_data.images)
     endings = []
     for cuts in ([0, 6], [0, 1, 4, 6]):
-        networks = build_networks(recipe, module)
+        networks = build_networks(recipe)
         chunk = compile_chunk(recipe, networks, len(images), tf.distribute.get_strategy())
         for first, last in itertools.pairwise(cuts):
             order = np.zeros((CHUNK_STEPS, recipe.batch_size), np.int32)
             order[: last - first] = image_order(recipe, len(images), first, last)
-            metrics = chunk(images, tf.constant(order), tf.zeros_like(order), tf.constant(first), tf.constant(last - first))
-        endings.append({variable_name: np.asarray(variable.value) for variable_name, variable in networks.variables()})
+            span = tf.constant(first), tf.constant(last - first)
+            metrics = chunk(images, tf.constant(order), tf.zeros_like(order), *span)
+        endings.append(networks.read())
         assert np.isfinite(metrics.numpy()).all()
     for variable_name, value in endings[0].items():
         np.testing.assert_array_equal(value, endings[1][variable_name], err_msg=variable_name)
 
 
-def test_layers_that_draw_start_from_the_step_not_from_where_they_were(setting):
-    """The same step twice, from the same weights: Dropout must drop the same."""
-    recipe, _, images = setting
-    module = load_recipe_module("mnist-dropout")
-    recipe = dataclasses.replace(recipe, name="mnist-dropout")
+def test_random_layers_start_from_the_step_not_from_their_last_state(setting):
+    """The same step is made twice from the same weights. Dropout must drop the same values."""
+    recipe, images = setting
+    recipe = with_networks_of(recipe, "mnist-dropout")
     endings = []
     for history in ([3], [5, 4, 3]):
-        networks = build_networks(recipe, module)
+        networks = build_networks(recipe)
         start = networks.read()
         for step in history:
             for name, variable in networks.variables():
@@ -305,10 +335,10 @@ def test_layers_that_draw_start_from_the_step_not_from_where_they_were(setting):
         np.testing.assert_array_equal(a, b)
 
 
-def test_mixed_precision_keeps_float32_weights_and_draws_in_float32(setting):
-    recipe, module, images = setting
+def test_mixed_precision_keeps_float32_weights_and_average(setting):
+    recipe, images = setting
     recipe = dataclasses.replace(recipe, mixed_precision=True)
-    networks = build_networks(recipe, module)
+    networks = build_networks(recipe)
     assert networks.generator.layers[0].compute_dtype == "bfloat16"
     assert {variable.dtype for _, variable in networks.variables()} <= {"float32", "int32", "int64"}
     assert networks.average.layers[0].compute_dtype == "float32"

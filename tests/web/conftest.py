@@ -1,4 +1,4 @@
-"""A site on loopback, and a real Chromium that looks at it."""
+"""Fixtures of the browser page: sites on loopback, and a real Chromium that opens a site."""
 
 from __future__ import annotations
 
@@ -12,40 +12,44 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from ganport.runtime import BUNDLED
+from ganport.runtime import PRETRAINED
 from ganport.web import write_site
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# Without these it asks hosts on the internet, which tests must not need.
-QUIET = ("background-networking", "component-update", "sync", "default-apps")
+# Features that connect to hosts on the internet, which tests must not need.
+ONLINE_FEATURES = ("background-networking", "component-update", "sync", "default-apps")
 
 
 @pytest.fixture(scope="session")
 def mnist_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("npm") is None:
         missing("npm")
-    return write_site(BUNDLED["mnist"], tmp_path_factory.mktemp("sites") / "mnist").folder
+    return write_site(PRETRAINED["mnist"], tmp_path_factory.mktemp("sites") / "mnist").folder
 
 
 def missing(program: str) -> None:
-    """Skip what needs a program that this machine lacks; in CI nothing is skipped."""
+    """Skip a test that needs a program; in CI the test fails."""
     message = f"{program} is not installed; Debian's packages: apt-get install chromium npm"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
 
 
-@pytest.fixture(scope="module")  # its event loop is not to run on beside the tests of other modules
+@pytest.fixture(scope="module")  # its event loop must not run during the tests of other modules
 def playwright_browser() -> Iterator[Callable[..., Browser]]:
-    """Start a Chromium with options of its own."""
+    """A function that starts a Chromium with options."""
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if program is None:
         missing("Chromium")
     with sync_playwright() as playwright:
 
         def start(*options: str) -> Browser:
-            quiet = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in QUIET)]
-            return playwright.chromium.launch(executable_path=program, args=[*quiet, *options])
+            offline = [
+                "--no-sandbox",
+                "--no-first-run",
+                *(f"--disable-{feature}" for feature in ONLINE_FEATURES),
+            ]
+            return playwright.chromium.launch(executable_path=program, args=[*offline, *options])
 
         yield start
 
@@ -59,7 +63,7 @@ def browser(playwright_browser: Callable[..., Browser]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], str]]:
-    """Serve a folder on loopback until the session ends; returns its address."""
+    """A function that serves a folder on loopback until the session ends, and returns the URL."""
     servers = []
 
     def start(folder: Path) -> str:
@@ -82,24 +86,24 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open an address in a browser of its own; whatever the page complains of fails the test."""
-    contexts, complaints = [], []
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A function that opens a URL in a new browser context. An error on the page fails the test."""
+    contexts, errors = [], []
 
-    def open_page(url: str, wait: bool = True, **settings) -> Page:
+    def open_url(url: str, wait: bool = True, **settings) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | settings)
         contexts.append(context)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
-        page.set_default_timeout(60_000)  # a first start of WebAssembly on a busy machine
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.set_default_timeout(60_000)  # the first start of WebAssembly on a busy machine is slow
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(url)
         if wait:
-            page.wait_for_selector("canvas[data-drawn]")
+            page.wait_for_selector("canvas[data-rendered]")
         return page
 
-    yield open_page
+    yield open_url
     for context in contexts:
         context.close()
-    assert not complaints
+    assert not errors

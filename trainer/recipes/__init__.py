@@ -1,24 +1,20 @@
-"""The recipes by name, and those of the user by path. A recipe is a module with two networks and its numbers.
+"""The bundled recipes, and functions that load a recipe by its name or by the path of its file.
 
-Importing one of ours does not import TensorFlow.
+Importing a bundled recipe does not import TensorFlow.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-import importlib.util
-import sys
-import traceback
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from types import ModuleType
 
-from ganport.runtime.errors import RecipeError, UnknownRecipeError, first_line
-
+from ..errors import UnknownRecipeError
 from ..recipe import Recipe
-
-if TYPE_CHECKING:
-    import keras
+from ..recipe_file import has_networks_of, load_recipe_file, recipe_of
 
 RECIPES = (
     *("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"),
@@ -26,10 +22,11 @@ RECIPES = (
 )
 DEFAULT_RECIPE = "digits"
 
-# What a run to the end came to: minutes of training on two cores of 2.6 GHz, the convolutions with --mixed-precision but
-# `digits`, and the Fréchet distance by `evaluate` (docs/quality.md); where other work ran beside, the minutes are by
-# the rate of a run alone. Those that are not here were not measured so.
-EXPECTED: Mapping[str, tuple[float, float]] = {
+# Results of complete runs by recipe: minutes of training on two cores of 2.6 GHz, and the Fréchet distance
+# that `evaluate` reports (docs/quality.md). All convolutional recipes except `digits` were trained with mixed
+# precision. If other programs used the machine during a run, its minutes are computed from the steps per
+# second of a run without other programs. Recipes without an entry were not measured in this way.
+_MEASURED: Mapping[str, tuple[float, float]] = {
     "digits": (1.2, 0.22),
     "mnist-dense": (7.6, 1.23),
     "mnist-dropout": (7.8, 19.7),
@@ -42,75 +39,78 @@ EXPECTED: Mapping[str, tuple[float, float]] = {
 }
 
 
-class RecipeModule(Protocol):
-    """What a recipe module holds; AS_PUBLISHED, a Recipe too, where there is a description that it follows."""
-
-    __doc__: str | None
-    RECIPE: Recipe
-
-    def build_generator(self, latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-        """Return latents (batch, latent_dim) -> images (batch, *image_shape) in [-1, 1].
-
-        For a recipe with labels, latent_dim counts one number for each of them too.
-        """
-
-    def build_discriminator(self, image_shape: tuple[int, int, int], classes: int = 1) -> keras.Model:
-        """Return images (batch, *image_shape) in [-1, 1] -> logits (batch, classes), large for real.
-
-        `classes` is given for a recipe with labels only.
-        """
-
-
 def is_recipe_file(name: str) -> bool:
-    """Return whether what was named is a file of the user's, not a recipe of ours."""
+    """Return whether a name is the path of a recipe file."""
     return name.endswith(".py")
 
 
-def load_recipe_module(name: str) -> RecipeModule:
-    """Return the module of a recipe of ours by name, or of the user's by path.
+def load_recipe(recipe: str | os.PathLike[str], *, as_published: bool = False) -> Recipe:
+    """Return a bundled recipe by its name, or the recipe in a file by the path of the file.
+
+    Args:
+        recipe: One of RECIPES, or the path of a recipe file, NAME.py. The file is executed.
+        as_published: Whether to return the settings of the published description that the recipe follows,
+            instead of the default settings.
 
     Raises:
-        UnknownRecipeError: no such name, or no such file.
-        RecipeError: the file can't be imported, or lacks what a recipe has.
+        UnknownRecipeError: No bundled recipe has this name, or the file does not exist.
+        RecipeError: The file defines no valid recipe; or `as_published` is true and the recipe follows no
+            description.
     """
+    name = os.fspath(recipe)
     if is_recipe_file(name):
-        return _load_file(Path(name))
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UnknownRecipeError(name, RECIPES)
+        return load_recipe_file(path, as_published=as_published)
+    return recipe_of(_module(name), name, as_published=as_published)
+
+
+def is_bundled(recipe: Recipe) -> bool:
+    """Return whether a recipe's networks are those of the bundled recipe with the same name."""
+    return recipe.name in RECIPES and has_networks_of(recipe, load_recipe(recipe.name))
+
+
+def has_published_settings(name: str) -> bool:
+    """Return whether a bundled recipe also has published settings, those of the description it follows."""
+    return hasattr(_module(name), "AS_PUBLISHED")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeSummary:
+    """One row of the table of bundled recipes.
+
+    Attributes:
+        name: Name of the recipe.
+        dataset: Name of the data set that the recipe trains on.
+        steps: Number of training steps.
+        summary: Sentence about the recipe's networks.
+        minutes: Measured minutes of training on two cores; None if they were not measured.
+        frechet: Measured Fréchet distance; None if it was not measured.
+    """
+
+    name: str
+    dataset: str
+    steps: int
+    summary: str
+    minutes: float | None
+    frechet: float | None
+
+
+def list_recipes() -> list[RecipeSummary]:
+    """Return a summary of each bundled recipe."""
+    return [_summarize(name) for name in RECIPES]
+
+
+def _summarize(name: str) -> RecipeSummary:
+    module = _module(name)
+    settings: Recipe = module.RECIPE
+    summary = (module.__doc__ or "").splitlines()[0].removesuffix(".")
+    minutes, frechet = _MEASURED.get(name, (None, None))
+    return RecipeSummary(name, settings.dataset, settings.steps, summary, minutes, frechet)
+
+
+def _module(name: str) -> ModuleType:
     if name not in RECIPES:
         raise UnknownRecipeError(name, RECIPES)
-    return cast(RecipeModule, importlib.import_module(f".{name.replace('-', '_')}", __name__))
-
-
-def _load_file(path: Path) -> RecipeModule:
-    spec = importlib.util.spec_from_file_location(f"ganport_recipe_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UnknownRecipeError(str(path), RECIPES)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for the module that they are made in
-    try:
-        spec.loader.exec_module(module)
-    except RecipeError:
-        raise
-    except Exception as error:  # whatever the user's code does
-        raise RecipeError(f"{path}, line {_line_in(path, error)}: {type(error).__name__}: {first_line(error)}.") from error
-    if not isinstance(getattr(module, "RECIPE", None), Recipe):
-        raise RecipeError(f"{path} has no RECIPE, a trainer.recipe.Recipe; docs/recipes.md shows a complete one.")
-    for name in ("build_generator", "build_discriminator"):
-        if not callable(getattr(module, name, None)):
-            raise RecipeError(f"{path} has no function {name}; docs/recipes.md shows a complete recipe.")
-    return cast(RecipeModule, module)
-
-
-def _line_in(path: Path, error: Exception) -> int | str:
-    """Return the last line of the file that an error went through, or that it could not be parsed at."""
-    if isinstance(error, SyntaxError) and error.lineno:
-        return error.lineno
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.resolve()]
-    return next((line for line in reversed(lines) if line), "?")
-
-
-def published_recipe(module: RecipeModule) -> Recipe:
-    """Return the settings exactly as the recipe's description has them. Raises RecipeError where there is none."""
-    published: Recipe | None = getattr(module, "AS_PUBLISHED", None)
-    if published is None:
-        raise RecipeError(f"Recipe {module.RECIPE.name!r} follows no description; there is no published version of it.")
-    return published
+    return importlib.import_module(f".{name.replace('-', '_')}", __name__)

@@ -1,18 +1,19 @@
-"""The networks of `fashion-dcgan`, told which piece to draw.
+"""The networks of `fashion-dcgan` with labels.
 
-python cli.py train fashion-conditional --mixed-precision
+    ganport train fashion-conditional --mixed-precision
 
-40 minutes on two cores with AMX: Fréchet distance 0.129 over three seeds, real clothes 0.027 (docs/quality.md).
+Training takes 40 minutes on two cores with AMX. The mean Fréchet distance over three seeds is 0.129; the
+baseline (real vs. real) is 0.027 (docs/quality.md).
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from ganport.evaluation.features import LABELS
+from ganport.datasets.named import LABELS
 
-from . import fashion_dcgan
-from .fashion_dcgan import build_discriminator, build_generator
+from ..recipes import fashion_dcgan
+from ..recipes.fashion_dcgan import build_discriminator, build_generator
 
 __all__ = ["RECIPE", "build_discriminator", "build_generator"]
 

@@ -1,14 +1,21 @@
-"""Dense layers for clothes: BatchNormalization before LeakyReLU, he_uniform, one joint step.
+"""Dense layers for Fashion-MNIST, with BatchNormalization before LeakyReLU.
 
-Described in "New computer vision: GANs in TensorFlow" (system 001). Generator 1,513,616 parameters, discriminator 533,505.
+Described in "New computer vision: GANs in TensorFlow" (system 001). The generator has 1,513,616 parameters,
+the discriminator 533,505.
 
-As published: Adam 2e-4, both networks updated from what they were before the step, images in a new order every epoch, a grid
-every epoch. BatchNormalization has momentum 0.1 and epsilon 0.8: unusual, kept as written. The description leaves these out,
-and we chose: beta1 0.5 and beta2 0.999 (it names the arguments b1 and b2, not their values), batch 256 and 50 epochs (those of
-TensorFlow's DCGAN tutorial, whose loop it follows). Its last batch of an epoch is smaller; here the next epoch fills it up. It
-saves a checkpoint every 15 epochs; here every grid comes with one.
+As published: Adam has the learning rate 2e-4. The gradients of both networks are computed before either
+network is updated. The images have a new order every epoch, and a grid is shown every epoch.
+BatchNormalization has momentum 0.1 and epsilon 0.8, which is unusual and kept as written.
 
-    python cli.py train fashion-dense
+The description leaves some settings out. We chose beta_1 0.5 and beta_2 0.999; the description names these
+arguments, b1 and b2, without values. We chose batch size 256 and 50 epochs, those of TensorFlow's DCGAN
+tutorial, whose training loop the description follows.
+
+Differences: In the description, the last batch of an epoch is smaller than the others; here it is filled up
+with images of the next epoch. The description saves a checkpoint every 15 epochs; here a checkpoint is saved
+with every grid.
+
+    ganport train fashion-dense
 """
 
 from __future__ import annotations
@@ -18,14 +25,14 @@ import math
 from typing import TYPE_CHECKING
 
 from ..recipe import Optimizer
-from . import mnist_dense
+from ..recipes import mnist_dense
 
 if TYPE_CHECKING:
     import keras
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 100-128-256-512-1024-784 for 28x28 images."""
+    """Return a generator with dense layers of 128, 256, 512, 1024 and, for 28x28 images, 784 units."""
     from keras import Input, Sequential, layers
 
     model = Sequential([Input((latent_dim,), name="latent")], name="generator")
@@ -40,7 +47,7 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
 
 
 def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 784-512-256-1 for 28x28 images."""
+    """Return a discriminator with dense layers of 512, 256 and 1 units."""
     from keras import Input, Sequential, layers
 
     model = Sequential([Input(image_shape, name="image"), layers.Flatten()], name="discriminator")
@@ -75,5 +82,5 @@ AS_PUBLISHED = dataclasses.replace(
     sampling="epochs",
     generator_optimizer=_PUBLISHED_ADAM,
     discriminator_optimizer=_PUBLISHED_ADAM,
-    preview_interval=235,  # an epoch
+    preview_interval=235,  # one epoch
 )

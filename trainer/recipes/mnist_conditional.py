@@ -1,16 +1,17 @@
-"""The networks of `mnist-dcgan`, told which digit to draw.
+"""The networks of `mnist-dcgan` with labels.
 
-python cli.py train mnist-conditional --mixed-precision
+    ganport train mnist-conditional --mixed-precision
 
-28 minutes on two cores with AMX: Fréchet distance 0.053 over three seeds, real digits 0.030 (docs/quality.md).
+Training takes 28 minutes on two cores with AMX. The mean Fréchet distance over three seeds is 0.053; the
+baseline (real vs. real) is 0.030 (docs/quality.md).
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from . import mnist_dcgan
-from .mnist_dcgan import build_discriminator, build_generator
+from ..recipes import mnist_dcgan
+from ..recipes.mnist_dcgan import build_discriminator, build_generator
 
 __all__ = ["RECIPE", "build_discriminator", "build_generator"]
 

@@ -1,9 +1,9 @@
-"""Three convolutions against three, the last and the first at 28x28: digits after half an hour on two cores with AMX.
+"""Three convolutions in each network, one of which works at full resolution.
 
-python cli.py train mnist-dcgan --mixed-precision
+    ganport train mnist-dcgan --mixed-precision
 
-Without bfloat16 it takes 1.6 times as long. The scores of `mnist-conditional`, these networks told the class, are in
-docs/quality.md.
+Training takes half an hour on two cores with AMX, and 1.6 times as long without bfloat16. The scores of
+`mnist-conditional`, which has the same networks with labels, are in docs/quality.md.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 def build_generator(
     latent_dim: int, image_shape: tuple[int, int, int], widths: Sequence[int] = (128, 64), detail: int = 16
 ) -> keras.Model:
-    """Return latents -> 7x7x128 -> 14x14x64 -> 28x28x16 -> 28x28 for 28x28 images; the side doubles after each of the widths.
+    """Return a generator whose feature maps are 7x7x128, 14x14x64 and 28x28x16 for 28x28 images.
 
     Args:
-        latent_dim: of the latents.
-        image_shape: (height, width, channels).
-        widths: channels of the layers before the image's own size.
-        detail: channels of one more layer, of that size; 0 for none.
+        latent_dim: Number of inputs.
+        image_shape: Height, width and channels of the images.
+        widths: Channels of the feature maps that are smaller than the image, the smallest first. Each has
+            twice the side of the one before.
+        detail: Channels of one more feature map, at the size of the image; 0 to leave its layer out.
     """
     from keras import Input, Sequential, layers
 
@@ -54,13 +55,13 @@ def build_generator(
 def build_discriminator(
     image_shape: tuple[int, int, int], classes: int = 1, widths: Sequence[int] = (64, 128), detail: int = 16
 ) -> keras.Model:
-    """Return 28x28 -> 28x28x16 -> 14x14x64 -> 7x7x128 -> a logit, or one for each class.
+    """Return a discriminator whose feature maps are 28x28x16, 14x14x64 and 7x7x128 for 28x28 images.
 
     Args:
-        image_shape: (height, width, channels).
-        classes: logits.
-        widths: channels of the layers that halve the side.
-        detail: channels of one more layer, before it is halved; 0 for none.
+        image_shape: Height, width and channels of the images.
+        classes: Number of logits: one for each label, or 1 for a recipe without labels.
+        widths: Channels of the layers that halve height and width, the first layer first.
+        detail: Channels of a layer before these, at the size of the image; 0 to leave this layer out.
     """
     from keras import Input, Sequential, layers
 

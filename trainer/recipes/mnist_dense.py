@@ -1,14 +1,18 @@
-"""Dense layers only, BatchNormalization in the generator: the classic first GAN.
+"""Dense layers, with BatchNormalization in the generator: the classic first GAN.
 
-Described in "Generating Images using GANs in Tensorflow" (system 000). Generator 1,493,520 parameters, discriminator 533,505.
+Described in "Generating Images using GANs in Tensorflow" (system 000). The generator has 1,493,520
+parameters, the discriminator 533,505.
 
-As published: SGD at Keras' default rate, batch 32, 10,000 steps; the discriminator sees real and fake images in two updates,
-and the fakes come from `predict`, with BatchNormalization in inference mode. Its sigmoid and binary cross-entropy are here
-logits and softplus: the same function, without the rounding.
+As published: SGD with Keras' default learning rate, batch size 32, 10,000 steps. In each step, the
+discriminator has one update on real images and one on generated images. The generated images come from
+`predict`, which runs BatchNormalization in inference mode. The description's discriminator ends in a sigmoid,
+and the loss is binary cross-entropy. Here the discriminator returns logits, and the loss is computed with
+softplus. This is the same function, without the rounding of the sigmoid.
 
-    python cli.py train mnist-dense
+    ganport train mnist-dense
 
-Our settings, 60,000 steps, take seven minutes on two cores; those of the description, 10,000 steps, one to two.
+With the default settings (60,000 steps), training takes seven minutes on two cores. With the published
+settings (10,000 steps), training takes one to two minutes.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 100-256-512-1024-784 for 28x28 images."""
+    """Return a generator with dense layers of 256, 512, 1024 and, for 28x28 images, 784 units."""
     from keras import Input, Sequential, layers
 
     model = Sequential([Input((latent_dim,), name="latent")], name="generator")
@@ -38,7 +42,7 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
 
 
 def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 784-512-256-1 for 28x28 images."""
+    """Return a discriminator with dense layers of 512, 256 and 1 units."""
     from keras import Input, Sequential, layers
 
     model = Sequential([Input(image_shape, name="image"), layers.Flatten()], name="discriminator")

@@ -1,14 +1,16 @@
-"""A deep discriminator held back by Dropout, and a generator without normalisation.
+"""A deep discriminator with Dropout, and a generator without normalization.
 
-Described in "Building a Generative Adversarial Network from Scratch" (system 002). Generator 1,486,352 parameters,
-discriminator 1,492,993.
+Described in "Building a Generative Adversarial Network from Scratch" (system 002). The generator has
+1,486,352 parameters, the discriminator 1,492,993.
 
-As published: real images and fakes in one batch of 256, Adam 2e-4 with beta1 0.5 for the discriminator; the stacked network
-that trains the generator is compiled with plain "adam", so that is its optimiser, whatever the generator was compiled with.
-There is no activation after the layer of 512, and no BatchNormalization, though a comment announces one. An "epoch" has as many
-steps as a batch has images, 128, and there are five: 640 steps in all. A grid every epoch.
+As published: The discriminator is updated on one batch of 128 real and 128 generated images, by Adam with
+learning rate 2e-4 and beta_1 0.5. The generator is trained through a stacked network that is compiled with
+plain "adam". So Adam with Keras' defaults is the generator's optimizer, whatever the generator itself was
+compiled with. There is no activation after the layer of 512 units. There is no BatchNormalization either,
+although a comment in the published code announces it. An "epoch" has 128 steps (as many as a batch has real
+images), and five epochs make 640 steps. A grid is shown every epoch.
 
-    python cli.py train mnist-dropout
+    ganport train mnist-dropout
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ import math
 from typing import TYPE_CHECKING
 
 from ..recipe import Optimizer
-from . import mnist_dense
+from ..recipes import mnist_dense
 
 if TYPE_CHECKING:
     import keras
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 100-256-512-1024-784 for 28x28 images."""
+    """Return a generator with dense layers of 256, 512, 1024 and, for 28x28 images, 784 units."""
     from keras import Input, Sequential, layers
 
     return Sequential(
@@ -44,7 +46,7 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
 
 
 def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 784-1024-512-256-128-1 for 28x28 images."""
+    """Return a discriminator with dense layers of 1024, 512, 256, 128 and 1 units, and Dropout."""
     from keras import Input, Sequential, layers
 
     model = Sequential([Input(image_shape, name="image"), layers.Flatten()], name="discriminator")
@@ -67,7 +69,9 @@ RECIPE = dataclasses.replace(
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
     r1_weight=10.0,
-    jit=False,  # XLA compiles the masks of Dropout into every product that they go into: four times slower than without it
+    # XLA would compute the masks of Dropout again in every matrix product, and a step would take four times
+    # as long.
+    jit=False,
 )
 
 AS_PUBLISHED = dataclasses.replace(

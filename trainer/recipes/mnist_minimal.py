@@ -1,14 +1,16 @@
-"""The smallest GAN that draws: one hidden layer in each network.
+"""The smallest GAN that works: one hidden layer in each network.
 
-Described in "Practice: Understanding GANs" (system 003). Generator 114,064 parameters, discriminator 100,609.
+Described in "Practice: Understanding GANs" (system 003). The generator has 114,064 parameters, the
+discriminator 100,609.
 
-As published: Adam with Keras' defaults, batch 128, 20,000 steps, sampled every 1,000; the schedule is the one of
-`mnist-dense`. The description draws new fakes between the two networks' updates and throws them away; we don't.
+As published: Adam with Keras' defaults, batch size 128, 20,000 steps, and a preview every 1,000 steps. The
+schedule is that of `mnist-dense`. The description generates additional images between the updates of the two
+networks, and does not use them; here these images are not generated.
 
-    python cli.py train mnist-minimal
+    ganport train mnist-minimal
 
-Our settings see as many images as those of the description, in two minutes on two cores. One hidden layer wants a high rate:
-see docs/quality.md.
+With the default settings, training takes two minutes on two cores, and uses as many images as with the
+published settings. A network with one hidden layer needs a high learning rate: see docs/quality.md.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 100-128-784 for 28x28 images."""
+    """Return a generator with dense layers of 128 and, for 28x28 images, 784 units."""
     from keras import Input, Sequential, layers
 
     return Sequential(
@@ -40,11 +42,17 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
 
 
 def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return 784-128-1 for 28x28 images."""
+    """Return a discriminator with dense layers of 128 and 1 units."""
     from keras import Input, Sequential, layers
 
     return Sequential(
-        [Input(image_shape, name="image"), layers.Flatten(), layers.Dense(128), layers.LeakyReLU(0.01), layers.Dense(1)],
+        [
+            Input(image_shape, name="image"),
+            layers.Flatten(),
+            layers.Dense(128),
+            layers.LeakyReLU(0.01),
+            layers.Dense(1),
+        ],
         name="discriminator",
     )
 

@@ -1,30 +1,31 @@
-"""Four convolutions against four, told which hand to show: 104x104 in colour.
+"""Four convolutions in each network, with labels: Rock-Paper-Scissors, 104x104 in colour.
 
-python cli.py train rps-conditional --mixed-precision
+    ganport train rps-conditional --mixed-precision
 
-27 minutes on two cores with AMX; without bfloat16 about half as long again. Scores: docs/quality.md.
+Training takes 27 minutes on two cores with AMX, and about 1.5 times as long without bfloat16. The scores are
+in docs/quality.md.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganport.evaluation.features import LABELS
+from ganport.datasets.named import LABELS
 
 from ..recipe import Optimizer, Recipe
-from . import mnist_dcgan
+from ..recipes import mnist_dcgan
 
 if TYPE_CHECKING:
     import keras
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return latents -> 13x13x128 -> 26x26x64 -> 52x52x32 -> 104x104x16 -> 104x104 for 104x104 images."""
+    """Return a generator whose feature maps grow from 13x13x128 to 104x104x16 for 104x104 images."""
     return mnist_dcgan.build_generator(latent_dim, image_shape, widths=(128, 64, 32), detail=16)
 
 
 def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> keras.Model:
-    """Return 104x104 -> 104x104x16 -> 52x52x32 -> 26x26x64 -> 13x13x128 -> a logit, or one for each class."""
+    """Return a discriminator whose feature maps shrink from 104x104x16 to 13x13x128 for 104x104 images."""
     return mnist_dcgan.build_discriminator(image_shape, classes, widths=(32, 64, 128), detail=16)
 
 

@@ -1,16 +1,21 @@
-"""Convolutions for colour photographs of hands, from 2,520 pictures; for images of any size from 28x28 to 300x300 and more.
+"""Convolutions for colour photographs of any size from 28x28 to 300x300 and more.
 
-Described in "GAN Implementation" (system 004), which says what the networks are made of, not how wide they are: a
-discriminator of 2D convolutions and max-pooling with LeakyReLU and Dropout, and its mirror image of transposed convolutions
-with LeakyReLU and BatchNormalization. We chose: kernels of 3 and 5; one block or more, each half the side of the one
-before, down to 10 or less; 16 channels in the block nearest to the image, twice as many in the next, 256 at most; Dropout
-0.3; LeakyReLU 0.2, after the pooling, which gives the same numbers as before it for a quarter of the work.
+Described in "GAN Implementation" (system 004). The description names the layers of the networks, and leaves
+their sizes out. The discriminator has 2D convolutions and max-pooling with LeakyReLU and Dropout. The
+generator has the same structure in reverse order, with transposed convolutions, LeakyReLU and
+BatchNormalization.
 
-As published: two Adams, cross-entropy, 100 epochs; every epoch first updates the generator as many times as there are batches,
-then the discriminator one time less. The description follows TensorFlow's DCGAN tutorial, so its rate of 1e-4 is taken where
-it names none; and we chose batches of 32.
+We chose the sizes. The kernels have side 3 in the discriminator and 5 in the generator. The discriminator is
+a sequence of blocks, each of which halves height and width. It has at least one block, and as many as are
+needed for a side of 10 pixels or less. The block next to the image has 16 channels; each following block has
+twice as many as the block before, up to 256. The rate of Dropout is 0.3. LeakyReLU has slope 0.2. It is
+applied after the pooling: the values are the same as before the pooling, and the work is a quarter.
 
-    python cli.py train rps-dcgan --image-size 100
+As published: two Adam optimizers, cross-entropy, 100 epochs. An epoch of n batches first updates the
+generator n times, then the discriminator n - 1 times. The description follows TensorFlow's DCGAN tutorial, so
+we use the learning rate of that tutorial, 1e-4. We chose batches of 32.
+
+    ganport train rps-dcgan --image-size 100
 """
 
 from __future__ import annotations
@@ -22,12 +27,15 @@ from ..recipe import Optimizer, Recipe
 if TYPE_CHECKING:
     import keras
 
-_SMALLEST = 10  # pixels: the blocks go down to this side, or less
-_NARROWEST, _WIDEST = 16, 256
+_SMALLEST = 10  # largest side of the last block's output, in pixels
+_NARROWEST, _WIDEST = 16, 256  # channels of the block next to the image, and largest number of channels
 
 
 def block_sides(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
-    """Return height and width of the image, then of each block below it: half of the one before, rounded up."""
+    """Return (height, width) of the image and then of the output of each block.
+
+    Each side is half of the side before, rounded up.
+    """
     sides = [image_shape[:2]]
     while len(sides) == 1 or max(sides[-1]) > _SMALLEST:
         height, width = sides[-1]
@@ -36,12 +44,15 @@ def block_sides(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
 
 
 def block_widths(blocks: int) -> list[int]:
-    """Return the channels of each block, the one nearest to the image first."""
+    """Return the number of channels of each block, starting with the block next to the image."""
     return [min(_WIDEST, _NARROWEST * 2**block) for block in range(blocks)]
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return the discriminator's blocks in reverse, from a dense layer: sides of 10-19-38-75-150-300 for 300x300 images."""
+    """Return a generator with a dense layer and the discriminator's block sizes in reverse order.
+
+    For images of 300x300, the feature maps have the sides 10, 19, 38, 75, 150 and 300.
+    """
     from keras import Input, Sequential, layers
 
     sides = block_sides(image_shape)
@@ -52,17 +63,29 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
     for (height, width), channels in zip(sides[-2::-1], [*reversed(widths), image_shape[2]], strict=True):
         model.add(layers.BatchNormalization())
         model.add(layers.LeakyReLU(0.2))
-        # An output padding of 0 makes an odd side, 2n - 1; one of 1 an even side, 2n.
-        padding, last = (1 - height % 2, 1 - width % 2), (height, width) == image_shape[:2]
-        activation = "tanh" if last else None
+        # From a side of n, an output padding of 0 gives an odd side, 2n - 1; a padding of 1 gives an even
+        # side, 2n.
+        padding, is_last = (1 - height % 2, 1 - width % 2), (height, width) == image_shape[:2]
+        activation = "tanh" if is_last else None
         model.add(
-            layers.Conv2DTranspose(channels, 5, 2, padding="same", output_padding=padding, use_bias=last, activation=activation)
+            layers.Conv2DTranspose(
+                channels,
+                5,
+                2,
+                padding="same",
+                output_padding=padding,
+                use_bias=is_last,
+                activation=activation,
+            )
         )
     return model
 
 
 def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return convolution, pooling, LeakyReLU, Dropout for every halving of the side; then one dense layer."""
+    """Return a discriminator with blocks of convolution, pooling, LeakyReLU and Dropout, then a dense layer.
+
+    For images of 300x300, the outputs of the blocks have the sides 150, 75, 38, 19 and 10.
+    """
     from keras import Input, Sequential, layers
 
     model = Sequential([Input(image_shape, name="image")], name="discriminator")
@@ -104,13 +127,13 @@ AS_PUBLISHED = Recipe(
     dataset="rock-paper-scissors",
     image_shape=(300, 300, 3),
     latent_dim=100,
-    steps=15_700,  # 100 epochs of 79 + 78 updates
+    steps=15_700,  # 100 epochs, each with 79 updates of the generator and 78 of the discriminator
     batch_size=32,
     generator_optimizer=_PLAIN_ADAM,
     discriminator_optimizer=_PLAIN_ADAM,
     schedule="alternating",
     sampling="epochs",
     jit=False,
-    log_interval=157,  # an epoch
+    log_interval=157,  # one epoch
     preview_interval=157,
 )

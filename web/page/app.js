@@ -1,111 +1,114 @@
-// The page: what is to be seen is one state, which the address holds; the wall and the viewer show it.
+// The page. `state` describes what is shown. The page writes it to the address, and the gallery and the viewer render it.
 
-import { Engine } from "./engine.js";
-import { labelOf } from "./latents.js";
-import { MOST_STOPS, formatLink, parseLink, parseSeed } from "./link.js";
+import { WorkerClient } from "./client.js";
+import { Gallery } from "./gallery.js";
+import { defaultLabel } from "./latents.js";
+import { MAX_WALK_SEEDS, formatLink, parseLink, parseSeed } from "./link.js";
 import { Viewer } from "./viewer.js";
-import { Wall } from "./wall.js";
 
-const part = (id) => document.getElementById(id);
-const SHUFFLE_LIMIT = 1_000_000_000; // seeds that can still be read
-const ENTERED_MS = 150;
+const element = (id) => document.getElementById(id);
+const RANDOM_SEED_LIMIT = 1_000_000_000; // random seeds have at most nine digits, which people can still read
+const INPUT_DELAY_MS = 150; // pause after the last change of a field, before images are generated
 
-let contract, wall, viewer, state;
+let contract, gallery, viewer, state;
 
-function say(message, isFailure = false) {
-  part("message").textContent = message;
-  part("status").classList.toggle("failed", isFailure);
-  part("status").hidden = message === "";
-  if (message === "" || isFailure) part("progress").hidden = true;
+function showMessage(message, isFailure = false) {
+  element("message").textContent = message;
+  element("status").classList.toggle("failed", isFailure);
+  element("status").hidden = message === "";
+  if (message === "" || isFailure) element("progress").hidden = true;
 }
-const fail = (message) => say(`${message} Reload the page to try again.`, true);
+const showFailure = (message) => showMessage(`${message} Reload the page to try again.`, true);
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-const engine = new Engine((event) => {
+const client = new WorkerClient((event) => {
   if (event.kind === "progress") {
-    say(`Loading the generator: ${megabytes(event.received)} of ${megabytes(event.total)} MB`);
-    Object.assign(part("progress"), { hidden: false, max: event.total, value: event.received });
+    showMessage(`Loading the generator: ${megabytes(event.received)} of ${megabytes(event.total)} MB`);
+    Object.assign(element("progress"), { hidden: false, max: event.total, value: event.received });
   }
-  if (event.kind === "failed") fail(event.message);
+  if (event.kind === "failed") showFailure(event.message);
   if (event.kind === "provider") document.body.dataset.provider = event.provider;
-  if (event.kind === "ready") begin(event);
+  if (event.kind === "ready") start(event);
 });
 
 const settings = () => ({ label: state.label, truncation: state.truncation });
 
-function keep() {
+function updateAddress() {
   history.replaceState(null, "", formatLink(state, contract.input.labels));
 }
 
-function nameOf(seed) {
+function captionOf(seed) {
   const { labels } = contract.input;
-  return labels ? `Seed ${seed}: ${labels[state.label ?? labelOf(seed, labels.length)]}` : `Seed ${seed}`;
+  return labels ? `Seed ${seed}, label ${labels[state.label ?? defaultLabel(seed, labels.length)]}` : `Seed ${seed}`;
 }
 
-function begin(ready) {
+/** Show the page. It is called when the worker has loaded the generator. */
+function start(ready) {
   contract = ready.contract;
   const { image, input } = contract;
   document.body.dataset.provider = ready.provider;
   document.title = contract.name;
-  part("name").textContent = contract.name;
+  element("name").textContent = contract.name;
   const data = contract.data?.name ? `, trained on ${contract.data.name}` : "";
-  part("facts").textContent = `${image.width}×${image.height}${data}; drawn here, by your own device`;
-  part("label-field").hidden = !input.labels;
-  part("truncation-field").hidden = input.kind !== "latent";
-  for (const label of ["any", ...(input.labels ?? [])]) part("label").add(new Option(label));
+  element("facts").textContent = `${image.width}×${image.height}${data}; generated on your device`;
+  element("label-field").hidden = !input.labels;
+  element("truncation-field").hidden = input.kind !== "latent";
+  for (const label of ["any", ...(input.labels ?? [])]) element("label").add(new Option(label));
   const page = {
-    open: (seed) => viewer.open(seed, settings()),
-    choose,
-    isChosen: (seed) => chosen.includes(seed),
-    changed: (shown, closed) => {
+    openSeed: (seed) => viewer.open(seed, settings()),
+    toggleSelected,
+    isSelected: (seed) => selectedSeeds.includes(seed),
+    onViewerChange: (shown, closedSeed) => {
       Object.assign(state, { image: shown.seed, walk: shown.walk });
-      keep();
-      if (closed != null) wall.focus(closed);
+      updateAddress();
+      if (closedSeed != null) gallery.focus(closedSeed);
     },
     copyLink,
-    fail,
-    nameOf,
+    showFailure,
+    captionOf,
   };
-  wall = new Wall(part("wall"), contract, engine, page);
-  viewer = new Viewer(part("viewer"), contract, engine, page);
-  say("");
-  follow();
+  gallery = new Gallery(element("gallery"), contract, client, page);
+  viewer = new Viewer(element("viewer"), contract, client, page);
+  showMessage("");
+  applyAddress();
 }
 
-/** Show what the address says. */
-function follow() {
+/** Read the state from the address, and show it. */
+function applyAddress() {
   state = parseLink(location.hash, contract.input.labels);
-  part("seed").value = state.seed;
-  part("label").selectedIndex = state.label === null ? 0 : state.label + 1;
-  part("truncation").value = state.truncation;
+  element("seed").value = state.seed;
+  element("label").selectedIndex = state.label === null ? 0 : state.label + 1;
+  element("truncation").value = state.truncation;
   const { image, walk } = state;
-  wall.show(state.seed, settings());
+  gallery.show(state.seed, settings());
   if (walk.length && viewer.canWalk) viewer.walk(walk, settings());
   else if (image !== null) viewer.open(image, settings());
-  else part("viewer").close();
+  else element("viewer").close();
 }
 
-function restart(changes) {
+/** Change the state, and show the gallery from its top. */
+function changeState(changes) {
   Object.assign(state, changes);
-  keep();
+  updateAddress();
   scrollTo(0, 0);
-  wall.show(state.seed, settings());
+  gallery.show(state.seed, settings());
 }
 
-const chosen = []; // seeds of the next walk
-function choose(seed) {
+const selectedSeeds = []; // seeds of the next walk
+function toggleSelected(seed) {
   if (!viewer.canWalk) return;
-  const place = chosen.indexOf(seed);
-  if (place < 0 && chosen.length < MOST_STOPS) chosen.push(seed);
-  else if (place >= 0) chosen.splice(place, 1);
-  showChosen();
+  const index = selectedSeeds.indexOf(seed);
+  if (index < 0 && selectedSeeds.length < MAX_WALK_SEEDS) selectedSeeds.push(seed);
+  else if (index >= 0) selectedSeeds.splice(index, 1);
+  showSelected();
 }
 
-function showChosen() {
-  part("walk").hidden = chosen.length === 0;
-  part("stops").textContent = chosen.length < 2 ? `${chosen.join()}, and a second seed to walk to` : chosen.join(" → ");
-  part("play").disabled = chosen.length < 2;
-  wall.mark();
+function showSelected() {
+  const count = selectedSeeds.length;
+  element("walk").hidden = count === 0;
+  element("walk-seeds").textContent = count < 2 ? `${selectedSeeds.join()} → select a second seed` : selectedSeeds.join(" → ");
+  element("play").disabled = count < 2;
+  gallery.markSelected();
 }
 
 async function copyLink(button) {
@@ -113,34 +116,37 @@ async function copyLink(button) {
     await navigator.clipboard.writeText(location.href);
     button.textContent = "Copied";
   } catch {
-    prompt("The link:", location.href); // where the page may not write to the clipboard
+    prompt("Link to these images:", location.href); // the browser does not let the page write to the clipboard
   }
   setTimeout(() => (button.textContent = "Copy link"), 1500);
 }
 
-let entering;
-part("seed").oninput = () => {
-  const seed = parseSeed(part("seed").value);
-  part("seed").setCustomValidity(seed === null ? "A whole number from 0 to 2^63 - 1" : "");
-  clearTimeout(entering);
-  if (seed !== null && wall) entering = setTimeout(() => restart({ seed }), ENTERED_MS);
+let inputTimer;
+element("seed").oninput = () => {
+  const seed = parseSeed(element("seed").value);
+  element("seed").setCustomValidity(seed === null ? "A seed is a whole number from 0 to 2^63 - 1" : "");
+  clearTimeout(inputTimer);
+  if (seed !== null && gallery) inputTimer = setTimeout(() => changeState({ seed }), INPUT_DELAY_MS);
 };
-part("label").onchange = () => restart({ label: part("label").selectedIndex - 1 < 0 ? null : part("label").selectedIndex - 1 });
-part("truncation").oninput = () => {
-  clearTimeout(entering);
-  entering = setTimeout(() => restart({ truncation: Number(part("truncation").value) }), ENTERED_MS);
+element("label").onchange = () => {
+  const index = element("label").selectedIndex - 1; // the first option, "any", requests no label
+  changeState({ label: index < 0 ? null : index });
 };
-part("shuffle").onclick = () => {
-  if (!wall) return;
-  const seed = BigInt(Math.floor(Math.random() * SHUFFLE_LIMIT));
-  part("seed").value = seed;
-  restart({ seed });
+element("truncation").oninput = () => {
+  clearTimeout(inputTimer);
+  inputTimer = setTimeout(() => changeState({ truncation: Number(element("truncation").value) }), INPUT_DELAY_MS);
 };
-part("link").onclick = (event) => copyLink(event.currentTarget);
-part("controls").onsubmit = (event) => event.preventDefault();
-part("play").onclick = () => viewer.walk([...chosen], settings());
-part("clear").onclick = () => {
-  chosen.length = 0;
-  showChosen();
+element("random").onclick = () => {
+  if (!gallery) return;
+  const seed = BigInt(Math.floor(Math.random() * RANDOM_SEED_LIMIT));
+  element("seed").value = seed;
+  changeState({ seed });
 };
-addEventListener("hashchange", () => contract && follow());
+element("link").onclick = (event) => copyLink(event.currentTarget);
+element("controls").onsubmit = (event) => event.preventDefault();
+element("play").onclick = () => viewer.walk([...selectedSeeds], settings());
+element("clear").onclick = () => {
+  selectedSeeds.length = 0;
+  showSelected();
+};
+addEventListener("hashchange", () => contract && applyAddress());

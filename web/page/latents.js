@@ -1,4 +1,4 @@
-// Seeds to latents by the rule of docs/contract.md, in integers and one table: the same bits as the Python runtime.
+// Latents from seeds, as docs/contract.md describes. Integers and one table give the same bits as the Python runtime.
 
 const MULTIPLIERS = [0xd2511f53, 0xcd9e8d57];
 const KEY_STEPS = [0x9e3779b9, 0xbb67ae85];
@@ -6,7 +6,7 @@ const ROUNDS = 10;
 const LATENTS_PER_BLOCK = 8;
 export const SEED_LIMIT = 2n ** 63n;
 
-/** The high 32 bits of a product of two 32-bit words, as a signed number. */
+/** Return the high 32 bits of the product of two 32-bit words, as a signed number. */
 function multiplyHigh(a, b) {
   const aLow = a & 0xffff, aHigh = a >>> 16, bLow = b & 0xffff, bHigh = b >>> 16;
   const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
@@ -14,7 +14,10 @@ function multiplyHigh(a, b) {
   return (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(carry / 65536)) | 0;
 }
 
-/** Philox4x32-10 (Salmon et al., SC 2011) of the counter (block, 0, 0, 0): writes four 32-bit words. */
+/**
+ * Compute Philox4x32-10 (Salmon et al., SC 2011) of the counter (block, 0, 0, 0).
+ * The result is four 32-bit words, which are written to `words`.
+ */
 export function philox(block, keyLow, keyHigh, words) {
   let first = block, second = 0, third = 0, fourth = 0, key = keyLow, otherKey = keyHigh;
   for (let round = 0; round < ROUNDS; round++) {
@@ -34,10 +37,10 @@ export function philox(block, keyLow, keyHigh, words) {
 }
 
 /**
- * Latents of seeds, (seeds.length, dim) in one Float32Array.
- * @param {BigInt[]} seeds each in [0, 2n ** 63n)
- * @param {number} dim latents per seed
- * @param {Float32Array} table the 4,096 magnitudes
+ * Return the latents of the seeds, of shape (seeds.length, dim), in one Float32Array.
+ * @param {BigInt[]} seeds Seeds in [0, 2n ** 63n).
+ * @param {number} dim Number of latents per seed.
+ * @param {Float32Array} table The 4,096 magnitudes, from normal.bin.
  */
 export function sampleLatents(seeds, dim, table) {
   const latents = new Float32Array(seeds.length * dim);
@@ -55,8 +58,8 @@ export function sampleLatents(seeds, dim, table) {
   return latents;
 }
 
-/** What lies between two latents on the great circle through both (Shoemake 1985); on the line where there is none. */
-export function slerp(first, second, place) {
+/** Interpolate between two latent vectors on their great circle (Shoemake 1985), or on a line if they are parallel. */
+export function slerp(first, second, fraction) {
   let product = 0, firstSquare = 0, secondSquare = 0;
   for (let j = 0; j < first.length; j++) {
     product += first[j] * second[j];
@@ -67,11 +70,11 @@ export function slerp(first, second, place) {
   const angle = Math.acos(Math.min(1, Math.max(-1, product / Math.max(lengths, Number.MIN_VALUE))));
   const sine = Math.sin(angle);
   const weight = (part) => (sine > 1e-6 ? Math.sin(part * angle) / sine : part);
-  const before = weight(1 - place), after = weight(place);
-  return Float32Array.from(first, (value, j) => before * value + after * second[j]);
+  const firstWeight = weight(1 - fraction), secondWeight = weight(fraction);
+  return Float32Array.from(first, (value, j) => firstWeight * value + secondWeight * second[j]);
 }
 
-/** The class of a seed where none is asked for: the classes in turn. */
-export function labelOf(seed, classes) {
-  return Number(seed % BigInt(classes));
+/** Return the index of a seed's default label: the seed modulo the number of labels. */
+export function defaultLabel(seed, labelCount) {
+  return Number(seed % BigInt(labelCount));
 }

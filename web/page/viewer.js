@@ -1,129 +1,137 @@
-// One image, large; or the way between some, which goes round.
+// Viewer: one large image, or an animation that walks through several seeds and back to the first.
 
-import { paint } from "./engine.js";
+import { paint } from "./client.js";
 import { SEED_LIMIT } from "./latents.js";
 
-const FRAMES = 24; // from one seed to the next
+const FRAMES = 24; // frames from one seed to the next
 const FRAME_MS = 1000 / 16;
 
 export class Viewer {
-  /** @param {{changed, choose, isChosen, copyLink, fail, nameOf}} page what the buttons tell, and ask */
-  constructor(dialog, contract, engine, page) {
-    Object.assign(this, { dialog, contract, engine, page });
-    this.part = (id) => dialog.querySelector(`#${id}`);
+  /**
+   * @param {HTMLDialogElement} dialog Dialog that shows the image and the buttons.
+   * @param {object} contract Contract of the generator.
+   * @param {WorkerClient} client Client that generates the images.
+   * @param {{onViewerChange, toggleSelected, isSelected, copyLink, showFailure, captionOf}} page Functions of the page.
+   */
+  constructor(dialog, contract, client, page) {
+    Object.assign(this, { dialog, contract, client, page });
+    this.requestId = 0; // identifies the last request; responses to earlier requests are dropped
+    this.element = (id) => dialog.querySelector(`#${id}`);
     this.canWalk = contract.input.kind === "latent";
-    this.part("previous").onclick = () => this.#go(-1n);
-    this.part("next").onclick = () => this.#go(1n);
-    this.part("add").onclick = () => this.#choose();
-    this.part("save").onclick = () => this.#save();
-    this.part("link-image").onclick = (event) => page.copyLink(event.currentTarget);
-    this.part("close").onclick = () => dialog.close();
-    this.part("pause").onclick = () => this.#pause(!this.isPaused);
-    dialog.onclose = () => this.#closed();
-    dialog.onclick = (event) => event.target === dialog && dialog.close(); // beside it
-    dialog.onkeydown = (event) => this.#pressed(event);
+    this.element("previous").onclick = () => this.#openNeighbour(-1n);
+    this.element("next").onclick = () => this.#openNeighbour(1n);
+    this.element("add").onclick = () => this.#toggleSelected();
+    this.element("save").onclick = () => this.#save();
+    this.element("link-image").onclick = (event) => page.copyLink(event.currentTarget);
+    this.element("close").onclick = () => dialog.close();
+    this.element("pause").onclick = () => this.#setPaused(!this.isPaused);
+    dialog.onclose = () => this.#onClose();
+    dialog.onclick = (event) => event.target === dialog && dialog.close(); // a click beside the dialog
+    dialog.onkeydown = (event) => this.#onKey(event);
   }
 
   /** Show the image of a seed. */
   async open(seed, settings) {
-    this.#begin({ seed, walk: [] }, settings);
-    this.part("caption").textContent = this.page.nameOf(seed);
-    this.#mark();
-    await this.#ask((signal) => this.engine.draw([seed], settings, signal), (rgba) => this.#paint(rgba, 0));
+    this.#prepare({ seed, walk: [] }, settings);
+    this.element("caption").textContent = this.page.captionOf(seed);
+    this.#labelAddButton();
+    await this.#request((signal) => this.client.generate([seed], settings, signal), (rgba) => this.#paint(rgba, 0));
   }
 
-  /** Walk through seeds, and back to the first. */
+  /** Show an animation that walks through the seeds and back to the first. */
   async walk(seeds, settings) {
-    this.#begin({ seed: null, walk: seeds }, settings);
-    this.part("caption").textContent = `Walk through ${seeds.join(", ")}`;
-    await this.#ask((signal) => this.engine.walk(seeds, FRAMES, settings, signal), (rgba) => this.#play(rgba, seeds.length * FRAMES));
+    this.#prepare({ seed: null, walk: seeds }, settings);
+    this.element("caption").textContent = `Walk through ${seeds.join(", ")}`;
+    await this.#request(
+      (signal) => this.client.walk(seeds, FRAMES, settings, signal),
+      (rgba) => this.#play(rgba, seeds.length * FRAMES),
+    );
   }
 
-  #begin(shown, settings) {
+  /** Open the dialog before the image is generated, with an empty canvas of the image's size. */
+  #prepare(shown, settings) {
     this.#stop();
     this.shown = shown;
     this.settings = settings;
-    this.turn = (this.turn ?? 0) + 1;
+    this.requestId += 1;
     const isWalk = shown.walk.length > 0;
-    for (const id of ["previous", "next"]) this.part(id).hidden = isWalk;
-    this.part("add").hidden = isWalk || !this.canWalk;
-    this.part("pause").hidden = !isWalk;
+    for (const id of ["previous", "next"]) this.element(id).hidden = isWalk;
+    this.element("add").hidden = isWalk || !this.canWalk;
+    this.element("pause").hidden = !isWalk;
     const { width, height } = this.contract.image;
-    Object.assign(this.part("large"), { width, height }); // empty, in the right proportions
-    delete this.part("large").dataset.drawn;
+    Object.assign(this.element("large"), { width, height });
+    delete this.element("large").dataset.rendered;
     if (!this.dialog.open) this.dialog.showModal();
-    this.page.changed(shown);
+    this.page.onViewerChange(shown);
   }
 
-  async #ask(request, use) {
-    const { turn } = this;
-    const isStale = () => turn !== this.turn; // something else is shown by now
+  async #request(send, show) {
+    const { requestId } = this;
+    const isStale = () => requestId !== this.requestId;
     try {
-      const rgba = await request({ get aborted() { return isStale(); } });
-      if (!isStale()) use(rgba);
+      const rgba = await send({ get aborted() { return isStale(); } });
+      if (!isStale()) show(rgba);
     } catch (error) {
       if (isStale()) return;
       this.dialog.close();
-      this.page.fail(error.message);
+      this.page.showFailure(error.message);
     }
   }
 
-  #paint(rgba, place) {
-    paint(this.part("large"), rgba, place, this.contract.image);
-    this.part("large").dataset.drawn = "yes";
+  #paint(rgba, index) {
+    paint(this.element("large"), rgba, index, this.contract.image);
   }
 
   #play(rgba, count) {
-    this.isPaused = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.place = 0;
+    this.frame = 0;
     this.#paint(rgba, 0);
     this.timer = setInterval(() => {
       if (this.isPaused) return;
-      this.place = (this.place + 1) % count;
-      this.#paint(rgba, this.place);
+      this.frame = (this.frame + 1) % count;
+      this.#paint(rgba, this.frame);
     }, FRAME_MS);
-    this.#pause(this.isPaused);
+    this.#setPaused(matchMedia("(prefers-reduced-motion: reduce)").matches);
   }
 
-  #pause(isPaused) {
+  #setPaused(isPaused) {
     this.isPaused = isPaused;
-    this.part("pause").textContent = isPaused ? "Play" : "Pause";
+    this.element("pause").textContent = isPaused ? "Play" : "Pause";
   }
 
   #stop() {
     clearInterval(this.timer);
   }
 
-  #closed() {
+  #onClose() {
     this.#stop();
-    this.turn += 1;
+    this.requestId += 1;
     const { seed } = this.shown;
     this.shown = { seed: null, walk: [] };
-    this.page.changed(this.shown, seed);
+    this.page.onViewerChange(this.shown, seed);
   }
 
-  #go(step) {
+  #openNeighbour(step) {
     const { seed } = this.shown;
     if (seed === null) return;
-    const next = seed + step;
-    if (next >= 0n && next < SEED_LIMIT) this.open(next, this.settings);
+    const neighbour = seed + step;
+    if (neighbour >= 0n && neighbour < SEED_LIMIT) this.open(neighbour, this.settings);
   }
 
-  #choose() {
+  #toggleSelected() {
     if (this.shown.seed === null || !this.canWalk) return;
-    this.page.choose(this.shown.seed);
-    this.#mark();
+    this.page.toggleSelected(this.shown.seed);
+    this.#labelAddButton();
   }
 
-  #mark() {
-    this.part("add").textContent = this.page.isChosen(this.shown.seed) ? "Remove from walk" : "Add to walk";
+  #labelAddButton() {
+    this.element("add").textContent = this.page.isSelected(this.shown.seed) ? "Remove from walk" : "Add to walk";
   }
 
   #save() {
-    if (!this.part("large").dataset.drawn) return; // there is nothing to be seen yet
+    if (!this.element("large").dataset.rendered) return; // the canvas is still empty
     const { seed, walk } = this.shown;
-    const name = walk.length ? `walk${String(this.place).padStart(4, "0")}` : `seed${String(seed).padStart(7, "0")}`;
-    this.part("large").toBlob((blob) => {
+    const name = walk.length ? `walk${String(this.frame).padStart(4, "0")}` : `seed${String(seed).padStart(7, "0")}`;
+    this.element("large").toBlob((blob) => {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = `${name}.png`;
@@ -132,14 +140,17 @@ export class Viewer {
     }, "image/png");
   }
 
-  #pressed(event) {
+  #onKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const act = {
-      ArrowLeft: () => this.#go(-1n), ArrowRight: () => this.#go(1n), w: () => this.#choose(), s: () => this.#save(),
-      p: () => this.shown.walk.length && this.#pause(!this.isPaused),
+    const action = {
+      ArrowLeft: () => this.#openNeighbour(-1n),
+      ArrowRight: () => this.#openNeighbour(1n),
+      w: () => this.#toggleSelected(),
+      s: () => this.#save(),
+      p: () => this.shown.walk.length && this.#setPaused(!this.isPaused),
     }[event.key];
-    if (!act) return;
+    if (!action) return;
     event.preventDefault();
-    act();
+    action();
   }
 }

@@ -1,24 +1,25 @@
-// The generator, in a thread of its own, so that the page never waits for it.
+// The worker. It loads the generator and generates images in a separate thread, so that the page stays responsive.
 
-import { labelOf, sampleLatents, slerp } from "./latents.js";
+import { defaultLabel, sampleLatents, slerp } from "./latents.js";
 
 const RUNTIMES = {
   wasm: { script: "./onnxruntime/ort.wasm.bundle.min.mjs", binary: "ort-wasm-simd-threaded.wasm" },
   webgpu: { script: "./onnxruntime/ort.jspi.bundle.min.mjs", binary: "ort-wasm-simd-threaded.jspi.wasm" },
 };
-// A trial of WebGPU costs a second download; below this time for a batch on the CPU nobody would see the gain.
-const WORTH_A_TRIAL_MS = 100;
+// WebGPU needs a second download. It is tried only if the CPU takes longer than this for a batch of TRIAL_BATCH images.
+const WEBGPU_TRIAL_MS = 100;
 const TRIAL_BATCH = 64;
-const ERRORS_ONLY = 3;
-const MOST_AT_ONCE = 64; // images: more take memory, and are no faster
+const MAX_BATCH = 64; // largest number of images in a batch; larger batches take more memory and are not faster
+const ERRORS_ONLY = 3; // onnxruntime's log level
 
-let contract, model, table, engine;
-const downloads = new AbortController(); // one that fails ends the others
+let contract, model, table; // contract of the generator, bytes of its file, magnitudes of the latents
+let backend; // the open session, and the onnxruntime that it belongs to
+const downloads = new AbortController(); // if one download fails, the others are cancelled
 
-/** Download with progress, in bytes of what was asked for. */
+/** Download a file. `onProgress` is called with the number of bytes so far. */
 async function download(url, onProgress) {
   const response = await fetch(url, { signal: downloads.signal });
-  if (!response.ok) throw new Error(`${url} is not there (the server says ${response.status}).`);
+  if (!response.ok) throw new Error(`${url} can't be loaded (HTTP status ${response.status}).`);
   const reader = response.body.getReader(), chunks = [];
   let received = 0;
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -27,42 +28,47 @@ async function download(url, onProgress) {
     onProgress(received);
   }
   const bytes = new Uint8Array(received);
-  chunks.reduce((at, chunk) => (bytes.set(chunk, at), at + chunk.length), 0);
+  let start = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, start);
+    start += chunk.length;
+  }
   return bytes;
 }
 
-async function openEngine(name, binary) {
-  const ort = await import(RUNTIMES[name].script);
+async function openBackend(provider, binary) {
+  const ort = await import(RUNTIMES[provider].script);
   ort.env.wasm.wasmBinary = binary;
-  if (!self.crossOriginIsolated) ort.env.wasm.numThreads = 1; // threads need shared memory, which other pages don't get
-  const session = await ort.InferenceSession.create(model, { executionProviders: [name], logSeverityLevel: ERRORS_ONLY });
-  return { name, ort, session };
+  if (!self.crossOriginIsolated) ort.env.wasm.numThreads = 1; // without isolation there is no shared memory for threads
+  const session = await ort.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: ERRORS_ONLY });
+  return { provider, ort, session };
 }
 
 async function start() {
-  const described = await fetch("./model.json");
-  if (!described.ok) throw new Error("model.json is not there: the site is not complete.");
-  const site = await described.json();
+  const response = await fetch("./model.json");
+  if (!response.ok) throw new Error(`model.json can't be loaded (HTTP status ${response.status}); the site is incomplete.`);
+  const site = await response.json();
   contract = site.contract;
-  const due = site.files, received = {};
-  const progress = (name) => (count) => {
+  const sum = (sizes) => Object.values(sizes).reduce((total, size) => total + size, 0);
+  const received = {};
+  const reportProgress = (name) => (count) => {
     received[name] = count;
-    const sum = (counts) => Object.values(counts).reduce((total, each) => total + each, 0);
-    postMessage({ kind: "progress", received: sum(received), total: sum(due) });
+    postMessage({ kind: "progress", received: sum(received), total: sum(site.files) });
   };
-  const [binary, bytes, numbers] = await Promise.all([
-    download(`./onnxruntime/${RUNTIMES.wasm.binary}`, progress("runtime")),
-    download("./generator.onnx", progress("model")),
-    download("./normal.bin", progress("table")),
+  const [binary, modelBytes, tableBytes] = await Promise.all([
+    download(`./onnxruntime/${RUNTIMES.wasm.binary}`, reportProgress("runtime")),
+    download("./generator.onnx", reportProgress("model")),
+    download("./normal.bin", reportProgress("table")),
   ]);
-  model = bytes;
-  const view = new DataView(numbers.buffer);
-  table = Float32Array.from({ length: numbers.length / 4 }, (_, k) => view.getFloat32(4 * k, true));
-  engine = await openEngine("wasm", binary);
-  postMessage({ kind: "ready", contract, provider: engine.name });
+  model = modelBytes;
+  const view = new DataView(tableBytes.buffer);
+  table = Float32Array.from({ length: tableBytes.length / 4 }, (_, k) => view.getFloat32(4 * k, true));
+  backend = await openBackend("wasm", binary);
+  postMessage({ kind: "ready", contract, provider: backend.provider });
 }
 
-function tensorsOf({ ort }, seeds, latents, labels) {
+/** Return the input tensors of one batch: seeds or latents, and labels if the generator has them. */
+function makeTensors({ ort }, seeds, latents, labels) {
   const { input } = contract, count = labels.length;
   const tensors = {};
   if (input.kind === "seed") tensors[input.name] = new ort.Tensor("int64", BigInt64Array.from(seeds), [count]);
@@ -71,53 +77,55 @@ function tensorsOf({ ort }, seeds, latents, labels) {
   return tensors;
 }
 
-async function run(chosen, tensors) {
-  const outputs = await chosen.session.run(tensors, [contract.image.name]);
-  return outputs[contract.image.name].getData();
-}
-
-/** Draw in the batches that the model takes. */
-async function draw(seeds, latents, labels) {
+/** Generate images in batches of a size that the model accepts. Returns all pixels in one Uint8Array. */
+async function generate(seeds, latents, labels) {
   const { image, input } = contract;
-  const size = contract.batch === "dynamic" ? Math.min(MOST_AT_ONCE, labels.length) : contract.batch;
-  const each = image.height * image.width * image.channels;
-  const pixels = new Uint8Array(labels.length * each);
-  for (let at = 0; at < labels.length; at += size) {
-    const count = Math.min(size, labels.length - at); // the last batch is filled up
-    const filled = (values) => Array.from({ length: size }, (_, i) => values[at + Math.min(i, count - 1)]);
-    const some = new Float32Array(size * input.dim);
-    if (latents) some.set(latents.subarray(at * input.dim, (at + count) * input.dim));
-    const drawn = await run(engine, tensorsOf(engine, seeds && filled(seeds), some, filled(labels)));
-    pixels.set(drawn.subarray(0, count * each), at * each);
+  const size = contract.batch === "dynamic" ? Math.min(MAX_BATCH, labels.length) : contract.batch;
+  const imageSize = image.height * image.width * image.channels;
+  const pixels = new Uint8Array(labels.length * imageSize);
+  for (let start = 0; start < labels.length; start += size) {
+    const count = Math.min(size, labels.length - start);
+    // The last batch is filled up with copies of its last entry.
+    const take = (values) => Array.from({ length: size }, (_, i) => values[start + Math.min(i, count - 1)]);
+    const batchLatents = new Float32Array(size * input.dim);
+    if (latents) batchLatents.set(latents.subarray(start * input.dim, (start + count) * input.dim));
+    const tensors = makeTensors(backend, seeds && take(seeds), batchLatents, take(labels));
+    const outputs = await backend.session.run(tensors, [image.name]);
+    const generated = await outputs[image.name].getData();
+    pixels.set(generated.subarray(0, count * imageSize), start * imageSize);
   }
   return pixels;
 }
 
-/** What a canvas takes, RGBA, of what the generator draws. */
+/** Return the pixels of a generator as RGBA, for a canvas. */
 function toRgba(pixels, count) {
   const { height, width, channels, layout } = contract.image, area = height * width;
   const rgba = new Uint8ClampedArray(count * area * 4).fill(255);
-  const step = layout === "NCHW" ? area : 1, stride = layout === "NCHW" ? 1 : channels;
+  const isPlanar = layout === "NCHW"; // channels first
+  const channelStep = isPlanar ? area : 1, pixelStep = isPlanar ? 1 : channels;
   for (let image = 0; image < count; image++) {
     for (let pixel = 0; pixel < area; pixel++) {
-      const from = image * area * channels + pixel * stride, to = (image * area + pixel) * 4;
+      const from = image * area * channels + pixel * pixelStep, to = (image * area + pixel) * 4;
       for (let channel = 0; channel < Math.max(3, channels); channel++) {
-        rgba[to + channel] = pixels[from + (channels === 1 ? 0 : channel) * step];
+        rgba[to + channel] = pixels[from + (channels === 1 ? 0 : channel) * channelStep];
       }
     }
   }
   return rgba;
 }
 
-async function drawSeeds({ seeds, label, truncation }) {
+const truncate = (latents, truncation) => latents.map((value) => value * Math.fround(truncation));
+
+/** Generate one image per seed. If `label` is null, each seed has its default label. */
+async function generateSeeds({ seeds, label, truncation }) {
   const { input } = contract;
-  const labels = seeds.map((seed) => label ?? (input.labels ? labelOf(seed, input.labels.length) : 0));
-  if (input.kind === "seed") return draw(seeds, null, labels);
-  return draw(null, sampleLatents(seeds, input.dim, table).map((value) => value * Math.fround(truncation)), labels);
+  const labels = seeds.map((seed) => label ?? (input.labels ? defaultLabel(seed, input.labels.length) : 0));
+  if (input.kind === "seed") return generate(seeds, null, labels);
+  return generate(null, truncate(sampleLatents(seeds, input.dim, table), truncation), labels);
 }
 
-/** The way from seed to seed and back to the first, as Sampler.walk draws it. */
-async function drawWalk({ seeds, label, frames, truncation }) {
+/** Generate the frames of a walk through the seeds and back to the first, as Sampler.walk does. */
+async function generateWalk({ seeds, label, frames, truncation }) {
   const { dim, labels } = contract.input;
   const ends = seeds.map((seed) => sampleLatents([seed], dim, table));
   const latents = new Float32Array(seeds.length * frames * dim);
@@ -125,68 +133,68 @@ async function drawWalk({ seeds, label, frames, truncation }) {
     const leg = Math.floor(step / frames);
     latents.set(slerp(ends[leg], ends[(leg + 1) % ends.length], step / frames - leg), step * dim);
   }
-  const shown = label ?? (labels ? labelOf(seeds[0], labels.length) : 0);
-  return draw(null, latents.map((value) => value * Math.fround(truncation)), Array(seeds.length * frames).fill(shown));
+  const walkLabel = label ?? (labels ? defaultLabel(seeds[0], labels.length) : 0);
+  return generate(null, truncate(latents, truncation), Array(seeds.length * frames).fill(walkLabel));
 }
 
-async function timed() {
+/** Return the pixels of a batch, and the time of a second run: the first run also compiles shaders. */
+async function measureBatch() {
   const seeds = Array.from({ length: TRIAL_BATCH }, (_, seed) => BigInt(seed));
-  await drawSeeds({ seeds, truncation: 1 }); // shaders are compiled, memory is had
-  const started = performance.now(), pixels = await drawSeeds({ seeds, truncation: 1 });
+  await generateSeeds({ seeds, truncation: 1 });
+  const started = performance.now(), pixels = await generateSeeds({ seeds, truncation: 1 });
   return { pixels, ms: performance.now() - started };
 }
 
-/** Change to WebGPU where it is there and draws the same images in less time. */
-async function considerWebgpu() {
+/** Change to WebGPU if it generates the same images in less time. */
+async function tryWebgpu() {
   if (!navigator.gpu || !("Suspending" in WebAssembly) || contract.batch !== "dynamic") return;
-  const cpu = engine, onCpu = await inTurn(timed);
-  if (onCpu.ms < WORTH_A_TRIAL_MS || !(await navigator.gpu.requestAdapter())) return;
-  const binary = await download(`./onnxruntime/${RUNTIMES.webgpu.binary}`, () => {}); // images are drawn meanwhile
-  await inTurn(async () => {
+  const cpu = backend, onCpu = await enqueue(measureBatch);
+  if (onCpu.ms < WEBGPU_TRIAL_MS || !(await navigator.gpu.requestAdapter())) return;
+  const binary = await download(`./onnxruntime/${RUNTIMES.webgpu.binary}`, () => {}); // the worker still answers requests
+  await enqueue(async () => {
     try {
-      engine = await openEngine("webgpu", binary);
-      const onGpu = await timed();
+      backend = await openBackend("webgpu", binary);
+      const onGpu = await measureBatch();
       const isSame = onGpu.pixels.every((value, i) => Math.abs(value - onCpu.pixels[i]) <= 1);
-      if (!isSame || onGpu.ms >= onCpu.ms) engine = cpu;
-      const beside = `${TRIAL_BATCH} images in ${onGpu.ms.toFixed()} ms, WebAssembly ${onCpu.ms.toFixed()} ms`;
-      console.info(`WebGPU: ${beside}, the same images: ${isSame}; ${engine.name} draws`);
+      if (!isSame || onGpu.ms >= onCpu.ms) backend = cpu;
+      const times = `${TRIAL_BATCH} images in ${onGpu.ms.toFixed()} ms, WebAssembly ${onCpu.ms.toFixed()} ms`;
+      console.info(`WebGPU: ${times}, same images: ${isSame}, provider: ${backend.provider}`);
     } catch (error) {
-      engine = cpu;
+      backend = cpu;
       throw error;
     }
   });
-  postMessage({ kind: "provider", provider: engine.name });
+  postMessage({ kind: "provider", provider: backend.provider });
 }
 
-// One thing at a time: a session takes no more.
-let last = Promise.resolve();
-function inTurn(task) {
-  const result = last.then(task);
-  last = result.catch(() => {});
+// Tasks run one after the other, because a session does not support concurrent runs.
+let lastTask = Promise.resolve();
+function enqueue(task) {
+  const result = lastTask.then(task);
+  lastTask = result.catch(() => {});
   return result;
 }
 
 async function answer(request) {
-  if (!engine) return; // that it failed was said
+  if (!backend) return; // the start failed, and the page shows why
   try {
-    const started = performance.now();
-    const pixels = await (request.kind === "walk" ? drawWalk(request) : drawSeeds(request));
+    const pixels = await (request.kind === "walk" ? generateWalk(request) : generateSeeds(request));
     const { height, width, channels } = contract.image;
-    const count = pixels.length / (height * width * channels), rgba = toRgba(pixels, count);
-    postMessage({ kind: "drawn", id: request.id, rgba, count, ms: performance.now() - started }, [rgba.buffer]);
+    const rgba = toRgba(pixels, pixels.length / (height * width * channels));
+    postMessage({ kind: "images", id: request.id, rgba }, [rgba.buffer]);
   } catch (error) {
-    postMessage({ kind: "failed", id: request.id, message: `Can't draw: ${error.message ?? error}` });
+    postMessage({ kind: "failed", id: request.id, message: `The images can't be generated: ${error.message ?? error}.` });
   }
 }
 
-let isTried = false;
+let isWebgpuTried = false;
 onmessage = async ({ data: request }) => {
-  await inTurn(() => answer(request));
-  if (!engine || isTried) return;
-  isTried = true;
-  considerWebgpu().catch((error) => console.info(`WebGPU is not used: ${error.message}`));
+  await enqueue(() => answer(request));
+  if (!backend || isWebgpuTried) return;
+  isWebgpuTried = true;
+  tryWebgpu().catch((error) => console.info(`WebGPU is not used: ${error.message}`));
 };
-inTurn(start).catch((error) => {
+enqueue(start).catch((error) => {
   downloads.abort();
   postMessage({ kind: "failed", message: String(error.message ?? error) });
 });

@@ -1,0 +1,103 @@
+"""The commands `sample` and `walk`, which generate images and animations."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from ganport.runtime.command import make_parser
+from ganport.runtime.errors import UsageError
+from ganport.runtime.pretrained import PRETRAINED
+from ganport.runtime.providers import ProviderChoice
+
+from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, results
+
+
+def sample(**_: Any) -> None:
+    """Generate images: a grid, an array, a folder of PNGs, or shards."""
+    # If `sample` is the first argument, `ganport.__main__` runs the runtime's function instead of this one.
+    raise UsageError("The command sample must come first: ganport sample ...")
+
+
+def _parameter_of(action: argparse.Action) -> inspect.Parameter:
+    """Return a parameter from which typer makes the same option or argument as the runtime's parser."""
+    choices = get_args(ProviderChoice) if action.dest == "provider" else tuple(action.choices or ())
+    kind: Any = Literal[choices] if choices else str
+    if action.nargs == 0:
+        kind = bool
+    if action.option_strings:
+        info: Any = typer.Option(*action.option_strings, help=action.help)
+    else:
+        info = typer.Argument(help=action.help, autocompletion=lambda: list(PRETRAINED))
+    default = False if action.nargs == 0 else None
+    annotation = Annotated[kind | None, info]
+    return inspect.Parameter(
+        action.dest, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+# typer learns the options of `sample` from the runtime's parser, for shell completion and for error messages.
+sample.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [_parameter_of(action) for action in make_parser("sample", ("ray",))._actions if action.dest != "help"]
+)
+
+
+def walk(
+    model: ModelArgument = None,
+    seeds: Annotated[str, typer.Option(help="Seeds to walk through, such as 0,5,9.")] = "0-7",
+    frames: Annotated[int, typer.Option(min=1, help="Frames from one seed to the next.")] = 15,
+    rate: Annotated[float, typer.Option(min=0.1, max=50, help="Frames per second.")] = 25.0,
+    loop: Annotated[bool, typer.Option(help="Walk back to the first seed.")] = True,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Label of all frames, for a generator with labels.", show_default="the first seed's"
+        ),
+    ] = None,
+    truncation: Annotated[
+        float, typer.Option(min=0, max=1, help="Below 1, images are nearer to the average image.")
+    ] = 1.0,
+    provider: ProviderOption = "cpu",
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The animation, .gif or .webp; - for raw RGB on standard output."),
+    ] = Path("walk.gif"),
+    layout: LayoutOption = None,
+    value_range: RangeOption = None,
+) -> None:
+    """Generate an animation that walks from seed to seed."""
+    from ganport.runtime import Sampler, parse_seeds
+    from ganport.runtime.command import say_provider
+    from ganport.runtime.progress import with_progress
+    from ganport.runtime.writers import (
+        LARGEST_GRID,
+        STDOUT,
+        check_animation,
+        check_frames,
+        write_animation,
+        write_frames,
+    )
+
+    check_animation(out)
+    stops = parse_seeds(seeds, at_most=LARGEST_GRID)
+    count = frames * (len(stops) - (not loop)) + (not loop)
+    path = find_model(model)
+    with Sampler(path, provider=provider, layout=layout, value_range=value_range) as sampler:
+        say_provider(sampler, provider)
+        check_frames(out, count, sampler.contract.image.shape)
+        batches = sampler.walk(stops.tolist(), frames=frames, loop=loop, labels=label, truncation=truncation)
+        shown = with_progress(batches, count)
+        what = f"{count:,} frames through {len(stops)} seeds of {path}"
+        if out == STDOUT:
+            write_frames(shown, sys.stdout.buffer)
+            height, width, _ = sampler.contract.image.shape
+            messages.print(f"raw video, rgb24, {width}x{height}: {what}", markup=False)
+            return
+        images = [frame for batch in shown for frame in batch]
+    write_animation(images, [1 / rate] * len(images), out)
+    results.print(f"{out}: {what}", markup=False)

@@ -1,0 +1,118 @@
+"""Dataset: images to train on or to compare with, and how they were prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ganport.runtime.arrays import Pixels
+from ganport.runtime.errors import UsageError
+
+from .array_files import ClassIndices
+from .folder import ImageFolder
+
+MEMORY_LIMIT = 2_048  # limit in MB; the images of a larger folder are read when they are used
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """Settings for preparing images.
+
+    Attributes:
+        image_size: Pixels per side. Each image is cropped to its largest centred square and resized. None
+            keeps the images as they are.
+        channels: Number of channels, 1 for grey or 3 for colour. None keeps the channels of the images.
+        memory_limit: Largest number of MB that a folder may take in memory. A larger folder is read image by
+            image.
+    """
+
+    image_size: int | None = None
+    channels: int | None = None
+    memory_limit: int = MEMORY_LIMIT
+
+    def __post_init__(self) -> None:
+        """Raise UsageError if a setting has a value that it does not take."""
+        if self.image_size is not None and not (type(self.image_size) is int and self.image_size >= 1):
+            raise UsageError(f"`image_size` is {self.image_size!r}; it must be a whole number of at least 1.")
+        if self.channels not in (None, 1, 3):
+            raise UsageError(f"`channels` is {self.channels!r}; it must be 1 for grey or 3 for colour.")
+        if not (type(self.memory_limit) is int and self.memory_limit >= 0):
+            given = repr(self.memory_limit)
+            raise UsageError(f"`data_memory` is {given}; it must be a whole number of at least 0.")
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Dataset:
+    """Images to train on or to compare with.
+
+    Attributes:
+        name: Name to show to people, without a path.
+        source: Argument with which `load_images` loads the same images again: an absolute path, or the
+            name of a named set.
+        licence: Licence of the images; "unknown" for the user's own images.
+        images: Images, uint8 (n, height, width, channels), with n >= 1 and 1 or 3 channels. They are an
+            array, or an ImageFolder if they need more memory than the limit.
+        classes: Number of images in each class, by name. A class is a sub-folder or a label. The mapping is
+            empty if there are no classes.
+        labels: Class index of each image, int32 (n,), into `classes`; None if there are no classes.
+        unlabelled: Reason why labels in the data can't be used; empty otherwise.
+        preparation: How the images were prepared.
+    """
+
+    name: str
+    source: str
+    licence: str
+    images: Pixels | ImageFolder
+    classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    preparation: Preparation = Preparation()
+    labels: ClassIndices | None = None
+    unlabelled: str = ""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the images have two classes or more, so that a generator can learn labels from them."""
+        return self.labels is not None and len(self.classes) > 1
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return int(self.images.shape[0])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"<Dataset {self.name!r}, {self.count:,} images of {height}x{width}x{channels}{classes}>"
+
+    def take(self, indices: npt.NDArray[np.int32] | range) -> Pixels:
+        """Return the images with the given indices. Raises DatasetContentError."""
+        return self.images.take(indices) if isinstance(self.images, ImageFolder) else self.images[indices]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the facts about the data that a model file holds, as JSON types."""
+        return {"name": self.name, "images": self.count, "licence": self.licence}
+
+    def fingerprint(self) -> str:
+        """Return a hash of the images. The same images in the same order have the same hash."""
+        if isinstance(self.images, ImageFolder):
+            return self.images.fingerprint()
+        digest = hashlib.sha256(repr(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
+
+    def labels_fingerprint(self) -> str:
+        """Return a hash of the class indices; empty if there are no classes."""
+        return "" if self.labels is None else hashlib.sha256(self.labels.astype("<i4").tobytes()).hexdigest()

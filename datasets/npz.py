@@ -1,0 +1,32 @@
+"""Reading .npz files that may be damaged, or may be something else."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an .npz file by name.
+
+    Raises:
+        ValueError: The file can't be read as .npz, or it holds pickled objects. The text says why.
+    """
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is one array, not an archive of arrays")
+            arrays = {name: archive[name] for name in archive.files}
+    # Python raises RuntimeError for an encrypted member, or for an unknown compression method.
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    others = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if others:
+        raise ValueError(f"its member {others[0]} is not an array")
+    return arrays

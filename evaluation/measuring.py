@@ -1,0 +1,127 @@
+"""Measuring images: comparing generated images with a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ganport.runtime.arrays import LabelIndices, Pixels
+
+from .errors import EvaluationError, TooFewImagesError
+from .features import FeatureNetwork, check_image_shape
+from .measures import Features, Probabilities, compare_features, label_figures, nearest_in_training
+from .references import MIN_IMAGES, Reference
+from .report import Report
+
+
+def measure_images(
+    reference: Reference,
+    images: Pixels | Iterable[Pixels],
+    *,
+    training: Pixels | None = None,
+    labels: npt.NDArray[np.integer] | Sequence[int] | None = None,
+) -> Report:
+    """Return a report on generated images, which are compared with a reference.
+
+    Args:
+        reference: Real images to compare with.
+        images: Generated images, uint8 (n, height, width, channels), with n at least 500. Or an iterable of
+            such arrays, such as `Sampler.stream`. Only the features of its images are kept in memory.
+        training: Images of the data set's training split, to detect copies of training images.
+        labels: Requested label of each image, shape (n,), with the label frequencies of
+            `Reference.matching_labels`.
+
+    Raises:
+        TooFewImagesError: There are fewer than 500 images.
+        ImageShapeError: The network does not take images of this shape.
+        EvaluationError: The images are not uint8, `labels` are not one label of the data set for each image,
+            or `training` is empty.
+    """
+    if training is not None and not len(training):
+        raise EvaluationError(
+            "`training` holds no images; leave `training` out if copies need not be detected"
+        )
+    network = FeatureNetwork(reference.network)
+    features, probabilities = _extract(network, images)
+    count = len(features)
+    requested = None if labels is None else _check_labels(np.asarray(labels), count, reference)
+    baseline, is_matched = reference.baseline, False
+    if requested is not None and reference.label_matched_baseline is not None:
+        baseline, is_matched = reference.label_matched_baseline, True
+    nearest = None
+    if training is not None and reference.is_held_out:
+        nearest = nearest_in_training(features, network.extract(training)[0], reference.features)
+        share = len(training) / (len(training) + len(reference.features))
+        baseline = {**baseline, "nearest_in_training": share}
+    found = label_figures(probabilities) if reference.knows_labels else None
+    accuracy = None
+    if found is not None and requested is not None:
+        accuracy = float((probabilities.argmax(axis=1) == requested).mean())
+    distances = compare_features(reference.features, features, labels=requested)
+    return Report(
+        data=reference.name,
+        network=reference.network,
+        protocol=reference.protocol,
+        images=count,
+        real=len(reference.features),
+        frechet=distances["frechet"],
+        kernel=distances["kernel"],
+        precision=distances["precision"],
+        recall=distances["recall"],
+        labels=network.labels if found else (),
+        shares=found.shares if found else (),
+        entropy=found.entropy if found else None,
+        confidence=found.confidence if found else None,
+        nearest_in_training=nearest,
+        label_accuracy=accuracy,
+        baseline=baseline,
+        labels_requested=requested is not None,
+        baseline_label_matched=is_matched,
+    )
+
+
+def check_measurable(reference: Reference, count: int, shape: tuple[int, ...]) -> None:
+    """Raise an EvaluationError unless images of this number and shape can be compared with a reference.
+
+    Args:
+        reference: Real images to compare with.
+        count: Number of images.
+        shape: Height, width and channels of the images.
+    """
+    check_count(count)
+    check_image_shape(reference.network, shape)
+
+
+def check_count(count: int, what: str = "images") -> None:
+    """Raise TooFewImagesError if the count is less than the number of images that the figures need."""
+    if count < MIN_IMAGES:
+        raise TooFewImagesError(count, MIN_IMAGES, what)
+
+
+def _extract(network: FeatureNetwork, images: Pixels | Iterable[Pixels]) -> tuple[Features, Probabilities]:
+    """Return the features and label probabilities of all images. Raises TooFewImagesError."""
+    features: list[Features] = []
+    probabilities: list[Probabilities] = []
+    for batch in [images] if isinstance(images, np.ndarray) else images:
+        if len(batch):
+            extracted = network.extract(batch)
+            features.append(extracted[0])
+            probabilities.append(extracted[1])
+    check_count(sum(len(part) for part in features))
+    return np.concatenate(features), np.concatenate(probabilities)
+
+
+def _check_labels(labels: npt.NDArray[np.integer], count: int, reference: Reference) -> LabelIndices:
+    """Return the labels if they are one label of the reference for each image. Raises EvaluationError."""
+    if labels.shape != (count,):
+        problem = f"`labels` have shape {labels.shape}; expected one label for each of {count:,} images"
+        raise EvaluationError(problem)
+    known = len(reference.labels)
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= known:
+        problem = (
+            f"`labels` are not all labels of {reference.name}; expected whole numbers from 0 to {known - 1}"
+        )
+        raise EvaluationError(problem)
+    return labels.astype(np.int64)

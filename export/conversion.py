@@ -1,0 +1,84 @@
+"""The one call into tf2onnx."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+import onnx
+import onnx.version_converter
+import tensorflow as tf
+import tf2onnx
+
+_LARGEST_OPSET = 18  # newest opset that tf2onnx 1.17 can write
+LATENT = "latent"
+IMAGE = "image"
+
+
+def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> onnx.ModelProto:
+    """Return the generator as an ONNX graph.
+
+    Args:
+        generator: Keras model from latents (batch, dim) to images (batch, height, width, channels).
+        opset: Version of the ONNX standard operators.
+        batch: Fixed number of images per call; None if each call may have another number.
+
+    Returns:
+        A model with one input "latent", float32 (batch, dim), and one output "image", float32 (batch, height,
+        width, channels), with the same range as the output of the generator. BatchNormalization is in
+        inference mode.
+    """
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # tf2onnx would print a line for each optimiser
+    signature = [tf.TensorSpec((batch, generator.input_shape[1]), tf.float32, name=LATENT)]
+    function = tf.function(lambda latent: generator(latent, training=False), autograph=False)
+    model, _ = tf2onnx.convert.from_function(
+        function, input_signature=signature, opset=min(opset, _LARGEST_OPSET)
+    )
+    if opset > _LARGEST_OPSET:
+        model = onnx.version_converter.convert_version(model, opset)
+        model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
+    _replace_negative_pads(model.graph)
+    _rename_output(model.graph, IMAGE)
+    model.graph.name = "generator"
+    _declare_shape(model.graph.input[0], batch, generator.input_shape[1:])
+    _declare_shape(model.graph.output[0], batch, generator.output_shape[1:])
+    return model
+
+
+def _replace_negative_pads(graph: onnx.GraphProto) -> None:
+    """Replace negative pads, which tf2onnx writes and no runtime accepts, by output padding.
+
+    The output of a transposed convolution may have rows and columns that the kernel does not reach.
+    TensorFlow puts them after all others. tf2onnx writes them as negative pads, half of them before the
+    others.
+    """
+    for node in graph.node:
+        pads: Any = next((attribute.ints for attribute in node.attribute if attribute.name == "pads"), [])
+        if node.op_type != "ConvTranspose":
+            continue
+        axes = len(pads) // 2
+        extra = [max(0, -begin - end) for begin, end in zip(pads[:axes], pads[axes:], strict=True)]
+        if any(extra):
+            pads[:] = [0 if extra[index % axes] else pad for index, pad in enumerate(pads)]
+            node.attribute.append(onnx.helper.make_attribute("output_padding", extra))
+
+
+def _rename_output(graph: onnx.GraphProto, name: str) -> None:
+    (output,) = graph.output
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name if each == output.name else each for each in names]
+    output.name = name
+
+
+def _declare_shape(value: onnx.ValueInfoProto, batch: int | None, rest: tuple[int, ...]) -> None:
+    # The sizes are declared again, since tf2onnx calls a free batch size "unk__17", with another number each
+    # time.
+    del value.type.tensor_type.shape.dim[:]
+    for size in ("batch" if batch is None else batch, *rest):
+        dimension = value.type.tensor_type.shape.dim.add()
+        if isinstance(size, str):
+            dimension.dim_param = size
+        else:
+            dimension.dim_value = size

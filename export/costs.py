@@ -1,0 +1,123 @@
+"""What a graph costs: nodes, parameters, bytes, and time on this machine's CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+
+from ganport.runtime import sample_latents
+from ganport.runtime.seeds import check_seeds
+
+from .conversion import LATENT
+from .parity import open_on_cpu
+from .rewrites import REWRITES, simplify
+
+BATCH_SIZES = (1, 64)
+
+_REPEATS = 7
+_SECONDS = 0.03  # shortest time for which one graph runs with one batch size in one repeat
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The cost of one graph.
+
+    Attributes:
+        nodes: Number of nodes.
+        parameters: Number of values in the constants of the graph.
+        size: Size of the file in bytes, without the contract.
+        milliseconds: Median time per image, by batch size; empty for a graph without an input.
+    """
+
+    nodes: int
+    parameters: int
+    size: int
+    milliseconds: Mapping[int, float]
+
+
+def measure_costs(models: Sequence[onnx.ModelProto]) -> list[Cost]:
+    """Return the cost of each graph.
+
+    The graphs are measured in turns, so that other work on the machine slows all of them down alike.
+    """
+    runs = [{batch: _prepare_run(model, batch) for batch in _batch_sizes(model)} for model in models]
+    times: list[dict[int, list[float]]] = [{batch: [] for batch in batches} for batches in runs]
+    for _ in range(_REPEATS):
+        for batches, measured in zip(runs, times, strict=True):
+            for batch, run in batches.items():
+                measured[batch].append(1e3 * seconds_per_call(run, _SECONDS) / batch)
+    return [
+        Cost(
+            nodes=len(model.graph.node),
+            parameters=sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
+            size=model.ByteSize(),
+            milliseconds={batch: statistics.median(row) for batch, row in measured.items()},
+        )
+        for model, measured in zip(models, times, strict=True)
+    ]
+
+
+def measure_rewrites(model: onnx.ModelProto) -> list[tuple[str, Cost]]:
+    """Return the cost of a graph before the rewrites, and after each rewrite that changes the graph.
+
+    The cost after a rewrite includes the effect of all earlier rewrites.
+
+    Args:
+        model: The graph as tf2onnx converts it.
+
+    Returns:
+        Pairs of the name of a rewrite and the cost. The name of the first is "as tf2onnx converts it".
+    """
+    stages = [("as tf2onnx converts it", model)]
+    for count, name in enumerate(REWRITES, start=1):
+        result = simplify(model, dict(list(REWRITES.items())[:count]))
+        if _outline(result) != _outline(stages[-1][1]):
+            stages.append((name, result))
+    costs = measure_costs([stage for _, stage in stages])
+    return [(name, cost) for (name, _), cost in zip(stages, costs, strict=True)]
+
+
+def seconds_per_call(run: Callable[[], object], at_least: float) -> float:
+    """Return the mean time of a call in seconds. `run` is called until `at_least` seconds have passed."""
+    calls, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < at_least or not calls:
+        run()
+        calls += 1
+    return elapsed / calls
+
+
+def _outline(model: onnx.ModelProto) -> list[tuple[str, int]]:
+    return [(node.op_type, len(node.input)) for node in model.graph.node]
+
+
+def _batch_sizes(model: onnx.ModelProto) -> tuple[int, ...]:
+    """Return the batch sizes to measure; an empty tuple for a graph without an input.
+
+    onnxruntime computes the images of a graph without an input when it loads the graph, so there is no time
+    per call to measure.
+    """
+    if not model.graph.input:
+        return ()
+    fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    return (fixed,) if fixed else BATCH_SIZES
+
+
+def _prepare_run(model: onnx.ModelProto, batch: int) -> Callable[[], object]:
+    """Return a function that generates one batch of `batch` images with the graph."""
+    session = open_on_cpu(model)
+    feed: dict[str, npt.NDArray[Any]] = {}
+    for source in session.get_inputs():
+        seeds = check_seeds(range(batch))
+        if source.name == LATENT:
+            feed[source.name] = sample_latents(seeds, source.shape[1])
+        else:
+            # This input takes seeds or label indices. 0 and 1 fit both: there are at least two labels.
+            feed[source.name] = seeds % 2
+    return lambda: session.run(None, feed)

@@ -1,0 +1,295 @@
+"""The function `ganport.export`: all steps of an export, from the arguments of the user to the file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from ganport.runtime import Contract
+from ganport.runtime.contract import InputKind, Layout, Precision
+from ganport.runtime.errors import OutputError, UsageError
+from ganport.runtime.third_party import ValueRange
+from ganport.trainer.run_folder import RunFolder
+
+from .card import card_files, write_card
+from .options import OPSET, FileFormat, Options, Output, check_choice, read_seeds
+from .packages import load_packages
+from .paths import check_ending, check_path, check_replaceable, default_path, find_source, model_file
+
+if TYPE_CHECKING:
+    import keras
+
+    from ganport.trainer.run import Run
+
+    from .costs import Cost
+    from .paths import Found
+    from .sources import Source
+    from .verified import Verified
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """The result of an export: the written file, and what is known about it.
+
+    Attributes:
+        path: The file, or the folder of a Triton model.
+        contract: The contract in the file.
+        size: Size in bytes of the file, or of the folder of a Triton model.
+        card: Paths of the model card and of its preview; empty if no card was written.
+        verified: The verified graph that was written.
+    """
+
+    path: Path
+    contract: Contract
+    size: int
+    card: tuple[Path, ...]
+    verified: Verified = dataclasses.field(repr=False)
+
+    def measure_costs(self) -> list[tuple[str, Cost]]:
+        """Return pairs of a precision and the cost of the graph in this precision, on this machine's CPU.
+
+        The precisions are float32 and that of the file. There is one pair if the file is in float32.
+        """
+        from .costs import measure_costs
+
+        models = {"float32": self.verified.float32, self.contract.precision: self.verified.model}
+        return list(zip(models, measure_costs(list(models.values())), strict=True))
+
+    def measure_rewrites(self) -> list[tuple[str, Cost]]:
+        """Return pairs of a name and a cost: before the rewrites, and after each rewrite with an effect.
+
+        The name is the name of the rewrite. The graph is in float32.
+        """
+        from .costs import measure_rewrites
+
+        return measure_rewrites(self.verified.plain)
+
+
+def export(
+    source: Run | str | os.PathLike[str] | keras.Model | None = None,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    best: bool = False,
+    value_range: ValueRange | None = None,
+    trust: bool = False,
+    input_kind: InputKind = "latent",
+    seeds: str | Iterable[int] = (),
+    output: Output = "uint8",
+    layout: Layout = "NHWC",
+    precision: Precision = "float32",
+    allow_loss: bool = False,
+    batch: int | None = None,
+    opset: int = OPSET,
+    file_format: FileFormat = "onnx",
+    card: bool = False,
+    overwrite: bool = False,
+) -> Contract:
+    """Write a generator as one file that generates the images of the Keras model, and return its contract.
+
+    The file is verified before it is written: its images are compared with those of the Keras model.
+
+    Args:
+        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, or a Keras model in memory.
+            None stands for the newest run under runs/, where runs with a checkpoint are preferred.
+        path: The file to write, or the folder of a Triton model. The default is generator.onnx in the folder
+            of a run, or a file beside `source`. A Keras model in memory has no default.
+        best: Export the best checkpoint of a run: the one with the smallest Fréchet distance if this distance
+            was measured, otherwise the one with the smallest pixel distance. By default the newest checkpoint
+            is exported.
+        value_range: Range of a third-party model's images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1. It is
+            needed if the last activation of the model is neither of the two.
+        trust: Run the code that a Keras file contains (Lambda layers). This code can do whatever a Python
+            script can do.
+        input_kind: "latent" for latents, "seed" for seeds, or "fixed" for no input: the file then generates
+            the images of `seeds`.
+        seeds: Seeds of a "fixed" file, given as a text such as "0-63" or as whole numbers.
+        output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1].
+        layout: "NHWC" for channels last, "NCHW" for channels first.
+        precision: Precision of weights and arithmetic: "float32", "float16" or "int8".
+        allow_loss: Write a file in float16 or int8 even if its images differ too much from Keras' images.
+        batch: Number of images per call, for hosts that need a fixed number. By default it is free.
+        opset: Version of the ONNX standard operators.
+        file_format: "onnx"; "ort" for small builds of onnxruntime; "triton" for a folder of a Triton model
+            repository.
+        card: Write a model card, README.md and preview.png, beside the file.
+        overwrite: Replace existing files, after the new file is verified.
+
+    Returns:
+        The contract in the file.
+
+    Raises:
+        UsageError: The value of an argument is not allowed, or two arguments contradict each other.
+        SeedError: `seeds` holds a value that is not a seed, or too many seeds.
+        SourceNotFoundError: There is no such file or folder.
+        RunNotFoundError: The folder is not a run, or there is no run under runs/.
+        CheckpointError: The run has no checkpoint that can be used.
+        GeneratorError: The model is not a generator, or an operation of it has no counterpart in ONNX.
+        PrecisionError: The weights can't be stored in this precision.
+        VerificationError: The graph does not generate the images of the Keras model. Nothing was written.
+        OutputError: The file can't be written, or it exists and `overwrite` is false.
+        MissingPackageError: A package of the extra `export` is not installed.
+        KerasBackendError: Keras uses a backend other than TensorFlow.
+    """
+    return export_file(
+        source,
+        path,
+        best=best,
+        value_range=value_range,
+        trust=trust,
+        input_kind=input_kind,
+        seeds=seeds,
+        output=output,
+        layout=layout,
+        precision=precision,
+        allow_loss=allow_loss,
+        batch=batch,
+        opset=opset,
+        file_format=file_format,
+        card=card,
+        overwrite=overwrite,
+    ).contract
+
+
+def export_file(  # noqa: D417  # the other arguments are described in `export`
+    source: Run | str | os.PathLike[str] | keras.Model | None = None,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    best: bool = False,
+    value_range: ValueRange | None = None,
+    trust: bool = False,
+    input_kind: InputKind = "latent",
+    seeds: str | Iterable[int] = (),
+    output: Output = "uint8",
+    layout: Layout = "NHWC",
+    precision: Precision = "float32",
+    allow_loss: bool = False,
+    batch: int | None = None,
+    opset: int = OPSET,
+    file_format: FileFormat = "onnx",
+    card: bool = False,
+    overwrite: bool = False,
+    note: Callable[[str], None] = lambda line: None,
+) -> Exported:
+    """Do what `export` does, and return the contract together with the path, the size and the graph.
+
+    All arguments but `note`, and all errors, are those of `export`.
+
+    Args:
+        note: Function that is called with a line of text about each choice that the arguments leave open,
+            such as the newest run or the step of the checkpoint.
+    """
+    # Everything that can be checked without TensorFlow comes first, since loading TensorFlow takes seconds.
+    options = Options(
+        input_kind=input_kind,
+        seeds=read_seeds(seeds),
+        output=output,
+        layout=layout,
+        precision=precision,
+        allow_loss=allow_loss,
+        batch=batch,
+        opset=opset,
+    )
+    check_choice("file_format", file_format, get_args(FileFormat))
+    if value_range is not None:
+        check_choice("value_range", value_range, get_args(ValueRange))
+    check_ending(path, file_format)
+    found = find_source(source, note)
+    _check_source_options(found, best, value_range)
+    target = default_path(found, file_format) if path is None else Path(path)
+    check_path(target, options, file_format, overwrite=overwrite)
+    folder = target if file_format == "triton" else target.parent
+    for file in card_files(folder) if card else ():
+        check_replaceable(file, overwrite)
+
+    load_packages()
+    from .sources import load_source
+    from .verified import convert_and_verify
+    from .writing import write_model
+
+    loaded = load_source(found, best=best, value_range=value_range, trust=trust)
+    _note_checkpoint(loaded, best, note)
+    verified = convert_and_verify(loaded, options)
+    with _naming_the_path():
+        contract = write_model(verified, target, file_format, overwrite=overwrite)
+        size = _size(target)
+        card_paths = write_card(model_file(target, file_format), folder) if card else ()
+    return Exported(target, contract, size, card_paths, verified)
+
+
+def export_generator(
+    source: Source, path: Path, options: Options | None = None, *, overwrite: bool = False
+) -> Contract:
+    """Write a generator that is already loaded as one verified .onnx file, and return its contract.
+
+    Args:
+        source: The generator, and what is known about it.
+        path: The file to write.
+        options: Options of the file; None for the defaults.
+        overwrite: Replace an existing file, after the new file is verified.
+
+    Raises:
+        GeneratorError: An operation of the model has no counterpart in ONNX.
+        PrecisionError: The weights can't be stored in this precision.
+        VerificationError: The graph does not generate the images of the Keras model. Nothing was written.
+        OutputError: The file can't be written, or it exists and `overwrite` is false.
+    """
+    chosen = options or Options()
+    check_path(path, chosen, overwrite=overwrite)
+    load_packages()
+    from .verified import convert_and_verify
+    from .writing import write_model
+
+    return write_model(convert_and_verify(source, chosen), path, overwrite=overwrite)
+
+
+def _check_source_options(source: Found, best: bool, value_range: ValueRange | None) -> None:
+    """Raise UsageError if an option does not apply to the kind of source."""
+    if isinstance(source, RunFolder):
+        if value_range is not None:
+            raise UsageError(f"{source.path} is a run, whose images are in [-1, 1]; leave `value_range` out.")
+    elif best:
+        what = f"{source} is not a run" if isinstance(source, Path) else "a Keras model is not a run"
+        raise UsageError(f"`best=True` chooses a checkpoint of a run, and {what}; leave `best` out.")
+
+
+def _note_checkpoint(source: Source, best: bool, note: Callable[[str], None]) -> None:
+    """Call `note` with the chosen checkpoint of a run, if `best` is true or the run is not complete."""
+    if best:
+        note(f"checkpoint: {_reason_of_best(source.training)}")
+    elif source.training and source.training["steps"] < source.recipe["steps"]:
+        note(f"checkpoint: step {source.training['steps']:,} of {source.recipe['steps']:,}")
+
+
+def _reason_of_best(training: Mapping[str, Any]) -> str:
+    """Return a text that names the best checkpoint of a run, and the distance by which it is the best."""
+    step, metrics = f"step {training['steps']:,}", training["metrics"]
+    if "frechet" in metrics:
+        return f"{step}, with the smallest Fréchet distance to training images, {metrics['frechet']:.3f}"
+    if "distance" in metrics:
+        return (
+            f"{step}, with the smallest pixel distance, {metrics['distance']:.3f}; Fréchet distances were "
+            "not measured during the training"
+        )
+    return f"{step}, the newest; no distance was measured"
+
+
+@contextlib.contextmanager
+def _naming_the_path() -> Iterator[None]:
+    """Raise each OutputError of the block again with a message that names the argument `path`.
+
+    The functions of the runtime that write files call this argument `out`.
+    """
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(error.path, error.problem, "choose another `path`.") from error
+
+
+def _size(path: Path) -> int:
+    """Return the size in bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

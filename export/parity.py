@@ -1,0 +1,353 @@
+"""Parity: the check that a graph, run by onnxruntime, generates the same images as its Keras generator.
+
+No file is written before this check has passed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from ganport.runtime import sample_latents, to_uint8
+from ganport.runtime.arrays import Latents, Pixels, Seeds
+from ganport.runtime.contract import LABEL, Layout, Precision
+from ganport.runtime.latents import default_labels, generator_inputs
+from ganport.runtime.seeds import check_seeds
+
+from .conversion import IMAGE, LATENT
+from .errors import VerificationError
+from .input_stages import SEED, seed_stage_model
+from .options import Options
+
+BATCH_SIZES = (1, 7, 64)  # batch sizes that are compared if the batch size of the graph is free
+# Seeds that are compared: the first 248, which people use most, and seeds at the limits of number formats. A
+# seed from 2**32 on has a high word, and double precision can't represent every whole number above 2**53.
+SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
+# Limit for the difference between floats in [-1, 1]. Half a level of 8-bit pixels is a difference of 39e-4.
+MAX_ABS_ERROR = 1e-4
+# With large weights, Keras' own images differ from batch to batch. The limit may then grow from MAX_ABS_ERROR
+# up to this value.
+MAX_ROUNDING = 1e-3
+# Limit for the share of 8-bit pixels that differ by one level. A float between two levels may be rounded to
+# either of them.
+MAX_PIXEL_MISMATCH = 1e-3
+# Number of pixels that may differ by one level in any case. One pixel of a single 28x28 image is already a
+# larger share than MAX_PIXEL_MISMATCH.
+FEW_PIXELS = 4
+# Limits for the mean difference of 8-bit pixels, in levels.
+MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}
+
+_CHUNK = 64  # number of images that are compared at a time, to limit the memory
+
+Floats = npt.NDArray[np.float32]
+Generate = Callable[[Seeds], npt.NDArray[Any]]  # seeds -> images (n, height, width, channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """Measured differences between the images of a graph and those of Keras.
+
+    Attributes:
+        max_abs_error: Largest difference between the floats in [-1, 1], before they are rounded to pixels.
+            For float16 and int8 this includes the loss of precision.
+        pixel_mismatch: Share of 8-bit pixels that differ from those of Keras.
+        mean_levels: Mean difference of all 8-bit pixels from those of Keras, in levels.
+        max_levels: Largest difference of an 8-bit pixel from that of Keras, in levels.
+        batch_sizes: Batch sizes that were compared.
+        seeds: Number of seeds that were compared.
+    """
+
+    max_abs_error: float
+    pixel_mismatch: float
+    mean_levels: float
+    max_levels: int
+    batch_sizes: tuple[int, ...]
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSize:
+    """The size of the input of a Keras generator.
+
+    Attributes:
+        dim: Number of latents per image.
+        label_count: Number of labels, whose one-hot code follows the latents; 0 for none.
+    """
+
+    dim: int
+    label_count: int
+
+
+def verify_parity(
+    generator: keras.Model,
+    size: InputSize,
+    options: Options,
+    *,
+    float_model: onnx.ModelProto,
+    shipped: onnx.ModelProto,
+    lossy: onnx.ModelProto | None = None,
+) -> Verification:
+    """Return the differences between the graph's images and those of Keras, after a check of their limits.
+
+    The graph's images in different batches are compared with each other, too.
+
+    Args:
+        generator: Keras model from latents, and the one-hot code of a label if there are labels, to images in
+            [-1, 1].
+        size: Size of the generator's input. If there are labels, the image of each seed has the label that
+            `runtime.latents.default_labels` returns for the seed.
+        options: Options that `shipped` was made with.
+        float_model: The generator's graph from latents to floats, in float32.
+        shipped: The graph to write, with input and output stages.
+        lossy: The graph from latents to floats in float16 or int8, if `shipped` is in that precision.
+
+    Raises:
+        VerificationError: A difference is over its limit, or Keras' images are not in [-1, 1].
+    """
+    seeds = check_seeds(options.seeds or SEEDS)
+    generate_floats, float_batch = _open_graph(float_model, size, seeds)
+    generate_shipped, shipped_batch = _open_graph(shipped, size, seeds, options.layout)
+    opened_lossy = None if lossy is None else _open_graph(lossy, size, seeds)
+    if any(value.name == SEED for value in shipped.graph.input):
+        _verify_seed_stage(size.dim, options.opset)
+    errors, levels = [], []
+    for start in range(0, len(seeds), _CHUNK):
+        chunk = seeds[start : start + _CHUNK]
+        inputs = generator_inputs(chunk, size.dim, size.label_count)
+        expected = generate_with_keras(generator, inputs)  # (n, height, width, channels), n <= 64
+        _require(
+            "the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR
+        )
+        batchings = list(_generate_in_batches(generate_floats, float_batch, chunk))
+        _require_shapes(batchings, expected)
+        error = require_close(batchings, expected, functools.partial(_keras_rounding, generator, inputs))
+        if opened_lossy is not None:
+            lossy_images = next(_generate_in_batches(*opened_lossy, chunk))
+            error = float(np.abs(lossy_images - expected).max())
+        errors.append(error)
+        pixels = [
+            _to_pixels(images) for images in _generate_in_batches(generate_shipped, shipped_batch, chunk)
+        ]
+        levels.append(_compare_pixels(pixels, to_uint8(expected), options.precision))
+    differences = np.concatenate(levels)
+    mismatch, mean = float((differences > 0).mean()), float(differences.mean())
+    if options.precision == "float32":
+        limit = allowed_mismatch(differences.size)
+        _require("the share of 8-bit pixels that differ from Keras", mismatch, limit)
+    elif not options.allow_loss:
+        check = f"the mean difference of {options.precision} to Keras in 8-bit levels"
+        _require(check, mean, MAX_MEAN_LEVELS[options.precision], "`allow_loss=True` writes the file anyway")
+    batch_sizes = _compared_batches(options, shipped_batch)
+    return Verification(max(errors), mismatch, mean, int(differences.max()), batch_sizes, len(seeds))
+
+
+def _compared_batches(options: Options, batch: int | None) -> tuple[int, ...]:
+    if options.seeds:
+        return (len(options.seeds),)
+    if batch is not None:
+        return (batch,)
+    return BATCH_SIZES
+
+
+def generate_with_keras(generator: keras.Model, inputs: Latents) -> Floats:
+    """Return Keras' images, float32 (batch, height, width, channels), for inputs (batch, dim + labels).
+
+    Keras runs on the CPU here. On a GPU, TensorFlow would multiply in TF32, which keeps only 10 bits of each
+    factor.
+    """
+    with keras.device("cpu:0"):
+        return np.asarray(generator(inputs, training=False))
+
+
+def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Callable[[], float]) -> float:
+    """Return the largest difference of the graph's images from Keras' images.
+
+    The limit is MAX_ABS_ERROR, with one exception. If numbers are large, the order in which they are added up
+    changes a sum by more than that. Keras' own images then differ from batch to batch, and the limit is four
+    times this difference, but at most MAX_ROUNDING. The mean difference of each pixel over the images must
+    still be at most MAX_ABS_ERROR.
+
+    Args:
+        batchings: The graph's images, once for each way of dividing them into batches; each array (n, height,
+            width, channels) in [-1, 1].
+        expected: Keras' images, of the same shape.
+        rounding: Function that returns the largest difference between Keras' images in one batch and the same
+            images in other batches.
+
+    Raises:
+        VerificationError: The difference is too large.
+    """
+    differences = [images - expected for images in batchings]
+    error = float(np.max([np.abs(each).max() for each in differences]))  # unlike max(), np.max keeps NaN
+    if not error <= MAX_ABS_ERROR:
+        limit = min(max(MAX_ABS_ERROR, 4 * rounding()), MAX_ROUNDING)
+        _require("the largest difference to Keras", error, limit)
+        mean = max(float(np.abs(each.mean(axis=0)).max()) for each in differences)
+        _require("the mean difference of a pixel to Keras", mean, MAX_ABS_ERROR)
+    return error
+
+
+def _keras_rounding(generator: keras.Model, inputs: Latents) -> float:
+    """Return the largest difference between images that Keras generates one at a time and in one batch.
+
+    The images differ since the order in which Keras adds up numbers depends on the batch size.
+    """
+    together = generate_with_keras(generator, np.resize(inputs, (_CHUNK, *inputs.shape[1:])))
+    alone = np.concatenate(
+        [generate_with_keras(generator, inputs[row : row + 1]) for row in range(len(inputs))]
+    )
+    return float(np.abs(alone - together[: len(inputs)]).max())
+
+
+def allowed_mismatch(pixels: int) -> float:
+    """Return the share of pixels that may differ by one level, if `pixels` pixels are compared."""
+    return max(MAX_PIXEL_MISMATCH, FEW_PIXELS / pixels)
+
+
+def _compare_pixels(batchings: list[Pixels], expected: Pixels, precision: Precision) -> npt.NDArray[np.int16]:
+    """Return the difference of each pixel from Keras' pixel, in levels, with the shape of `expected`.
+
+    Args:
+        batchings: The graph's images, once for each way of dividing them into batches.
+        expected: Keras' images.
+        precision: Precision of the graph.
+
+    Raises:
+        VerificationError: The precision is float32 and a pixel differs by more than one level; or the image
+            of a seed depends on the batch.
+    """
+    _require_shapes(batchings, expected)
+    levels = _level_differences(batchings[0], expected)
+    if precision == "float32":
+        _require("the largest difference to Keras in 8-bit levels", int(levels.max()), 1)
+    between_batches = max(int(_level_differences(images, batchings[0]).max()) for images in batchings)
+    # In float16, onnxruntime before 1.23 and GPUs add up numbers in an order that depends on the batch size.
+    limit = 1 if precision == "float16" else 0
+    _require(
+        "the largest difference, in 8-bit levels, of one image between two batches", between_batches, limit
+    )
+    return levels
+
+
+def _verify_seed_stage(dim: int, opset: int) -> None:
+    """Raise VerificationError if the graph's latents differ from those of the runtime by a single bit."""
+    seeds = check_seeds(SEEDS)
+    (latents,) = open_on_cpu(seed_stage_model(dim, opset)).run(None, {SEED: seeds})
+    wrong = int((latents.view(np.uint32) != sample_latents(seeds, dim).view(np.uint32)).sum())
+    _require("the number of latents in which the graph differs from the runtime", wrong, 0)
+
+
+def require_same_images(
+    shipped: onnx.ModelProto, size: InputSize, options: Options, *, seeds: Sequence[int], images: Pixels
+) -> None:
+    """Raise VerificationError if images of the written file are more than one level off the verified graph.
+
+    Args:
+        shipped: The verified graph.
+        size: Size of the generator's input.
+        options: Options that the graph was made with.
+        seeds: Seeds of `images`.
+        images: Images that the written file generated, uint8 (n, height, width, channels).
+    """
+    chosen = check_seeds(seeds)
+    generate, batch = _open_graph(shipped, size, check_seeds(options.seeds or seeds), options.layout)
+    (verified, *_) = _generate_in_batches(generate, batch, chosen)
+    difference = int(_level_differences(images, _to_pixels(verified)).max())
+    _require(
+        "the largest difference of the golden images to the verified graph in 8-bit levels", difference, 1
+    )
+
+
+def open_on_cpu(model: onnx.ModelProto) -> ort.InferenceSession:
+    """Return a plain onnxruntime session of the model, without the runtime's checks and settings."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _open_graph(
+    model: onnx.ModelProto, size: InputSize, fixed: Seeds, layout: Layout = "NHWC"
+) -> tuple[Generate, int | None]:
+    """Return a function that generates images with a graph, and the batch size of the graph.
+
+    The function takes seeds and returns images (n, height, width, channels). The batch size is None if the
+    function takes any number of seeds.
+
+    Args:
+        model: The graph.
+        size: Size of the generator's input.
+        fixed: Seeds whose images the graph generates if it has no input. Other graphs do not need them.
+        layout: Layout of the graph's images.
+    """
+    axes = (0, 1, 2, 3) if layout == "NHWC" else (0, 2, 3, 1)
+    session = open_on_cpu(model)
+    if not session.get_inputs():
+        (images,) = session.run([IMAGE], {})
+        rows = dict(zip(fixed.tolist(), images.transpose(axes), strict=True))
+        return lambda seeds: np.stack([rows[seed] for seed in seeds.tolist()]), None
+    inputs = {source.name: source.shape for source in session.get_inputs()}
+
+    def generate(seeds: Seeds) -> npt.NDArray[Any]:
+        feed: dict[str, npt.NDArray[Any]] = {}
+        if LABEL in inputs:
+            feed[LABEL] = default_labels(seeds, size.label_count)
+        if SEED in inputs:
+            feed[SEED] = seeds
+        elif LABEL in inputs:
+            feed[LATENT] = sample_latents(seeds, size.dim)
+        else:
+            feed[LATENT] = generator_inputs(seeds, size.dim, size.label_count)
+        (images,) = session.run([IMAGE], feed)
+        return np.asarray(images).transpose(axes)
+
+    batch = next(iter(inputs.values()))[0]
+    return generate, batch if isinstance(batch, int) else None
+
+
+def _generate_in_batches(generate: Generate, batch: int | None, seeds: Seeds) -> Iterator[npt.NDArray[Any]]:
+    """Yield the images of all seeds several times, each time divided into other batches.
+
+    If the batch size is free (`batch` is None), the batches have 1, 7 and 64 images. If the batch size is
+    fixed, the images are generated in the order of `seeds` and in reverse order.
+    """
+    if batch is None:
+        for size in BATCH_SIZES:
+            yield np.concatenate(
+                [generate(seeds[start : start + size]) for start in range(0, len(seeds), size)]
+            )
+        return
+    count = -(-len(seeds) // batch) * batch
+    filled = np.resize(seeds, count)  # np.resize repeats the first seeds until the last batch is full
+    for order in (np.arange(count), np.arange(count)[::-1]):
+        images = np.concatenate(
+            [generate(filled[order[start : start + batch]]) for start in range(0, count, batch)]
+        )
+        yield images[np.argsort(order)][: len(seeds)]
+
+
+def _to_pixels(images: npt.NDArray[Any]) -> Pixels:
+    return images if images.dtype == np.uint8 else to_uint8(images)
+
+
+def _level_differences(a: Pixels, b: Pixels) -> npt.NDArray[np.int16]:
+    return np.abs(a.astype(np.int16) - b)
+
+
+def _require_shapes(batchings: Sequence[npt.NDArray[Any]], expected: npt.NDArray[Any]) -> None:
+    # Without this check, NumPy would broadcast images of another shape when they are compared.
+    wrong = sum(images.shape != expected.shape for images in batchings)
+    _require("the number of batches whose images have another shape than Keras' images", wrong, 0)
+
+
+def _require(check: str, measured: float, limit: float, remedy: str = "") -> None:
+    # The comparison is written so that NaN fails.
+    if not measured <= limit:
+        raise VerificationError(check, measured, limit, remedy)

@@ -1,0 +1,157 @@
+"""Paths of an export: where the generator comes from, and where the file goes.
+
+This module does not import TensorFlow, so that a wrong path is reported at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from ganport.runtime.errors import OutputError, UsageError
+from ganport.trainer.errors import RunNotFoundError
+from ganport.trainer.run_folder import RunFolder
+from ganport.trainer.runs import RUNS, newest_run
+
+from .errors import SourceNotFoundError
+from .options import FileFormat, Options
+
+if TYPE_CHECKING:
+    import keras
+
+    from ganport.trainer.run import Run
+
+    # What can be exported: a run folder; the path of a .keras or .h5 file or of a SavedModel folder; or a
+    # Keras model in memory.
+    Found: TypeAlias = RunFolder | Path | keras.Model
+
+# Files in the folder of a Triton model. Triton reads each version of a model from a numbered folder.
+_TRITON_MODEL, _TRITON_CONFIG = Path("1") / "model.onnx", "config.pbtxt"
+
+
+def find_source(
+    source: Run | str | os.PathLike[str] | keras.Model | None, note: Callable[[str], None]
+) -> Found:
+    """Return the run folder, the path or the Keras model to export.
+
+    Args:
+        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, or a Keras model. None stands
+            for the newest run under runs/ that has a checkpoint, or for the newest run if none has one.
+        note: Function that is called with a line of text about the chosen run, if `source` is None.
+
+    Raises:
+        RunNotFoundError: The folder is neither a run nor a SavedModel, or there is no run under runs/.
+        SourceNotFoundError: There is no such file or folder.
+        UsageError: The source has none of these types.
+    """
+    if source is None:
+        return _newest_run(note)
+    if isinstance(source, (str, os.PathLike)):
+        return _find_path(Path(source))
+    if is_keras_model(source):
+        return source
+    kind = type(source).__name__
+    raise UsageError(f"`source` is of type {kind}; it must be a run, a path, or a Keras model.")
+
+
+def is_keras_model(source: object) -> bool:
+    """Return whether an object is a Keras model. This function does not import Keras."""
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(source, keras.Model)
+
+
+def _newest_run(note: Callable[[str], None]) -> RunFolder:
+    chosen = newest_run(RUNS, prefer_trained=True)
+    is_newest = newest_run(RUNS).path == chosen.path
+    note(f"run: {chosen.path} ({'the newest' if is_newest else 'the newest with a checkpoint'})")
+    return chosen
+
+
+def _find_path(path: Path) -> RunFolder | Path:
+    if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            return path
+        if not RunFolder(path).exists():
+            raise RunNotFoundError(path)
+        return RunFolder(path)
+    if path.exists():
+        return path
+    if path.suffix and RunFolder(path.parent).exists():
+        raise SourceNotFoundError(path, f"{path.parent} is a run folder; give this folder to export the run")
+    raise SourceNotFoundError(path)
+
+
+def check_ending(path: str | os.PathLike[str] | None, file_format: FileFormat) -> None:
+    """Raise UsageError if the user gave a path whose ending does not match the file format."""
+    if path is not None and file_format != "triton" and Path(path).suffix != f".{file_format}":
+        raise UsageError(
+            f"`path` is {path}; with `file_format={file_format!r}` it must end in .{file_format}."
+        )
+
+
+def default_path(source: Found, file_format: FileFormat) -> Path:
+    """Return the path to write to if the user gave no path: a file, or the folder of a Triton model.
+
+    For a run, the file is generator.onnx in the run folder. For a file or a SavedModel folder, it lies beside
+    this source and has the name of the source. The ending is that of the format. A Triton model gets the
+    folder triton/NAME in the same place, where NAME is the name of the run or of the source.
+
+    Raises:
+        UsageError: The source is a Keras model in memory, for which the user must give a path.
+    """
+    if isinstance(source, RunFolder):
+        default = source.onnx_file
+        name = source.path.resolve().name
+    elif isinstance(source, Path):
+        default = with_name(source).with_suffix(".onnx")
+        name = default.stem
+    else:
+        raise UsageError("`path` is missing; a Keras model in memory needs one, such as generator.onnx.")
+    if file_format == "triton":
+        return default.with_name("triton") / name
+    return default.with_suffix(f".{file_format}")
+
+
+def with_name(path: Path) -> Path:
+    """Return the path if it has a name, or else the resolved path. The path "." has no name."""
+    return path if path.name else path.resolve()
+
+
+def model_file(path: Path, file_format: FileFormat) -> Path:
+    """Return the path of the model file: `path` itself, or for Triton a file in the folder `path`."""
+    return path / _TRITON_MODEL if file_format == "triton" else path
+
+
+def triton_config_file(path: Path) -> Path:
+    """Return the path of the configuration file of the Triton model in the folder `path`."""
+    return path / _TRITON_CONFIG
+
+
+def check_path(
+    path: Path, options: Options, file_format: FileFormat = "onnx", *, overwrite: bool = False
+) -> None:
+    """Raise an error if the export can't be written to `path`. This check comes before all computation.
+
+    Raises:
+        UsageError: The format is "triton", and the model has no inputs.
+        OutputError: A file of the export exists and `overwrite` is false, or there is a folder in its place.
+    """
+    if file_format == "triton" and options.input_kind == "fixed":
+        raise UsageError(
+            "`file_format='triton'` does not take a model without inputs; use `input_kind='latent'` or "
+            "`input_kind='seed'`."
+        )
+    check_replaceable(model_file(path, file_format), overwrite)
+    if file_format == "triton":
+        check_replaceable(triton_config_file(path), overwrite)
+
+
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if the path is a folder, or a file that must not be replaced."""
+    if path.is_dir():
+        raise OutputError(path, "it is a folder", "choose another `path`.")
+    if path.exists() and not overwrite:
+        raise OutputError(path, "it exists", "replace it with `overwrite=True`, or choose another `path`.")

@@ -1,0 +1,110 @@
+"""From a Keras generator to a verified ONNX graph."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import onnx
+import onnx.shape_inference
+import onnx.version_converter
+
+from ganport.runtime.display import first_line
+from ganport.runtime.errors import GanportError
+from ganport.runtime.providers import onnxruntime_errors
+
+from .conversion import convert_generator
+from .errors import GeneratorError
+from .input_stages import add_label_input, add_seed_input, fix_seeds
+from .options import Options
+from .output_stages import add_uint8_output, put_channels_first
+from .parity import InputSize, Verification, verify_parity
+from .precision import to_float16, to_int8
+from .rewrites import INT8_REWRITES, simplify
+from .sources import Source
+
+# The errors of onnx, which derive from Exception alone.
+_ONNX_ERRORS = (
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verified:
+    """A graph that generates the images of a Keras generator, with the generator and the options.
+
+    Attributes:
+        source: The generator.
+        options: Options that the graph was made with.
+        plain: The graph as tf2onnx converts it, in float32, with input and output stages and without
+            rewrites.
+        float32: The same graph after the rewrites.
+        model: The graph to write, in the requested precision.
+        verification: Measured differences between the images of `model` and those of Keras.
+    """
+
+    source: Source
+    options: Options
+    plain: onnx.ModelProto
+    float32: onnx.ModelProto
+    model: onnx.ModelProto
+    verification: Verification
+
+
+def convert_and_verify(source: Source, options: Options | None = None) -> Verified:
+    """Return the graph of a generator, after its images were compared with those of Keras.
+
+    Raises:
+        GeneratorError: An operation of the model has no counterpart in ONNX.
+        PrecisionError: The weights can't be stored in this precision.
+        VerificationError: The graph does not generate the images of the Keras model.
+    """
+    chosen = options or Options()
+    # tf2onnx raises builtin errors if it can't convert an operation. It also writes operations that
+    # onnxruntime does not know, so the errors of onnxruntime are caught, too.
+    errors: tuple[type[Exception], ...] = (*onnxruntime_errors(), *_ONNX_ERRORS, KeyError, TypeError)
+    try:
+        return _convert_and_verify(source, chosen)
+    except GanportError:
+        raise
+    except errors as error:
+        raise GeneratorError(
+            source.name,
+            f"it can't be converted to opset {chosen.opset}, or onnxruntime can't run the result "
+            f"({first_line(error)}).",
+        ) from error
+
+
+def _convert_and_verify(source: Source, options: Options) -> Verified:
+    size = InputSize(source.latent_dim, len(source.labels))
+    converted = convert_generator(source.generator, options.opset, options.batch)
+    float_model = simplify(converted)
+    plain = _add_stages(converted, options, size)
+    float32 = simplify(_add_stages(float_model, options, size))
+    lossy = None
+    if options.precision == "float16":
+        lossy = simplify(to_float16(float_model))
+    elif options.precision == "int8":
+        lossy = simplify(to_int8(simplify(converted, INT8_REWRITES), size.dim, size.label_count))
+    model = float32 if lossy is None else simplify(_add_stages(lossy, options, size))
+    onnx.checker.check_model(model, full_check=True)
+    verification = verify_parity(
+        source.generator, size, options, float_model=float_model, shipped=model, lossy=lossy
+    )
+    return Verified(source, options, plain, float32, model, verification)
+
+
+def _add_stages(model: onnx.ModelProto, options: Options, size: InputSize) -> onnx.ModelProto:
+    """Return the model with the input and output stages that the options request."""
+    if options.output == "uint8":
+        model = add_uint8_output(model)
+    if options.layout == "NCHW":
+        model = put_channels_first(model)
+    if options.input_kind == "fixed":
+        return fix_seeds(model, options.seeds, size.label_count)
+    if size.label_count:
+        model = add_label_input(model, size.label_count)
+    if options.input_kind == "seed":
+        model = add_seed_input(model)
+    return model

@@ -1,0 +1,66 @@
+"""The lock of a run on systems with fcntl, and on Windows, whose module msvcrt is replaced by a stand-in."""
+
+import fcntl
+import subprocess
+import sys
+import types
+
+import pytest
+
+from ganport.trainer.errors import RunInUseError
+from ganport.trainer.locks import lock_run
+from tests.conftest import ROOT
+
+
+def windows_locking(descriptor, mode, length):
+    """Lock a part of an open file as msvcrt does, with PermissionError if another process has locked it."""
+    assert (mode, length) == (2, 1)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length)
+    except OSError as error:
+        raise PermissionError(13, "Permission denied") from error
+
+
+MSVCRT = types.SimpleNamespace(LK_NBLCK=2, locking=windows_locking)
+
+
+def hold_lock(path):
+    """Start a process that locks the file of the Windows lock for a minute."""
+    code = "import fcntl, sys, time; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX, 1); "
+    code += "print('locked', flush=True); time.sleep(60)"
+    return subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, cwd=ROOT)
+
+
+def test_lock_on_windows_excludes_other_processes(tmp_path):
+    with lock_run(tmp_path, MSVCRT) as problem:
+        assert problem == ""
+    with hold_lock(tmp_path / ".lock") as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(RunInUseError, match="Another process"), lock_run(tmp_path, MSVCRT):
+            pass
+        other.kill()
+    with lock_run(tmp_path, MSVCRT) as problem:
+        assert problem == ""
+
+
+def test_lock_with_fcntl_leaves_no_file(tmp_path):
+    with lock_run(tmp_path), pytest.raises(RunInUseError), lock_run(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def no_locks(*_):
+    raise OSError(95, "Operation not supported")
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        types.SimpleNamespace(LK_NBLCK=2, locking=no_locks),
+        types.SimpleNamespace(LOCK_EX=2, LOCK_NB=4, flock=no_locks),
+    ],
+    ids=["windows", "fcntl"],
+)
+def test_file_system_without_locks_is_reported(tmp_path, system):
+    with lock_run(tmp_path, system) as problem:
+        assert "can't be locked (operation not supported)" in problem

@@ -1,0 +1,126 @@
+"""Errors of recipes, runs and training.
+
+These errors extend the tree of `ganport.runtime.errors`. Each leaf is also the builtin error that a Python
+programmer would expect::
+
+    GanportError
+    ├── UsageError
+    │   └── UnknownRecipeError (LookupError)      the name is no bundled recipe, no recipe file and no folder
+    ├── RecipeError (ValueError)                  the settings or the networks of a recipe are not valid
+    ├── DeviceError (RuntimeError)                the requested training device is not available
+    └── RunError
+        ├── RunNotFoundError (FileNotFoundError)  there is no run in the folder
+        ├── RunExistsError (FileExistsError)      the folder already holds a run
+        ├── RunInUseError (RuntimeError)          another process is training the run
+        ├── CheckpointError (ValueError)          a checkpoint or record of a run is missing or damaged
+        └── DivergedError (ArithmeticError)       a loss or a weight is no longer finite
+    KeyboardInterrupt
+    └── TrainingInterrupted                       Ctrl-C or SIGTERM ended the training; everything was saved
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ganport.runtime.errors import GanportError, UsageError
+
+
+class UnknownRecipeError(UsageError, LookupError):
+    """The name is neither that of a bundled recipe, nor the path of an existing recipe file or folder."""
+
+    def __init__(self, got: str, known: Sequence[str]) -> None:
+        self.got, self.known = got, tuple(known)
+        problem = f"There is no recipe file {got!r}" if got.endswith(".py") else f"Recipe {got!r} is unknown"
+        super().__init__(
+            f"{problem}; choose one of {', '.join(known)}, or give the path of a recipe file, NAME.py, or of "
+            "a folder of images."
+        )
+
+
+class RecipeError(GanportError, ValueError):
+    """The settings or the networks of a recipe are not valid."""
+
+
+class DeviceError(GanportError, RuntimeError):
+    """The requested training device is not available."""
+
+    def __init__(self, device: str, problem: str, remedy: str) -> None:
+        self.device, self.problem, self.remedy = device, problem, remedy
+        super().__init__(f"Can't train on {device}: {problem}; {remedy}.")
+
+
+class RunError(GanportError):
+    """Base class of the errors of a run and its folder."""
+
+
+class RunNotFoundError(RunError, FileNotFoundError):
+    """There is no run in the folder."""
+
+    def __init__(self, path: Path, recipe: str | None = None) -> None:
+        self.path, self.recipe = path, recipe
+        of_recipe = f" of the recipe {recipe}" if recipe else ""
+        command = f"ganport train {recipe}" if recipe else "ganport train"
+        super().__init__(f"No run{of_recipe} in {path}; create one with: {command}")
+
+
+class RunExistsError(RunError, FileExistsError):
+    """The folder already holds a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} already holds a run; continue it with `resume=True`, or choose another `out`."
+        )
+
+
+class RunInUseError(RunError, RuntimeError):
+    """Another process is training the run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"Another process is training {path}; wait until that process ends, or choose another `out`."
+        )
+
+
+class CheckpointError(RunError, ValueError):
+    """A checkpoint, preview or record of a run is missing or damaged."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"No usable checkpoint in {path}: {problem}")
+
+
+class DivergedError(RunError, ArithmeticError):
+    """A loss or a weight is no longer finite."""
+
+    def __init__(self, step: int, losses: Mapping[str, float], kept: int) -> None:
+        self.step, self.losses, self.kept = step, dict(losses), kept
+        values = [f"{name} {value:g}" for name, value in losses.items()]
+        found = ", ".join(values) or "weights that are not finite"
+        super().__init__(
+            f"Training diverged before step {step} ({found}). The last good checkpoint is that of step "
+            f"{kept}. Lower the learning rates or the R1 weight, and train again."
+        )
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended the training before its last step; a checkpoint of the last step was saved.
+
+    The error is a KeyboardInterrupt, so that a script or a notebook stops as a user expects, and that
+    `except Exception` does not catch the error.
+
+    Attributes:
+        path: Path of the run folder.
+        step: The last step that was made, for which a checkpoint was saved.
+        signal: The signal that was received.
+    """
+
+    def __init__(self, path: Path, step: int, received: int) -> None:
+        self.path, self.step, self.signal = path, step, signal.Signals(received)
+        super().__init__(
+            f"{self.signal.name} ended the training, and step {step:,} was saved; continue with "
+            f"ganport.train(out={str(path)!r}, resume=True)."
+        )

@@ -1,0 +1,169 @@
+"""Two measures of progress: distances between generated images and the images that the run trains on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from ganport.datasets.dataset import Dataset
+from ganport.datasets.named import whole_set
+from ganport.evaluation import FeatureNetwork
+from ganport.evaluation.errors import EvaluationError
+from ganport.evaluation.measures import frechet_distance
+from ganport.evaluation.references import MIN_IMAGES
+from ganport.runtime import to_uint8
+from ganport.runtime.arrays import Pixels
+from ganport.runtime.latents import generator_inputs
+from ganport.runtime.seeds import SEED_LIMIT
+
+Images = npt.NDArray[np.float32]  # (n, height, width, channels) in [-1, 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class RealImages:
+    """A random choice of real images, with which a measure compares generated images.
+
+    Attributes:
+        data: The data set.
+        indices: Indices of the images in the data set, in ascending order.
+    """
+
+    data: Dataset
+    indices: npt.NDArray[np.int32]
+
+    @classmethod
+    def choose(cls, data: Dataset, count: int, rng: np.random.Generator) -> RealImages:
+        """Return `count` random images of a data set, or all of its images if it has fewer."""
+        return cls(data, np.sort(rng.permutation(data.count)[:count]).astype(np.int32))
+
+    def batches(self) -> Iterator[Pixels]:
+        """Yield the real images in batches, uint8 (n, height, width, channels)."""
+        for part in self._parts():
+            yield self.data.take(self.indices[part])
+
+    def generated(self, generator: keras.Model, label_count: int, first_seed: int) -> Iterator[Images]:
+        """Yield the same number of generated images, in batches of the same sizes.
+
+        Args:
+            generator: The network, which maps float32 latents to images.
+            label_count: Number of the generator's labels. The generated images have the labels of the real
+                images. With other labels, a difference between the proportions of the labels would increase
+                the distance.
+            first_seed: Seed of the first generated image; the following images have the following seeds.
+        """
+        dim = generator.input_shape[1] - label_count
+        for part in self._parts():
+            labels = None if self.data.labels is None else self.data.labels[self.indices[part]]
+            seeds = first_seed + np.arange(part.start, part.stop)
+            yield generator(generator_inputs(seeds, dim, label_count, labels), training=False).numpy()
+
+    def _parts(self) -> Iterator[slice]:
+        """Yield slices of `indices`, one for each batch.
+
+        A batch has at most 256 images, and fewer if they are large, so that generating it takes less memory
+        than a training step.
+        """
+        height, width, _ = self.data.image_shape
+        size = min(256, max(16, 2**19 // (height * width)))
+        for start in range(0, len(self.indices), size):
+            yield slice(start, min(start + size, len(self.indices)))
+
+
+class PixelDistance:
+    """Sliced Wasserstein distance of the pixels (Rabin et al. 2011; Bonneel et al. 2015).
+
+    The images are projected on 256 fixed random directions. For each direction, the projections of the real
+    and of the generated images are sorted, and the mean difference between them is taken. The distance is the
+    mean over the directions.
+
+    Distances are comparable for the steps of one run, and for runs of one recipe on one data set. They are
+    not comparable for different data sets or image sizes.
+    """
+
+    _PROJECTIONS = 256
+    _SIDE = 32  # target side in pixels: larger images are averaged down to about this side
+    _FIRST_SEED = SEED_LIMIT // 2  # first seed of the generated images, far above the seeds of previews
+
+    def __init__(self, data: Dataset) -> None:
+        height, width, _ = data.image_shape
+        count = min(data.count, max(256, min(2048, 2**21 // (height * width))))
+        self._factor = max(1, round(min(height, width) / self._SIDE))
+        rng = np.random.default_rng(0)
+        self._images = RealImages.choose(data, count, rng)
+        real = np.concatenate(
+            [self._shrink(batch.astype(np.float32) / 127.5 - 1.0) for batch in self._images.batches()]
+        )
+        self._directions = rng.normal(size=(real.shape[1], self._PROJECTIONS)).astype(np.float32)
+        self._directions /= np.linalg.norm(self._directions, axis=0)
+        self._projected = np.sort(real @ self._directions, axis=0)  # (count, projections)
+
+    def measure(self, generator: keras.Model, label_count: int = 0) -> float:
+        """Return the distance of a generator's images to the real images, in units of the range [-1, 1].
+
+        Args:
+            generator: The network, which maps float32 latents to images.
+            label_count: Number of the generator's labels.
+        """
+        batches = self._images.generated(generator, label_count, self._FIRST_SEED)
+        fake = np.concatenate([self._shrink(batch) for batch in batches])
+        projected = np.sort(fake @ self._directions, axis=0)
+        return float(np.abs(projected - self._projected).mean())
+
+    def _shrink(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return the images averaged down to about 32 pixels per side, float32 (n, values per image)."""
+        count, height, width, channels = images.shape
+        rows, columns = height // self._factor, width // self._factor
+        cropped = images[:, : rows * self._factor, : columns * self._factor]
+        blocks = cropped.reshape(count, rows, self._factor, columns, self._factor, channels)
+        return np.asarray(blocks.mean(axis=(2, 4)).reshape(count, -1), dtype=np.float32)
+
+
+class FrechetDistance:
+    """Fréchet distance between generated images and the images that the run trains on.
+
+    The features are those of the classifier for the data set, if there is one, or of the classifier for
+    images of any kind. The distance is defined as in `evaluate`, but the values are not comparable with those
+    of `evaluate`: this measure uses fewer images, which makes the values larger, and it compares with
+    training images of the same labels, which makes the values smaller.
+
+    Raises:
+        EvaluationError: The data set has too few images.
+        MissingPackageError: onnxruntime is not installed.
+    """
+
+    MOST_IMAGES = 5_000  # largest number of real images, and of generated images, that are compared
+    # First seed of the generated images. No preview, golden image or evaluation uses seeds in this range, so
+    # those images have no influence on the choice of the best checkpoint.
+    _FIRST_SEED = SEED_LIMIT // 2 + 2**40
+
+    def __init__(self, data: Dataset) -> None:
+        if data.count < MIN_IMAGES:
+            raise EvaluationError(
+                f"{data.count:,} images are too few for the Fréchet distance, which needs {MIN_IMAGES:,}; "
+                "add images, or train without `evaluate_interval`"
+            )
+        name = whole_set(data.name)
+        has_classifier = name in ("mnist", "fashion-mnist") and data.image_shape == (28, 28, 1)
+        self._network = FeatureNetwork(name if has_classifier else "rock-paper-scissors")
+        count = min(data.count, self.MOST_IMAGES)
+        self._images = RealImages.choose(data, count, np.random.default_rng(0))
+        self._real = np.concatenate([self._features(batch) for batch in self._images.batches()])
+
+    def measure(self, generator: keras.Model, label_count: int = 0) -> float:
+        """Return the distance of a generator's images; see `evaluation.measures.frechet_distance`.
+
+        Args:
+            generator: The network, which maps float32 latents to images.
+            label_count: Number of the generator's labels.
+        """
+        batches = self._images.generated(generator, label_count, self._FIRST_SEED)
+        return frechet_distance(
+            self._real, np.concatenate([self._features(to_uint8(batch)) for batch in batches])
+        )
+
+    def _features(self, images: Pixels) -> npt.NDArray[np.float32]:
+        return self._network.extract(images)[0]

@@ -1,0 +1,228 @@
+"""TrainingPlan: the recipe and the images of a training, with all settings resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from ganport.datasets.dataset import Dataset, Preparation
+from ganport.datasets.errors import DatasetContentError
+from ganport.datasets.loading import load_prepared
+from ganport.evaluation.references import MIN_IMAGES
+from ganport.runtime.errors import UsageError
+
+from .devices import load_tensorflow
+from .errors import RecipeError, RunExistsError
+from .recipe import Recipe
+from .recipes import DEFAULT_RECIPE, RECIPES, is_recipe_file, load_recipe
+from .run_folder import RunFolder
+
+RecipeSource = str | os.PathLike[str] | Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """A recipe with its settings resolved, and the images that the recipe is trained on.
+
+    Attributes:
+        recipe: The recipe. If the images are loaded, its image shape, labels and data set are those of the
+            images.
+        source: Name or path of the data.
+        data: The images; None if they are not loaded yet. The settings of a recipe on its own data set are
+            known without the images.
+        notes: Messages to the user about settings that were chosen automatically.
+    """
+
+    recipe: Recipe
+    source: str
+    data: Dataset | None = None
+    notes: tuple[str, ...] = ()
+    _data_dir: Path | None = None
+    _preparation: Preparation = dataclasses.field(default_factory=Preparation)
+    _may_drop_labels: bool = False
+
+    def load(self) -> TrainingPlan:
+        """Return the plan with its images loaded, and with their shape, labels and data set in its recipe.
+
+        Raises:
+            DatasetError: The images are missing or damaged, or they do not fit the recipe.
+        """
+        if self.data is not None:
+            return self
+        data = load_prepared(self.source, self._preparation, self._data_dir)
+        recipe, notes = self.recipe, self.notes
+        if recipe.labels and self._may_drop_labels and not data.is_labelled:
+            notes = (
+                *notes,
+                f"{recipe.name}: trained without labels, since {data.unlabelled or 'the images have none'}",
+            )
+            recipe = dataclasses.replace(recipe, labels=())
+        recipe = dataclasses.replace(recipe, dataset=data.name, image_shape=data.image_shape)
+        check_data_fits(recipe, data)
+        if recipe.labels:
+            recipe = dataclasses.replace(recipe, labels=tuple(data.classes))
+        return dataclasses.replace(self, recipe=recipe, data=data, notes=notes)
+
+
+def plan_training(
+    recipe: RecipeSource | None = None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    data_memory: int | None = None,
+    preview_interval: int | None = None,
+    evaluate_interval: int | None = None,
+    mixed_precision: bool = False,
+    as_published: bool = False,
+) -> TrainingPlan:
+    """Return the plan that `train` would follow with the same arguments. See `train` for the arguments.
+
+    The images are loaded only if the settings depend on them, that is, if `data`, `image_size`, `channels` or
+    `data_memory` is given, or if `recipe` is a folder of images.
+
+    Raises:
+        UsageError: An argument has a value that is not valid, or two arguments contradict each other.
+        UnknownRecipeError: `recipe` is neither a bundled recipe, nor a recipe file, nor a folder.
+        RecipeError: The recipe's settings or networks are not valid.
+        RunExistsError: `recipe` is a run folder.
+        DatasetError: The images are missing or damaged, or they do not fit the recipe.
+    """
+    source = recipe
+    is_default = recipe is None
+    if recipe is not None and is_folder(recipe):
+        if data is not None:
+            raise UsageError(
+                f"`recipe` is the folder {_text(recipe)}, and `data` is given too; give the images once."
+            )
+        if RunFolder(Path(_text(recipe))).exists():
+            raise RunExistsError(Path(_text(recipe)))
+        source, data, is_default = None, _text(recipe), True
+    _check_numbers(
+        steps=(steps, 1),
+        batch_size=(batch_size, 1),
+        seed=(seed, 0),
+        image_size=(image_size, 8),
+        data_memory=(data_memory, 0),
+        preview_interval=(preview_interval, 1),
+        evaluate_interval=(evaluate_interval, 1),
+    )
+    if channels not in (None, 1, 3):
+        raise UsageError(f"`channels` is {channels!r}; it must be 1 for grey or 3 for colour.")
+    settings = _find_recipe(DEFAULT_RECIPE if source is None else source, as_published)
+    changes: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "seed": seed,
+        "preview_interval": preview_interval,
+        "evaluate_interval": evaluate_interval,
+        "mixed_precision": mixed_precision or None,
+    }
+    settings = dataclasses.replace(
+        settings, **{name: value for name, value in changes.items() if value is not None}
+    )
+    is_prepared = (image_size, channels, data_memory) != (None, None, None)
+    text = settings.dataset if data is None else _text(data)
+    if image_size is None and text == settings.dataset:
+        image_size = _square_side(settings)  # the recipe's own data set is loaded in the recipe's size
+    plan = TrainingPlan(
+        recipe=settings,
+        source=text,
+        _data_dir=None if data_dir is None else Path(data_dir),
+        _preparation=_prepare(image_size, channels, data_memory),
+        _may_drop_labels=is_default,
+    )
+    return plan.load() if data is not None or is_prepared else plan
+
+
+def is_folder(recipe: RecipeSource) -> bool:
+    """Return whether `recipe` is the path of a folder. The name of a bundled recipe is never a folder."""
+    if isinstance(recipe, Recipe) or recipe in RECIPES:
+        return False
+    text = _text(recipe)
+    try:
+        return text != "" and Path(text).is_dir()
+    except (OSError, ValueError):  # the text is not a valid path
+        return False
+
+
+def check_data_fits(recipe: Recipe, data: Dataset) -> None:
+    """Check that a data set has the images and labels that a recipe needs.
+
+    Raises:
+        DatasetContentError: There are too few images, or the recipe has labels and the images have none.
+    """
+    if recipe.labels and not data.is_labelled:
+        reason = data.unlabelled or "the images have none"
+        raise DatasetContentError(
+            data.source,
+            f"the recipe {recipe.name!r} needs labels, and {reason}; give a folder with a sub-folder per "
+            "label, or IDX or .npz files with labels.",
+        )
+    remedy = "add images, or choose a smaller `batch_size`"
+    if data.count < recipe.batch_size:
+        problem = f"its {data.count:,} images are fewer than one batch of {recipe.batch_size:,}"
+        raise DatasetContentError(data.source, f"{problem}; {remedy}.")
+    if recipe.schedule == "alternating" and data.count <= recipe.batch_size:
+        problem = f"its {data.count} images are one batch, and the schedule 'alternating' needs more than one"
+        raise DatasetContentError(data.source, f"{problem}; {remedy}.")
+    if recipe.evaluate_interval and data.count < MIN_IMAGES:
+        problem = f"its {data.count} images are too few for `evaluate_interval`, which needs {MIN_IMAGES}"
+        raise DatasetContentError(data.source, f"{problem}; add images, or leave out `evaluate_interval`.")
+
+
+def _find_recipe(recipe: RecipeSource, as_published: bool) -> Recipe:
+    if isinstance(recipe, Recipe):
+        if as_published:
+            raise UsageError(
+                "`as_published=True` needs the name or the file of a recipe; leave it out for a Recipe."
+            )
+        if not (recipe.build_generator and recipe.build_discriminator):
+            raise RecipeError(
+                f"Recipe {recipe.name!r} has no networks; give it the functions `build_generator` and "
+                "`build_discriminator`."
+            )
+        return recipe
+    name = _text(recipe)
+    if is_recipe_file(name) and Path(name).expanduser().is_file():
+        # The file may import TensorFlow itself, which would print its log lines.
+        load_tensorflow()
+    return load_recipe(name, as_published=as_published)
+
+
+def _check_numbers(**arguments: tuple[object, int]) -> None:
+    """Raise UsageError if a number is not a whole number, or is too small.
+
+    Args:
+        arguments: (value, smallest allowed value) of each argument, by the argument's name. The value None is
+            always allowed.
+    """
+    for name, (value, smallest) in arguments.items():
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+            raise UsageError(f"`{name}` is {value!r}; it must be a whole number of at least {smallest}.")
+
+
+def _square_side(recipe: Recipe) -> int | None:
+    """Return the side of the recipe's images in pixels; None if they are not square."""
+    height, width, _ = recipe.image_shape
+    return height if height == width else None
+
+
+def _prepare(image_size: int | None, channels: int | None, data_memory: int | None) -> Preparation:
+    if data_memory is None:
+        return Preparation(image_size, channels)
+    return Preparation(image_size, channels, data_memory)
+
+
+def _text(value: RecipeSource) -> str:
+    """Return a path or a name as text. A leading ~ is replaced by the user's home folder."""
+    assert not isinstance(value, Recipe)  # noqa: S101
+    return os.path.expanduser(os.fspath(value))  # noqa: PTH111 (a name need not be a path)

@@ -1,0 +1,228 @@
+"""A run folder: the paths of its files, and functions that read them. This module imports no TensorFlow.
+
+runs/digits/
+    recipe.json            the settings of the recipe
+    data.json              name, number, licence, source and fingerprint of the images
+    recipe.py              copy of the user's recipe file, if the recipe came from one
+    networks.json          Keras configurations of the networks, if the recipe was made in memory
+    history.jsonl          a line per `log_interval` steps: losses, accuracy, images per second;
+                           and a line per checkpoint: its distances to real images
+    checkpoints/           step-00010000.npz and others: the newest two checkpoints and the best
+    previews/              step-00010000.png and others: the generator's images of seeds 0-63
+    curves.png             losses, accuracy and distances by step, written when the training ends
+    progress.gif           animation of the previews, written when the run is complete
+    generator.keras        the generator, written when the run is complete
+    tensorboard/           logs for TensorBoard, if they were requested
+    generator.onnx         the exported generator, written by `export`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError, RunNotFoundError
+from .network_configs import load_builders
+from .recipe import Recipe
+from .recipes import load_recipe
+
+# Names, in the history, of the two distances that are measured at a checkpoint: the sliced Wasserstein
+# distance of the pixels, and the Fréchet distance. The best checkpoint is chosen by the Fréchet distance if
+# it was measured, else by the pixel distance.
+PIXEL_DISTANCE, FRECHET_DISTANCE = MEASURES = ("distance", "frechet")
+
+_CHECKPOINT = re.compile(r"step-(\d{8,})\.npz")
+# The fields that data.json must have.
+_RECORDED = {"name", "images", "licence", "source", "preparation", "fingerprint", "classes"}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The folder of an existing run, or of a run that will be created."""
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """Path of the file with the recipe's settings."""
+        return self.path / "recipe.json"
+
+    @property
+    def data_file(self) -> Path:
+        """Path of the record of the images."""
+        return self.path / "data.json"
+
+    @property
+    def history_file(self) -> Path:
+        """Path of the history."""
+        return self.path / "history.jsonl"
+
+    @property
+    def keras_file(self) -> Path:
+        """Path of the generator in Keras' format, which is written when the run is complete."""
+        return self.path / "generator.keras"
+
+    @property
+    def onnx_file(self) -> Path:
+        """Path of the exported generator."""
+        return self.path / "generator.onnx"
+
+    @property
+    def module_file(self) -> Path:
+        """Path of the copy of the user's recipe file."""
+        return self.path / "recipe.py"
+
+    @property
+    def networks_file(self) -> Path:
+        """Path of the Keras configurations of the networks, if the recipe was made in memory."""
+        return self.path / "networks.json"
+
+    @property
+    def curves_file(self) -> Path:
+        """Path of the chart of losses, accuracy and distances."""
+        return self.path / "curves.png"
+
+    @property
+    def progress_file(self) -> Path:
+        """Path of the animation of the previews."""
+        return self.path / "progress.gif"
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """Path of the folder with the logs for TensorBoard."""
+        return self.path / "tensorboard"
+
+    def checkpoint_file(self, step: int) -> Path:
+        """Return the path of the checkpoint of a step."""
+        return self.path / "checkpoints" / f"step-{step:08d}.npz"
+
+    def preview_file(self, step: int) -> Path:
+        """Return the path of the preview of a step."""
+        return self.path / "previews" / f"step-{step:08d}.png"
+
+    @property
+    def resume_command(self) -> str:
+        """The shell command that continues the run."""
+        return f"ganport train --resume --out {shlex.quote(str(self.path))}"
+
+    def exists(self) -> bool:
+        """Return whether the folder holds a run; False if the folder is not accessible."""
+        try:
+            return self.recipe_file.exists()
+        except OSError:
+            return False
+
+    def checkpoint_steps(self) -> list[int]:
+        """Return the steps of the existing checkpoints in ascending order."""
+        matches = (_CHECKPOINT.fullmatch(file.name) for file in (self.path / "checkpoints").glob("*.npz"))
+        return sorted(int(match[1]) for match in matches if match)
+
+    def preview_files(self) -> list[Path]:
+        """Return the paths of the existing previews in the order of their steps."""
+        return sorted((self.path / "previews").glob("step-*.png"))
+
+    def newest_step(self) -> int:
+        """Return the step of the newest checkpoint. Raises CheckpointError if there is none."""
+        steps = self.checkpoint_steps()
+        if not steps:
+            raise CheckpointError(
+                self.path, f"the run has saved none yet; continue the training with: {self.resume_command}"
+            )
+        return steps[-1]
+
+    def best_step(self) -> int:
+        """Return the step of the best existing checkpoint.
+
+        The best checkpoint is the one with the smallest Fréchet distance. If no Fréchet distance was
+        measured, the best is the one with the smallest pixel distance. Without any distance, it is the newest
+        checkpoint.
+
+        Raises:
+            CheckpointError: There is no checkpoint.
+        """
+        steps = set(self.checkpoint_steps()) or {self.newest_step()}
+        lines = [line for line in self.read_history() if line["step"] in steps]
+        for name in (FRECHET_DISTANCE, PIXEL_DISTANCE):
+            measured = [(line[name], line["step"]) for line in lines if name in line]
+            if measured:
+                return int(min(measured)[1])
+        return max(steps)
+
+    def measured_at(self, step: int) -> dict[str, float]:
+        """Return the distances measured at the checkpoint of a step, by their names in the history."""
+        lines = [line for line in self.read_history() if line["step"] == step]
+        return {name: float(line[name]) for line in lines for name in MEASURES if name in line}
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return the lines of the history up to the first damaged line; [] if there is no history."""
+        lines: list[dict[str, Any]] = []
+        try:
+            for line in self.history_file.read_text().splitlines():
+                lines.append(json.loads(line))
+        except (OSError, ValueError):
+            pass
+        return lines
+
+    def read_recipe(self) -> Recipe:
+        """Return the recipe of the run without its networks. The run's recipe file is not executed.
+
+        Raises:
+            RunNotFoundError: There is no run in this folder.
+            CheckpointError: The file with the settings is damaged.
+            RecipeError: The settings were written by another version of ganport.
+        """
+        return Recipe.from_dict(self._read_json(self.recipe_file))
+
+    def load_recipe(self) -> Recipe:
+        """Return the recipe that the run was started with: its settings and its networks.
+
+        The networks come from the run's copy of the recipe file, or else from the run's Keras configurations,
+        or else from the bundled recipe with the name of the run's recipe. The copy of the recipe file is
+        executed.
+
+        Raises:
+            RunNotFoundError: There is no run in this folder.
+            CheckpointError: A file of the run is damaged.
+            RecipeError: The settings were written by another version of ganport, or the networks can't be
+                built from the recipe file or the configurations.
+        """
+        recipe = self.read_recipe()
+        if self.module_file.exists():
+            source = load_recipe(self.module_file)
+            networks = source.build_generator, source.build_discriminator
+        elif self.networks_file.exists():
+            networks = load_builders(self._read_json(self.networks_file), recipe.name)
+        else:
+            source = load_recipe(recipe.name)
+            networks = source.build_generator, source.build_discriminator
+        return dataclasses.replace(recipe, build_generator=networks[0], build_discriminator=networks[1])
+
+    def read_data(self) -> dict[str, Any]:
+        """Return the run's record of its images, data.json.
+
+        Raises:
+            RunNotFoundError: There is no run in this folder.
+            CheckpointError: The record is damaged.
+        """
+        document = self._read_json(self.data_file)
+        missing = _RECORDED - set(document)
+        if missing:
+            raise CheckpointError(
+                self.path, f"{self.data_file.name} is damaged (missing fields: {', '.join(sorted(missing))})"
+            )
+        return document
+
+    def _read_json(self, file: Path) -> dict[str, Any]:
+        try:
+            document = json.loads(file.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            raise RunNotFoundError(self.path) from None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(self.path, f"{file.name} is damaged ({error})") from error
+        if not isinstance(document, dict):
+            raise CheckpointError(self.path, f"{file.name} is damaged (not a JSON object)")
+        return document

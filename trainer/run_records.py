@@ -1,0 +1,112 @@
+"""The records that a run writes when it starts: its recipe and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ganport.datasets.dataset import Dataset, Preparation
+from ganport.datasets.loading import load_prepared
+from ganport.runtime.files import write_bytes
+
+from .errors import CheckpointError, RunExistsError, RunNotFoundError
+from .network_configs import describe_networks
+from .recipe import Recipe
+from .recipe_file import file_content
+from .recipes import is_bundled
+from .run_folder import RunFolder
+
+
+def start_run(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
+    """Create the folder of a new run, and record its recipe and its data.
+
+    The run keeps what is needed to build its networks later: a copy of the recipe file, or the Keras
+    configurations of the networks if the recipe was made in memory. For a bundled recipe, the name is enough.
+
+    Args:
+        run: The folder.
+        recipe: The recipe, fitted to the data.
+        data: The images.
+
+    Raises:
+        RunExistsError: The folder already holds a run.
+        RecipeError: The networks can't be rebuilt from their configurations.
+        OutputError: The folder is not writable.
+    """
+    if run.exists():
+        raise RunExistsError(run.path)
+    if not is_bundled(recipe):
+        _record_networks(run, recipe)
+    _write_json(run.data_file, _describe_data(recipe, data))
+    _write_json(run.recipe_file, recipe.to_dict())
+
+
+def _record_networks(run: RunFolder, recipe: Recipe) -> None:
+    content = file_content(recipe)
+    if content is None:
+        _write_json(run.networks_file, describe_networks(recipe))
+    else:
+        write_bytes(run.module_file, content)
+
+
+def _describe_data(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    document = data.facts() | {
+        "classes": dict(data.classes),
+        "source": data.source,
+        "preparation": dataclasses.asdict(data.preparation),
+        "fingerprint": data.fingerprint(),
+    }
+    if recipe.labels:
+        document["labels_fingerprint"] = data.labels_fingerprint()
+    return document
+
+
+def await_run(run: RunFolder, seconds: float = 60.0) -> None:
+    """Wait until another host of the cluster has created the run.
+
+    Raises:
+        RunNotFoundError: The run does not exist after `seconds` seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not run.exists():
+        if time.monotonic() > deadline:
+            raise RunNotFoundError(run.path)
+        time.sleep(0.1)
+
+
+def load_run_data(run: RunFolder) -> Dataset:
+    """Return the images that a run was started with.
+
+    Raises:
+        CheckpointError: The images have changed, or the record of the images is damaged.
+        DatasetError: The images are missing or damaged.
+    """
+    record = run.read_data()
+    try:
+        preparation = Preparation(**record["preparation"])
+    except TypeError as error:
+        raise CheckpointError(run.path, f"{run.data_file.name} is damaged ({error})") from error
+    data = dataclasses.replace(load_prepared(record["source"], preparation), name=record["name"])
+    check_same_images(run, data)
+    # The images are loaded from a path, so a named data set loses its name and the names of its classes. Both
+    # are taken from the record.
+    return dataclasses.replace(data, classes=record["classes"])
+
+
+def check_same_images(run: RunFolder, data: Dataset) -> None:
+    """Raise CheckpointError unless these are the images that the run was started with."""
+    record = run.read_data()
+    is_same = record["fingerprint"] == data.fingerprint()
+    recorded_labels = record.get("labels_fingerprint", "")  # not recorded for a recipe without labels
+    if not is_same or (recorded_labels and recorded_labels != data.labels_fingerprint()):
+        problem = (
+            f"the images of {data.source} are not the ones that the run was started with; start a new run."
+        )
+        raise CheckpointError(run.path, problem)
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    write_bytes(path, json.dumps(document, indent=2).encode() + b"\n")

@@ -1,0 +1,247 @@
+"""`ganport.train`: trains the networks of a recipe on images, and returns the run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+from ganport.datasets.dataset import Dataset
+from ganport.runtime.errors import MissingPackageError, UsageError
+
+from .callbacks import Callback, Callbacks
+from .devices import DeviceName, Devices, choose_devices, count_workers, load_tensorflow
+from .errors import RunExistsError, RunNotFoundError, TrainingInterrupted
+from .notebook import NotebookProgress, in_notebook
+from .plan import RecipeSource, TrainingPlan, is_folder, plan_training
+from .recipe import Recipe
+from .recipes import is_bundled, is_recipe_file, load_recipe
+from .run import Run
+from .run_folder import RunFolder
+from .run_records import await_run, load_run_data, start_run
+from .runs import RUNS, newest_run, unused_run
+from .tensorboard_logs import TensorBoardLogs
+
+
+def train(
+    recipe: RecipeSource | None = None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    data_memory: int | None = None,
+    preview_interval: int | None = None,
+    evaluate_interval: int | None = None,
+    mixed_precision: bool = False,
+    device: DeviceName = "auto",
+    devices: int = 1,
+    resume: bool = False,
+    as_published: bool = False,
+    tensorboard: bool = False,
+    callbacks: Iterable[Callback] | None = None,
+) -> Run:
+    """Train a GAN, and return its run: a folder with checkpoints, previews and history.
+
+    Args:
+        recipe: Name of a bundled recipe (see `ganport recipes`), path of a recipe file, or a Recipe. If it is
+            a folder of images, the default recipe is trained on these images. With `resume`, it may be a run
+            folder. By default "digits", which is trained without labels if the data has no labels.
+        data: Name of a data set, a folder of images, or an .npz or IDX file. By default the data set of the
+            recipe.
+        data_dir: Folder where the named data sets are searched first; then $GANPORT_DATA is searched.
+        out: The run folder. By default runs/NAME, or the first unused of runs/NAME-2, runs/NAME-3, ...
+        steps: Number of training steps; by default that of the recipe.
+        batch_size: Number of real images per step; by default that of the recipe.
+        seed: Seed of the initial weights and of all random numbers, 0 to 2**31 - 1; by default the recipe's.
+        image_size: Pixels per side, at least 8. Each image is cropped to its largest centred square and
+            resized.
+        channels: 1 for grey, 3 for colour. By default the number of channels of the images.
+        data_memory: Largest number of MB that a folder of images may take in memory. The images of a larger
+            folder are read during the training.
+        preview_interval: Steps between two previews; by default the interval of the recipe. A checkpoint is
+            saved with each preview.
+        evaluate_interval: Steps between two measurements of the Fréchet distance, by which the best
+            checkpoint is then chosen; by default the interval of the recipe.
+        mixed_precision: Whether to compute in bfloat16; the weights stay in float32.
+        device: Kind of the devices. "auto" is the GPU if TensorFlow finds a GPU, else the CPU. "gpu" raises
+            DeviceError if there is no GPU.
+        devices: Number of devices that share each batch.
+        resume: Whether to continue the run in `out` with the settings that it was started with. Without
+            `out`, the newest run is continued, or the newest run of `recipe` if that is given.
+        as_published: Whether to train with the settings of the published description that the recipe follows,
+            instead of the default settings.
+        tensorboard: Whether to write logs for TensorBoard too.
+        callbacks: Receivers of the progress; see `Callback`. By default a notebook shows a progress bar and
+            the newest preview, and nothing is shown elsewhere.
+
+    Raises:
+        UsageError: An argument has a value that is not valid, or two arguments contradict each other.
+        UnknownRecipeError: `recipe` is neither a bundled recipe, nor a recipe file, nor a folder.
+        RecipeError: The recipe's settings or networks are not valid.
+        DatasetError: The images are missing or damaged, or they do not fit the recipe.
+        RunExistsError: `out` already holds a run.
+        RunNotFoundError: There is no run to resume.
+        RunInUseError: Another process is training the run.
+        CheckpointError: The run to resume has no undamaged checkpoint, or its images have changed.
+        DeviceError: The requested devices are not available.
+        DivergedError: A loss or a weight is no longer finite. The last good checkpoint is kept.
+        OutputError: The run folder is not writable.
+        MissingPackageError: A required package is not installed.
+        TrainingInterrupted: Ctrl-C or SIGTERM ended the training, and a checkpoint was saved.
+
+    Example::
+
+        run = ganport.train("photos", image_size=64)
+        ganport.export(run)
+    """
+    _check_devices(device, devices)
+    if callbacks is None:
+        callbacks = [NotebookProgress()] if in_notebook() else []
+    callback = Callbacks(callbacks)
+    shape: dict[str, Any] = {  # arguments for a new run, which are not allowed with `resume`
+        "data": data,
+        "data_dir": data_dir,
+        "steps": steps,
+        "batch_size": batch_size,
+        "seed": seed,
+        "image_size": image_size,
+        "channels": channels,
+        "data_memory": data_memory,
+        "preview_interval": preview_interval,
+        "evaluate_interval": evaluate_interval,
+        "mixed_precision": mixed_precision,
+        "as_published": as_published,
+    }
+    folder = None if out is None else RunFolder(Path(out).expanduser())
+    try:
+        if resume:
+            _check_resumed(shape)
+            run = _find_run(recipe, folder)
+            resolved = run.load_recipe()
+            callback.on_stage("reading images")
+            images = load_run_data(run)
+            chosen = _prepare_devices(resolved, device, devices, callback)
+        else:
+            if folder is not None and folder.exists() and count_workers() == 1:
+                raise RunExistsError(folder.path)
+            callback.on_stage("reading images")
+            plan = plan_training(recipe, **shape).load()
+            for note in plan.notes:
+                callback.on_warning(note)
+            chosen = _prepare_devices(plan.recipe, device, devices, callback)
+            run = _start(plan, folder, chosen)
+            resolved, images = plan.recipe, _loaded(plan)
+        if tensorboard and chosen.is_chief:
+            callback.add(TensorBoardLogs(run.tensorboard_folder))
+        _train(resolved, images, run, callback, chosen)
+    finally:
+        callback.on_end()
+    return Run(run.path)
+
+
+def _check_devices(device: str, devices: int) -> None:
+    if device not in get_args(DeviceName):
+        raise UsageError(f"`device` is {device!r}; it must be one of {', '.join(get_args(DeviceName))}.")
+    if not isinstance(devices, int) or devices < 1:
+        raise UsageError(f"`devices` is {devices!r}; it must be a whole number of at least 1.")
+
+
+def _check_resumed(shape: dict[str, Any]) -> None:
+    given = [f"`{name}`" for name, value in shape.items() if value is not None and value is not False]
+    if given:
+        raise UsageError(
+            f"`resume=True` continues a run as it was started: leave out {', '.join(given)}. It can be "
+            "combined with `out`, `device`, `devices` and `tensorboard`."
+        )
+
+
+def _find_run(recipe: RecipeSource | None, folder: RunFolder | None) -> RunFolder:
+    """Return the folder of the run to resume.
+
+    Raises:
+        UsageError: `recipe` is a recipe file, or a recipe other than that of the run; or both `recipe` and
+            `out` are folders.
+        UnknownRecipeError: `recipe` is no bundled recipe, no recipe file and no folder.
+        RunNotFoundError: The folder holds no run, or there is no run of the recipe.
+    """
+    if recipe is None:
+        name = None
+    elif isinstance(recipe, Recipe):
+        name = recipe.name
+    elif is_folder(recipe):
+        if folder is not None:
+            raise UsageError(
+                f"`recipe` is the folder {os.fspath(recipe)}, and `out` is given too; give the run folder "
+                "only once."
+            )
+        name, folder = None, RunFolder(Path(recipe).expanduser())
+    elif is_recipe_file(os.fspath(recipe)):
+        raise UsageError(
+            "`resume=True` takes the recipe from the run; leave out the recipe file, and give the run folder "
+            "as `out`."
+        )
+    else:
+        name = load_recipe(recipe).name  # raises UnknownRecipeError for an unknown name
+    run = folder or newest_run(RUNS, name)
+    if not run.exists():
+        raise RunNotFoundError(run.path)
+    found = run.read_recipe().name
+    if name not in (None, found):
+        raise UsageError(
+            f"{run.path} is a run of {found}, not of {name}; leave out `recipe`, or give the folder of "
+            "another run."
+        )
+    return run
+
+
+def _prepare_devices(recipe: Recipe, device: DeviceName, count: int, callback: Callback) -> Devices:
+    """Return the requested devices, after a check that the packages for the run are installed."""
+    callback.on_stage("loading TensorFlow")
+    load_tensorflow()
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingPackageError("matplotlib", "training", "train")
+    if recipe.evaluate_interval and importlib.util.find_spec("onnxruntime") is None:
+        raise MissingPackageError("onnxruntime", "`evaluate_interval`", "cpu")
+    return choose_devices(device, count)
+
+
+def _start(plan: TrainingPlan, folder: RunFolder | None, devices: Devices) -> RunFolder:
+    """Return the folder of a new run.
+
+    The first host of a cluster, or the only host, creates the folder. Other hosts wait until the folder holds
+    a run.
+    """
+    if devices.hosts > 1 and folder is None:
+        raise UsageError(
+            "`out` is missing; the hosts of a cluster need a run folder that all hosts can access."
+        )
+    run = folder or unused_run(RUNS, plan.recipe.name)
+    if not is_bundled(plan.recipe):
+        from .networks import build_networks
+
+        build_networks(plan.recipe)  # raises RecipeError for wrong networks before a run folder is created
+    if devices.is_chief:
+        start_run(run, plan.recipe, _loaded(plan))
+    else:
+        await_run(run)
+    return run
+
+
+def _loaded(plan: TrainingPlan) -> Dataset:
+    assert plan.data is not None  # noqa: S101 (`load` was called)
+    return plan.data
+
+
+def _train(recipe: Recipe, data: Dataset, run: RunFolder, callback: Callback, devices: Devices) -> None:
+    from .loop import run_training
+
+    received = run_training(recipe, data, run, callback, devices)
+    if received is not None:
+        raise TrainingInterrupted(run.path, run.newest_step(), received)
