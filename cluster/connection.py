@@ -1,4 +1,4 @@
-"""Connections to a Ray cluster: one at an address, or one that is started on this machine."""
+"""Connections to a Ray cluster, which is at a given address or is started on this machine."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ def import_ray() -> Any:
 
 @contextlib.contextmanager
 def connected(address: str | None, remedy: str = _SEE_STATUS) -> Iterator[None]:
-    """Connect this process to a cluster for the `with` block. An existing connection is used and kept.
+    """Connect this process to a cluster for the `with` block.
+
+    If the process is already connected, that connection is used, and is not closed after the block.
 
     Args:
-        address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine, which
-            ends with the block.
-        remedy: Advice in the error if Ray fails within the block.
+        address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine, and
+            stops the cluster at the end of the block.
+        remedy: Advice for the user, in the message of the error if Ray fails within the block.
 
     Raises:
         ClusterError: There is no cluster at the address, or Ray failed within the block.

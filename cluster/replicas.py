@@ -1,7 +1,7 @@
 """Replicas of the HTTP service on Ray Serve, each with its own copy of the model and its own queue.
 
 A replica is the whole application of `server`: it collects its requests into batches, and answers 429 if its
-queue is full. Ray sends each request to a less busy replica, replaces lost replicas, and lets a stopping
+queue is full. Ray prefers replicas with fewer requests, replaces lost replicas, and lets a stopping
 replica finish its requests.
 """
 
@@ -21,10 +21,13 @@ from ganport.server import Settings, listen, make_service, service_name, url_of
 from .connection import connected, count_workers, import_ray
 from .errors import ClusterError
 
-_CPUS_PER_REPLICA = 1  # many single-threaded sessions use a machine better than one session with many threads
+# Many single-threaded ONNX Runtime sessions use a machine better than one session with many threads,
+# because the threads of one session wait for each other.
+_CPUS_PER_REPLICA = 1
 _HEALTH_CHECK_S = 2.0  # time between two health checks
-_STOP_TIMEOUT_S = 10.0  # longest wait for a cancelled start to end
-_BATCHES_IN_PROGRESS = 8  # number of batches that a replica generates and encodes, in addition to its queue
+_STOP_TIMEOUT_S = 10.0  # longest wait for the thread of `serve.run` after a stop signal
+# Number of batches that a replica generates or encodes at a time. The replica's queue does not count them.
+_BATCHES_IN_PROGRESS = 8
 _QUIET = {"log_level": logging.ERROR, "enable_access_log": False}
 
 
@@ -41,15 +44,15 @@ def serve_on_ray(
     """Serve a model over HTTP on a cluster until SIGINT or SIGTERM.
 
     Args:
-        sampler: Sampler of the model. Each replica gets a copy of the model. On CUDA open it with
-            `repeatable=True`, because clients cache images.
+        sampler: Sampler of the model. Each replica gets a copy of the model. On CUDA open the
+            sampler with `repeatable=True`. Clients cache images, so a seed must always give the same image.
         settings: Limits of each replica, and API key. None for `Settings()`.
         host: Address to listen on, on each machine that has replicas.
         port: Port to listen on. 0 selects a port that is free on this machine.
         replicas: Number of replicas. By default as many as fit on the cluster.
         address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine.
-        on_start: Function that is called with the URL and the number of replicas when all replicas accept
-            requests.
+        on_start: Function that is called when all replicas accept requests. The arguments are the URL and the
+            number of replicas.
 
     Raises:
         UsageError: `replicas` or `port` is out of range.
@@ -82,7 +85,7 @@ def serve_on_ray(
                     on_start(url, replicas or capacity)
                 _wait(serve, name, stop, address)
         finally:
-            with contextlib.suppress(Exception):  # the connection to the cluster may be lost
+            with contextlib.suppress(Exception):  # fails if the connection to the cluster is lost
                 serve.delete(name)  # waits until the accepted requests are answered
                 if address is not None:
                     serve.shutdown()
@@ -108,7 +111,7 @@ def _check_unused(serve: Any, address: str | None) -> None:
 
 
 def _start_replicas(serve: Any, application: Any, name: str, stop: threading.Event) -> bool:
-    """Start all replicas. Return False if `stop` is set before they run, since a busy cluster delays them."""
+    """Start all replicas and wait until all of them run. Return False if `stop` is set in the meantime."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -123,7 +126,8 @@ def _start_replicas(serve: Any, application: Any, name: str, stop: threading.Eve
         starting.join(0.2)
     if stop.is_set():
         serve.shutdown()
-        starting.join(_STOP_TIMEOUT_S)  # a thread that still runs would connect to the cluster again
+        # If the thread were still running after the disconnection, it would connect to the cluster again.
+        starting.join(_STOP_TIMEOUT_S)
         return False
     if errors:
         raise errors[0]
@@ -156,8 +160,8 @@ def _make_application(serve: Any, sampler: Sampler, settings: Settings, replicas
         name=service_name(sampler),
         num_replicas=replicas,
         ray_actor_options={"num_cpus": _CPUS_PER_REPLICA, "num_gpus": gpus},
-        # This limit is above that of the replica's queue. A busy replica then answers 429 with Retry-After;
-        # with a lower limit Ray would let the clients wait instead.
+        # Ray sends no more unanswered requests than this to a replica, and lets further clients wait. The
+        # replica's queue is full before this limit is reached, so the replica answers 429 with Retry-After.
         max_ongoing_requests=settings.queue + _BATCHES_IN_PROGRESS * sampler.model.batch_size,
         health_check_period_s=_HEALTH_CHECK_S,
         graceful_shutdown_timeout_s=settings.timeout,

@@ -1,4 +1,4 @@
-"""Shards on a cluster: one Ray task writes each shard, with the same bytes as `runtime.shards` writes."""
+"""Shards on a cluster. Each Ray task writes one shard, byte for byte as on one machine."""
 
 from __future__ import annotations
 
@@ -17,29 +17,33 @@ from ganport.runtime.shards import Plan, Shard, begin, remove_parts, write_shard
 from .connection import connected, count_workers, import_ray
 from .errors import ClusterError
 
-# Many single-threaded sessions use a machine better than one session whose threads wait for each other.
+# Many single-threaded ONNX Runtime sessions use a machine better than one session with many threads,
+# because the threads of one session wait for each other.
 _CPUS_PER_TASK = 1
 _TASKS_PER_CORE = 2  # one running and one queued task, so that no core waits for its next task
-_RETRIES = 20  # largest number of times that a shard is repeated because its machine is lost
+_RETRIES = 20  # largest number of further attempts at a shard after its machine is lost
 _RESUME = "the finished shards are complete; continue with `resume=True`"
 _SHARE_FOLDER = "choose an `out` in a folder that all machines share."
 
-# A worker process of Ray keeps the sampler of its last task open for the next task of the same run. The key
-# is the identifier of the run.
+# A worker process of Ray runs many tasks. It keeps the sampler open between the tasks of one call of
+# `write_shards_on_ray`. The key identifies the call.
 _open_samplers: dict[bytes, Sampler] = {}
 
 
 def write_shards_on_ray(sampler: Sampler, plan: Plan, *, address: str | None = None) -> Iterator[int]:
-    """Write the missing shards of a plan on all cores of a cluster. Yields each shard's number of images.
+    """Write the missing shards of a plan on all cores of a cluster.
+
+    Yields the number of images of each shard, when the shard is written.
 
     Args:
         sampler: Sampler that the plan was made for. Each machine gets a copy of the model.
-        plan: Result of `runtime.shards.plan_shards`. All machines need access to its folder.
+        plan: Result of `runtime.shards.plan_shards`. All machines need access to the output folder.
         address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine.
 
     Raises:
         MissingPackageError: Ray is not installed.
-        ClusterError: There is no cluster at the address, or a shard was lost too often.
+        ClusterError: There is no cluster at the address, or too many machines were lost while they wrote
+            the same shard.
         OutputError: A file or folder can't be written, or a machine does not see the output folder.
     """
     with connected(address, _RESUME):
@@ -47,7 +51,7 @@ def write_shards_on_ray(sampler: Sampler, plan: Plan, *, address: str | None = N
         try:
             yield from _run_tasks(import_ray(), sampler, plan, address)
         finally:
-            remove_parts(plan)  # temporary files of machines that were lost
+            remove_parts(plan)  # temporary files that lost machines left behind
 
 
 def _run_tasks(ray: Any, sampler: Sampler, plan: Plan, address: str | None) -> Iterator[int]:
@@ -55,12 +59,13 @@ def _run_tasks(ray: Any, sampler: Sampler, plan: Plan, address: str | None) -> I
     _, gpus = count_workers(sampler.provider, address)
     task = ray.remote(num_cpus=_CPUS_PER_TASK, num_gpus=gpus, max_retries=_RETRIES)(_write_shard)
     opener, run = ray.put(sampler.model.opener(threads=_CPUS_PER_TASK)), os.urandom(8)
-    options = dataclasses.replace(plan, missing=())  # each task gets its shard separately
+    options = dataclasses.replace(plan, missing=())  # each task gets its shard as a separate argument
     waiting = [Shard(shard.path.absolute(), shard.seeds) for shard in reversed(plan.missing)]
     running: dict[Any, Shard] = {}
     try:
         while waiting or running:
-            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))  # machines may join and leave
+            # The cores are counted again for each shard, because machines may join and leave.
+            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
             while waiting and len(running) < cores * _TASKS_PER_CORE:
                 shard = waiting.pop()
                 running[task.remote(opener, run, shard, options)] = shard

@@ -1,4 +1,4 @@
-"""The commands: one function for each. It calls one function of the library, and prints the result.
+"""The commands: each is a function that calls one function of the library, and prints the result.
 
 The command `sample` runs without this package: it is in the runtime, and `ganport.__main__` calls it there.
 """
@@ -66,10 +66,10 @@ def run(arguments: list[str]) -> int:
 
 
 def options_of(command: str) -> dict[str, str]:
-    """Return the options of a command by the library's name of the argument, such as {"out": "--out"}.
+    """Return a dict from the library's argument names to the command's options, such as {"out": "--out"}.
 
-    A positional argument of the command is in upper case, such as {"model": "MODEL"}. The result is empty if
-    there is no such command.
+    With this dict, error messages name the options. A positional argument of the command is in upper case,
+    such as {"model": "MODEL"}. The dict is empty if no command has the given name.
     """
     found = _commands().get(command)
     if found is None:
@@ -98,7 +98,7 @@ def _usage_message(error: typer.TyperException, arguments: list[str]) -> str:
 
 
 def _given(options: list[str], arguments: list[str]) -> str | None:
-    """Return the value that the arguments give to an option; None if they do not hold it."""
+    """Return the value of an option in the arguments; None if the option is not in the arguments."""
     for index, argument in enumerate(arguments):
         name, has_value, value = argument.partition("=")
         if name in options:

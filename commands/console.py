@@ -80,7 +80,7 @@ def find_model(model: str | None) -> Path:
 
 
 def newest_model() -> tuple[Path, str]:
-    """Return the path of the newest export, or else of a pretrained generator; and a text that says which."""
+    """Return the path of the newest export, or else of a pretrained generator, and a text to describe it."""
     from ganport.trainer.runs import default_model
 
     return default_model()
@@ -88,7 +88,7 @@ def newest_model() -> tuple[Path, str]:
 
 @contextlib.contextmanager
 def needs(purpose: str, extra: str) -> Iterator[None]:
-    """Raise MissingPackageError, which has the install command, if an import in the block fails.
+    """Raise MissingPackageError if an import in the block fails. The message has the install command.
 
     Args:
         purpose: What needs the package, for the message.
@@ -101,7 +101,7 @@ def needs(purpose: str, extra: str) -> Iterator[None]:
 
 
 def load_tensorflow(purpose: str, extra: str) -> None:
-    """Import TensorFlow, and show a status line meanwhile, since this takes several seconds.
+    """Import TensorFlow. A status line is shown meanwhile, because the import takes several seconds.
 
     Args:
         purpose: What needs TensorFlow, for the message.

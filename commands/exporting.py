@@ -114,7 +114,10 @@ def _print_rewrites(rows: list[tuple[str, Cost]]) -> None:
 
 
 def _print_precisions(exported: Exported) -> None:
-    """Print the costs of the graph in float32 and in the file, and the file's difference from Keras."""
+    """Print the costs of the graph in float32 and in the file's precision.
+
+    The row of the file's precision also has the differences between the file's images and those of Keras.
+    """
     rows = exported.measure_costs()
     measured = exported.contract.verification
     table = _cost_table("precision", rows[0][1])

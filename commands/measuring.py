@@ -46,7 +46,7 @@ def bench(
         speeds = list(
             measure_speed(
                 path,
-                # If no provider works, the error when the model is opened on the CPU says what is missing.
+                # If no provider works, opening the model on the CPU raises an error that says why.
                 providers=[provider] if provider else working_providers() or ["cpu"],
                 threads=sorted({1, usable_cores()}),
                 seconds=seconds,

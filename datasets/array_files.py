@@ -46,7 +46,7 @@ def load_array_file(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
     try:
         labels = _load_idx(beside, _IDX_LABELS) if beside != path and beside.is_file() else None
     except DatasetContentError:
-        # An empty array stands for labels that can't be read. A recipe that needs labels reports them.
+        # An empty array stands for labels that can't be read. `Dataset.unlabelled` then has a reason.
         labels = np.zeros(0)
     return images[..., np.newaxis], labels
 
@@ -85,7 +85,8 @@ def _load_idx(path: Path, magic: int) -> npt.NDArray[np.uint8]:
 def _load_npz(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
     """Return the images and the labels of an .npz file.
 
-    The images are uint8 (n, height, width) or (n, height, width, 1 or 3).
+    The images in the file are uint8 (n, height, width) or (n, height, width, 1 or 3). The returned images
+    always have four dimensions.
     """
     try:
         arrays = read_npz(path)

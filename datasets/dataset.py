@@ -56,11 +56,11 @@ class Dataset:
             name of a named set.
         licence: Licence of the images; "unknown" for the user's own images.
         images: Images, uint8 (n, height, width, channels), with n >= 1 and 1 or 3 channels. They are an
-            array, or an ImageFolder if they need more memory than the limit.
+            array, or an ImageFolder if a folder's images need more memory than `Preparation.memory_limit`.
         classes: Number of images in each class, by name. A class is a sub-folder or a label. The mapping is
             empty if there are no classes.
         labels: Class index of each image, int32 (n,), into `classes`; None if there are no classes.
-        unlabelled: Reason why labels in the data can't be used; empty otherwise.
+        unlabelled: Reason why the labels in the data can't be used; empty if there is none.
         preparation: How the images were prepared.
     """
 
@@ -102,7 +102,7 @@ class Dataset:
         return self.images.take(indices) if isinstance(self.images, ImageFolder) else self.images[indices]
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts about the data that a model file holds, as JSON types."""
+        """Return the facts about the data that are recorded in a model file, as JSON types."""
         return {"name": self.name, "images": self.count, "licence": self.licence}
 
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ class DatasetError(GanportError):
 
 
 class DatasetNotFoundError(DatasetError, FileNotFoundError):
-    """There is no such data set, and no such file or folder."""
+    """No data set, file or folder has the given name, or a named set can't be found or downloaded."""
 
     def __init__(self, got: str, remedy: str) -> None:
         self.got, self.remedy = got, remedy

@@ -32,7 +32,7 @@ class ImageFolder:
         path: Path of the folder.
         files: Paths of the images.
         shape: Shape of all images together, (n, height, width, channels), with 1 or 3 channels.
-        resized: Whether images of another size are cropped and resized to `shape`.
+        resized: Whether images of a different size are cropped and resized to `shape`.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ImageFolder:
         """Return the images with the given indices.
 
         Raises:
-            DatasetContentError: An image can't be read, or it has another size.
+            DatasetContentError: An image can't be read, or it has a different size.
         """
         pixels = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
         for row, index in enumerate(indices):
@@ -63,7 +63,7 @@ class ImageFolder:
         def read(index: int) -> None:
             pixels[index] = self._read(self.files[index])
 
-        with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow releases the interpreter's lock
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow decodes without the GIL
             for _ in pool.map(read, range(len(self.files))):
                 pass
         return pixels
@@ -115,11 +115,11 @@ def open_folder(path: Path, image_size: int | None, channels: int | None) -> Ima
     Args:
         path: Path of the folder.
         image_size: Pixels per side; each image is cropped and resized to a square. By default all images must
-            have one size.
-        channels: 1 for grey or 3 for colour. By default grey if all images are grey, else colour.
+            have the same size.
+        channels: Number of channels, 1 for grey or 3 for colour. By default 1 if all images are grey, else 3.
 
     Raises:
-        DatasetContentError: The folder holds no image, or the header of an image can't be read.
+        DatasetContentError: The folder contains no image, or the header of an image can't be read.
     """
     endings = _endings()
     files = tuple(
@@ -141,7 +141,7 @@ def fit(image: Image.Image, side: int) -> Image.Image:
 
 
 def fit_all(pixels: Pixels, image_size: int | None, channels: int | None) -> Pixels:
-    """Return images, uint8 (n, height, width, 1 or 3), prepared in the same way as those of `open_folder`."""
+    """Return images, uint8 (n, height, width, 1 or 3), cropped, resized and converted as by `open_folder`."""
     _, height, width, present = pixels.shape
     wanted: int = channels or present
     if wanted == present and image_size in (None, height) and image_size in (None, width):
@@ -171,7 +171,7 @@ def _is_grey(file: Path) -> bool:
 
 
 def _open_image(file: Path) -> Image.Image:
-    """Return an image with 8 bits per channel.
+    """Return the image in a file, with 8 bits per channel.
 
     The image is turned upright by its EXIF data, and transparent pixels are shown on white.
     """
@@ -201,13 +201,14 @@ def _unreadable(file: Path, error: Exception) -> DatasetContentError:
 
 def _to_8_bit(file: Path, image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
-        # These modes have 32 bits per pixel, integer or float. The file does not say which value is white.
+        # A pixel is a 32-bit integer or float in these modes. The file does not say which value is white.
         raise DatasetContentError(
             file, f"its pixels have mode {image.mode}; convert it to 8 or 16 bits first."
         )
     if not image.mode.startswith("I;16"):
         return image
-    # Pillow's own conversion clips instead of scaling, so nearly all of the image would be white.
+    # Pillow's own conversion of 16-bit images clips levels above 255 instead of scaling them. Nearly all of
+    # the image would be white.
     levels = np.asarray(image)
     hidden = image.info.get("transparency")  # the 16-bit level that is transparent, if any
     return Image.fromarray(np.where(levels == hidden, 255, levels // 257).astype(np.uint8))

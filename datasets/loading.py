@@ -20,7 +20,7 @@ from .errors import DatasetNotFoundError
 from .folder import ImageFolder, fit_all, open_folder
 from .named import LABELS, LICENCES, NAMED_DATASETS, find_named, load_without_files
 
-_MOST_CLASSES = 1_000  # limit for the labels of an array file
+_MOST_CLASSES = 1_000  # limit for the number of classes in an array file
 
 
 def load_images(
@@ -39,14 +39,14 @@ def load_images(
         data_dir: Folder to search first for a named set. $GANPORT_DATA and Keras' own cache are searched
             next. If the set is in none of these folders, Keras downloads it.
         image_size: Pixels per side. Each image is cropped to its largest centred square and resized. By
-            default images stay as they are, and must have one size.
+            default images stay as they are, and must have the same size.
         channels: Number of channels, 1 for grey or 3 for colour. By default images keep their channels.
         data_memory: Largest number of MB that a folder may take in memory. A larger folder is read image by
             image.
 
     Raises:
         DatasetNotFoundError: There is no such name, file or folder.
-        DatasetContentError: There is no image, one can't be read, or the images have different sizes.
+        DatasetContentError: There is no image, an image can't be read, or the images have different sizes.
         MissingPackageError: The package that holds or downloads the named set is not installed.
     """
     if not isinstance(source, (str, os.PathLike)):
@@ -101,7 +101,8 @@ def _name_of(source: str, path: Path | None) -> tuple[str, str]:
     if source in LICENCES or path is None:
         return source, LICENCES[source]
     name = path.stem if path.is_file() else path.name
-    # A file with the name of a named set may hold other images. `evaluate` would take them for the named set.
+    # A file that is named like a named set may contain different images. Under the set's name, `evaluate`
+    # would compare with the bundled reference of the set instead of these images.
     return (f"own-{name}" if name in LICENCES else name), "unknown"
 
 
@@ -116,9 +117,10 @@ def _existing_path(source: str) -> Path | None:
 def _load_path(
     path: Path, preparation: Preparation
 ) -> tuple[Pixels | ImageFolder, ClassIndices | npt.NDArray[Any] | None]:
-    """Return images and their labels, which are not checked; None if there are none.
+    """Return images and their labels. The labels are not checked.
 
-    The labels are None for a folder of images, too. `ImageFolder.labels` returns them.
+    The labels are None if an array file has no labels. They are also None for a folder of images, because
+    `ImageFolder.labels` returns the labels of a folder.
     """
     if path.is_dir():
         file = find_idx_images(path)
@@ -141,7 +143,7 @@ def _with_labels(data: Dataset, labels: npt.NDArray[Any]) -> Dataset:
 
 
 def _problem_of(labels: npt.NDArray[Any], count: int) -> str:
-    """Return the reason why an array does not hold one class for each image; empty if it does."""
+    """Return the reason why labels can't be used as the classes of the images; empty if they can."""
     if labels.size != count or len(labels) != count:
         return f"the labels have shape {labels.shape}, expected one for each of {count:,} images"
     if labels.dtype.kind not in "iu":

@@ -38,7 +38,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     ),
     "rock-paper-scissors": ("paper", "rock", "scissors"),
 }
-_PARTS = {"digits": "mnist"}  # the whole set of each set that is a part of it
+_PARTS = {"digits": "mnist"}  # for a set that is a part of a larger set: the larger set
 
 # Named sets that Keras downloads, and the sha256 of their training pixels. Keras itself verifies only one of
 # the two downloads.
@@ -49,7 +49,7 @@ _DOWNLOADS = {
 
 
 def whole_set(name: str) -> str:
-    """Return the name of the set that a named set is a part of, or else the given name.
+    """Return the name of the larger set that a named set is taken from, or else the given name.
 
     >>> whole_set("digits"), whole_set("fashion-mnist")
     ('mnist', 'fashion-mnist')
@@ -58,14 +58,14 @@ def whole_set(name: str) -> str:
 
 
 def find_named(name: str, data_dir: Path | None) -> Path | None:
-    """Return the IDX file or the image folder of a named set in the user's folders; None without one.
+    """Return the IDX file or the image folder of a named set in the user's folders; None if none is found.
 
     Args:
         name: One of NAMED_DATASETS.
         data_dir: Folder to search first; then $GANPORT_DATA is searched.
 
     Raises:
-        DatasetNotFoundError: The folder to search does not exist.
+        DatasetNotFoundError: `data_dir`, or $GANPORT_DATA, is not a folder.
     """
     variable = os.environ.get(DATA_DIR_VARIABLE)
     roots = {"`data_dir`": data_dir, f"${DATA_DIR_VARIABLE}": Path(variable) if variable else None}

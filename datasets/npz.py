@@ -1,4 +1,4 @@
-"""Reading .npz files that may be damaged, or may be something else."""
+"""Reading .npz files that may be damaged, or may have a different format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an .npz file by name.
 
     Raises:
-        ValueError: The file can't be read as .npz, or it holds pickled objects. The text says why.
+        ValueError: The file can't be read as .npz, or it contains pickled objects. The message says why.
     """
     try:
         with path.open("rb") as file:

@@ -4,9 +4,9 @@ The evaluation needs neither TensorFlow nor a download.
 
 evaluating.py  evaluate returns the Report of a model
 measuring.py   measure_images returns the Report of images that are compared with a Reference
-report.py      Report holds all figures of a generator, and the baseline
-references.py  Reference holds the features of real images to compare with, and the baseline
-measures.py    the functions that compute the figures from arrays, each with its paper
+report.py      Report: the metrics of a generator's images, and the baseline: metrics of real images
+references.py  Reference: the features of real images to compare with, and the baseline
+measures.py    the functions that compute the metrics from features, with references to papers
 features.py    FeatureNetwork returns the features and label probabilities of images
 models/        the classifiers, made by scripts/train_classifiers.py
 references/    the features of real images, made by the same script

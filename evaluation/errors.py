@@ -14,15 +14,15 @@ class EvaluationError(GanportError, ValueError):
 
 
 class TooFewImagesError(EvaluationError):
-    """There are fewer images than the figures need."""
+    """There are fewer images than the metrics need."""
 
     def __init__(self, got: int, expected: int, what: str) -> None:
         self.got, self.expected = got, expected
-        super().__init__(f"{got:,} {what} are too few; the figures need at least {expected:,}")
+        super().__init__(f"{got:,} {what} are too few; the metrics need at least {expected:,}")
 
 
 class ImageShapeError(EvaluationError):
-    """The images have a shape that can't be measured, or not the shape of the images to compare with."""
+    """The images have a shape that can't be measured, or generated and real images differ in shape."""
 
     def __init__(self, got: tuple[int, ...], problem: str) -> None:
         self.got = got

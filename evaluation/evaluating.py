@@ -1,4 +1,7 @@
-"""Evaluating a model: choosing real images, seeds and labels, and remarks for the report on that choice."""
+"""Evaluating a model: `evaluate` chooses real images, seeds and labels, and measures the generated images.
+
+The report has remarks on these choices.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ from .report import Report
 Note = Callable[[str], object]  # function that adds a remark to `Report.notes`
 PathText = str | os.PathLike[str]
 
-_MAX_SEEDS = 16_384  # limit, because precision and recall compare all pairs of images
+_MAX_SEEDS = 16_384  # limit for the number of seeds, because precision and recall compare all image pairs
 
 
 def evaluate(
@@ -48,30 +51,34 @@ def evaluate(
     value_range: ValueRange | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Report:
-    """Return how good a generator's images are, beside a baseline of real images.
+    """Return a report that compares a generator's images with real images.
+
+    The report also has a baseline: the same metrics for other real images.
 
     Args:
         model: Path of a model file, the bytes of one, or the name of a pretrained generator, as for
             `Sampler`. Or an open Sampler, which stays open.
         data: Real images to compare with. The features of "mnist", "fashion-mnist" and "rock-paper-scissors"
             are bundled. Other images are given as the path of a folder or file, or as a Dataset. One half of
-            them is compared with the generated images, and the other half gives the baseline. A Dataset of a
-            public set stands for that set, unless it was resized. By default the set that the model was
-            trained on.
+            them is compared with the generated images, and the other half gives the baseline. For a Dataset
+            of one of the three sets, the bundled features are used, unless images of "mnist" or
+            "fashion-mnist" were resized or converted to colour. By default the set that the model was trained
+            on.
         seeds: Seeds to generate, 500 to 16,384 different ones, as a text such as "0-999" or as whole numbers.
-            By default as many as the baseline has images, or the seeds of a file with fixed seeds.
+            By default 0, 1, 2, ..., one for each image of the baseline. If the model file has fixed seeds,
+            the default is these seeds.
         truncation: Factor of the latents, as for `Sampler.sample`.
         provider: Execution provider, as for `Sampler`. An open Sampler has its own provider.
         data_dir: Folder with the training images of "mnist" or "fashion-mnist", which are needed to detect
             copies of training images. By default they are searched in $GANPORT_DATA. If they are not there,
-            the report has no figure for copies.
+            `nearest_in_training` is None in the report.
         layout: Layout of a third-party generator's images, as for `Sampler`.
         value_range: Range of a third-party generator's images, as for `Sampler`.
-        progress: Function that is called with the name of each step.
+        progress: Function that is called with the name of each step when the step begins.
 
     Raises:
         TooFewImagesError: There are fewer than 500 seeds, or `data` has fewer than 1,000 images.
-        ImageShapeError: The model's images have another shape than the images of `data`.
+        ImageShapeError: The model's images have a different shape than the images of `data`.
         EvaluationError: The training set of the model is unknown or not bundled, and `data` is not given.
         DatasetError: The images of `data` or `data_dir` don't exist, or can't be read.
         UsageError: An argument has an invalid value, or it does not fit another argument.
@@ -110,7 +117,7 @@ def evaluate(
 
 
 def _ignore(_: str) -> None:
-    """Ignore the name of a step; stands for `progress` if none is given."""
+    """Do nothing. `evaluate` calls this function if `progress` is None."""
 
 
 @contextlib.contextmanager
@@ -139,7 +146,7 @@ def _file_name(sampler: Sampler) -> str:
 
 
 def _choose_seeds(contract: Contract, seeds: str | Iterable[int] | None, truncation: float) -> Seeds | None:
-    """Return the seeds to generate; None if the reference decides their number.
+    """Return the seeds to generate; None if neither the caller nor the model file fixes the seeds.
 
     Invalid seeds raise an error here, before thousands of real images are read.
 
@@ -161,7 +168,7 @@ def _choose_seeds(contract: Contract, seeds: str | Iterable[int] | None, truncat
         raise SeedError(text, f"lists {len(chosen):,} seeds, and the limit is {_MAX_SEEDS:,}")
     if len(np.unique(chosen)) < len(chosen):
         raise SeedError(text, "lists a seed twice, which would count as two images")
-    check_count(len(chosen), "images, one for each of `seeds`,")
+    check_count(len(chosen), "images, one for each seed in `seeds`,")
     request_seeds(contract, chosen, truncation=truncation)
     return chosen
 
@@ -169,7 +176,7 @@ def _choose_seeds(contract: Contract, seeds: str | Iterable[int] | None, truncat
 def _find_reference(
     data: PathText | Dataset | None, contract: Contract, data_dir: PathText | None, note: Note
 ) -> Reference:
-    """Return the real images to compare with: by default, the training set of the model."""
+    """Return the reference to compare with. The default fits the model's training set."""
     trained_on = str(contract.data.get("name", ""))
     name = _bundled_name(data, trained_on)
     if name is not None:
@@ -198,13 +205,13 @@ def _check_data_dir(data_dir: PathText | None, name: str | None) -> None:
 
 
 def _bundled_name(data: PathText | Dataset | None, trained_on: str) -> str | None:
-    """Return the name of the bundled reference to use; None if the real images are the user's own."""
+    """Return the name of the bundled reference to use; None if no bundled reference fits."""
     if data is None:
         name = whole_set(trained_on)
     elif isinstance(data, Dataset):
         name = whole_set(data.name)
         if name != GENERAL_NETWORK and data.image_shape != (28, 28, 1):
-            # The set was resized or converted to colour. Its network takes only 28x28 images in grey.
+            # The set was resized or converted to colour. The network of the set takes only 28x28 grey images.
             return None
     else:
         name = whole_set(os.fspath(data))
@@ -216,7 +223,7 @@ def _load(data: PathText | Dataset, contract: Contract) -> Dataset:
 
     Raises:
         DatasetError: The images don't exist, or can't be read.
-        ImageShapeError: The images have another size than the model's, or a Dataset has other channels.
+        ImageShapeError: The images and the model's images differ in height, width or channels.
     """
     height, width, channels = contract.image.shape
     if isinstance(data, Dataset):
@@ -246,7 +253,9 @@ def _find_training(
     contract: Contract,
     note: Note,
 ) -> Pixels | None:
-    """Return the training images with which copies are detected; None if there are none to compare with.
+    """Return the training images with which copies are detected.
+
+    The result is None if the training images are not found, or if the real images are not held out.
 
     Raises:
         DatasetNotFoundError: The training images are not in `data_dir`.
@@ -268,7 +277,7 @@ def _find_training(
 
 
 def _choose_labels(reference: Reference, count: int, contract: Contract, note: Note) -> LabelIndices | None:
-    """Return the label to request for each image; None if the labels of the reference can't be requested."""
+    """Return the label to request for each image; None if the reference's labels can't be requested."""
     labels = contract.input.labels
     if not labels:
         return None

@@ -24,10 +24,10 @@ _BATCH = 256  # images in one run of a network
 
 
 class FeatureNetwork:
-    """A small classifier of a public data set, which is used for its features.
+    """A small classifier of a public data set. Images are compared by the features that it computes.
 
     Args:
-        name: Name of the data set, a key of LABELS. The network of GENERAL_NETWORK takes images of any size.
+        name: Name of the data set, a key of LABELS. The network GENERAL_NETWORK takes images of any size.
 
     Attributes:
         name: Name of the data set.
@@ -76,9 +76,9 @@ def prepare_images(network: str, images: Pixels) -> Pixels:
     """Return images in the form that a network takes.
 
     The networks of MNIST and Fashion-MNIST take 28x28 grey images as they are. The general-purpose network
-    takes images of any size. They are resized to 64x64 in colour, on a white background. Resizing averages
-    all pixels that a new pixel covers. Otherwise figures would compare the resizing methods and not the
-    generators (Parmar et al., "On aliased resizing", CVPR 2022).
+    takes images of any size. They are resized to 64x64 in colour, on a white background. Each new pixel is
+    an average of all pixels that it covers. If resizing skipped pixels, the metrics would depend on the
+    resizing more than on the generator (Parmar et al., "On aliased resizing", CVPR 2022).
 
     Raises:
         EvaluationError: The images are not uint8.
@@ -100,7 +100,10 @@ def prepare_images(network: str, images: Pixels) -> Pixels:
 
 
 def _on_white(images: Pixels) -> Pixels:
-    """Return images (n, height, width, 3 or 4) on white, without transparency, as they are in training."""
+    """Return images (n, height, width, 3 or 4) on a white background, without transparency.
+
+    The background is the same as that of training images.
+    """
     if images.shape[-1] == 3:
         return images
     colours, opacity = images[..., :3].astype(np.uint16), images[..., 3:].astype(np.uint16)

@@ -1,4 +1,6 @@
-"""Functions that compute the figures, each with its paper. Features have shape (n, d).
+"""Functions that compute metrics from the features or label probabilities of images.
+
+The features of n images have shape (n, d).
 
 Long sums are computed in float64.
 """
@@ -17,16 +19,17 @@ Float64s = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer]
 
 NEIGHBOURS = 3  # k of precision and recall, as in the paper
-_ROWS = 1_000  # limit for the rows of a table of pairs that are in memory
+_ROWS = 1_000  # rows of a table of pairs that are computed at a time, to limit the memory
 
 
 def frechet_distance(first: Features, second: Features) -> float:
-    """Return the Fréchet distance of the Gaussians with the features' means and covariances.
+    """Return the Fréchet distance of two Gaussians that have the means and covariances of the features.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)): Heusel et al., "GANs trained by a two time-scale update
     rule", NIPS 2017, equation 6. The paper takes features of Inception. Here the features come from a
-    classifier of the data set itself, as in TF-GAN's evaluation of MNIST. The covariances are divided by
-    n - 1. The distance is larger for fewer images of the same quality, so compare it only at the same n.
+    small classifier, as in TF-GAN's evaluation of MNIST. The sums in the covariances are divided by n - 1.
+    For fewer images of the same quality the distance is larger. So compare only distances that were
+    computed from the same number of images.
 
     >>> frechet_distance(np.float64([[0], [2]]), np.float64([[3], [5]]))
     9.0
@@ -45,7 +48,9 @@ def frechet_distance(first: Features, second: Features) -> float:
 
 
 def kernel_distance(first: Features, second: Features, *, labels: Integers | None = None) -> float:
-    """Return the squared maximum mean discrepancy, unbiased, with the kernel (x y / d + 1)^3.
+    """Return an unbiased estimate of the squared maximum mean discrepancy.
+
+    The kernel of two feature vectors x and y is (x y / d + 1)^3.
 
     Binkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4 and equation 4. The paper averages the
     estimates of random subsets. Here all pairs are used, which gives the value that the average approaches.
@@ -54,9 +59,10 @@ def kernel_distance(first: Features, second: Features, *, labels: Integers | Non
     Args:
         first: Features, shape (n, d).
         second: Features, shape (m, d).
-        labels: Requested label of each image of `second`, shape (m,), if the number of images per label was
-            chosen. Two of these images then have the same label less often than two independent images have.
-            The estimate corrects for this, by up to (the kernel's mean within a label) / m.
+        labels: Requested label of each image of `second`, shape (m,). Give the labels if the number of images
+            per label was fixed. Two different images then have the same label less often than if the labels
+            were random, and without a correction the estimate would be biased. The correction is at most
+            (the kernel's mean within a label) / m.
 
     >>> kernel_distance(np.float64([[0], [0]]), np.float64([[1], [1]]))
     7.0
@@ -71,9 +77,9 @@ def kernel_distance(first: Features, second: Features, *, labels: Integers | Non
 def _mean_of_pairs(points: Float64s, labels: Integers) -> float:
     """Return an estimate of the kernel's mean over two independent points with these label frequencies.
 
-    A point and itself are not two independent points. The mean over pairs of two different points of the same
-    label takes the place of these pairs. With one label, the result is the mean over all pairs of two
-    different points.
+    The result is a mean over all pairs of points. A pair of a point with itself does not count with its own
+    value, but with the mean over the pairs of two different points of the same label. With one label, the
+    result is the mean over all pairs of two different points.
     """
     groups = [points[labels == label] for label in np.unique(labels)]
     within = [_sum_of_pairs(group) for group in groups]
@@ -111,9 +117,10 @@ def precision_recall(real: Features, fake: Features, *, neighbours: int = NEIGHB
     """Return precision and recall of generated images.
 
     Precision is the share of the generated images that lie on the manifold of the real images. Recall is the
-    share of the real images that lie on the manifold of the generated ones. A point lies on a manifold if it
-    is no further from one of the manifold's points than that point's k-th neighbour: Kynkäänniemi et al.,
-    "Improved precision and recall metric for assessing generative models", NeurIPS 2019, equations 1 and 2.
+    share of the real images that lie on the manifold of the generated images. The manifold of some images is
+    a union of balls in the space of the features. Each image is the centre of a ball, and the ball's radius
+    is the distance from the centre to its k-th neighbour: Kynkäänniemi et al., "Improved precision and recall
+    metric for assessing generative models", NeurIPS 2019, equations 1 and 2.
 
     Args:
         real: Features of the real images, shape (n, d).
@@ -165,9 +172,10 @@ def compare_features(real: Features, fake: Features, *, labels: Integers | None 
 def nearest_in_training(images: Features, training: Features, held_out: Features) -> float:
     """Return the share of the images whose nearest real image is a training image, and not a held-out one.
 
-    If a generator makes new images, this is the share of the training images among all real images. If it
-    copies training images, the share is larger. Meehan et al., "A non-parametric test to detect data-copying
-    in generative models", AISTATS 2020, also compare the distances to training and held-out images.
+    For a generator that makes new images, the expected result is the number of training images divided by
+    the number of all real images. For a generator that copies training images, the result is larger.
+    Meehan et al., "A non-parametric test to detect data-copying in generative models", AISTATS 2020, describe
+    a related test.
 
     >>> nearest_in_training(np.float64([[0], [1], [9]]), np.float64([[0.1]]), np.float64([[2], [10]]))
     0.6666666666666666
@@ -182,7 +190,10 @@ def nearest_distances(points: Features, others: Features) -> Float64s:
 
 
 def _squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield tables of the squared distances of some points to all others, each (points, others)."""
+    """Yield the squared distances of the points to all others, as one table for each _ROWS points.
+
+    A table has one row for each point, and one column for each of `others`.
+    """
     # Subtracting a common mean does not change the distances, and it reduces rounding errors in float32.
     x, y = (np.asarray(features, np.float32) - np.float32(others.mean()) for features in (points, others))
     norms = np.einsum("ij,ij->i", y, y)
@@ -196,11 +207,11 @@ def _squared_distances(points: Features, others: Features) -> Iterator[npt.NDArr
 
 @dataclasses.dataclass(frozen=True)
 class LabelFigures:
-    """The labels that a classifier predicts for images.
+    """Metrics of the labels that a classifier predicts for images.
 
     Attributes:
         shares: Share of the images with each predicted label.
-        entropy: Entropy of the shares in bits; log2 of the number of labels if all are equally frequent.
+        entropy: Entropy of the shares in bits; its maximum is log2 of the number of labels.
         confidence: Mean probability of the predicted label.
     """
 
@@ -210,7 +221,7 @@ class LabelFigures:
 
 
 def label_figures(probabilities: Probabilities) -> LabelFigures:
-    """Return the figures of the labels that a classifier predicts.
+    """Return metrics of the labels that a classifier predicts for images.
 
     Args:
         probabilities: Label probabilities of the images, shape (n, labels).

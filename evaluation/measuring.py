@@ -27,17 +27,18 @@ def measure_images(
 
     Args:
         reference: Real images to compare with.
-        images: Generated images, uint8 (n, height, width, channels), with n at least 500. Or an iterable of
-            such arrays, such as `Sampler.stream`. Only the features of its images are kept in memory.
+        images: At least 500 generated images, uint8 (n, height, width, channels). Or an iterable that yields
+            the images in batches of this shape, such as the result of `Sampler.stream`. Only the features of
+            all batches are kept in memory, not the images.
         training: Images of the data set's training split, to detect copies of training images.
-        labels: Requested label of each image, shape (n,), with the label frequencies of
-            `Reference.matching_labels`.
+        labels: Requested label of each image, shape (n,). The labels should be as frequent as in the result
+            of `Reference.matching_labels`.
 
     Raises:
         TooFewImagesError: There are fewer than 500 images.
-        ImageShapeError: The network does not take images of this shape.
-        EvaluationError: The images are not uint8, `labels` are not one label of the data set for each image,
-            or `training` is empty.
+        ImageShapeError: The network of the reference does not take images of this shape.
+        EvaluationError: The images are not uint8, `labels` does not have one label of the data set for each
+            image, or `training` is empty.
     """
     if training is not None and not len(training):
         raise EvaluationError(
@@ -95,7 +96,7 @@ def check_measurable(reference: Reference, count: int, shape: tuple[int, ...]) -
 
 
 def check_count(count: int, what: str = "images") -> None:
-    """Raise TooFewImagesError if the count is less than the number of images that the figures need."""
+    """Raise TooFewImagesError if the count is less than the number of images that the metrics need."""
     if count < MIN_IMAGES:
         raise TooFewImagesError(count, MIN_IMAGES, what)
 
@@ -114,7 +115,11 @@ def _extract(network: FeatureNetwork, images: Pixels | Iterable[Pixels]) -> tupl
 
 
 def _check_labels(labels: npt.NDArray[np.integer], count: int, reference: Reference) -> LabelIndices:
-    """Return the labels if they are one label of the reference for each image. Raises EvaluationError."""
+    """Return the labels as int64.
+
+    Raises:
+        EvaluationError: There is not one label of the reference for each image.
+    """
     if labels.shape != (count,):
         problem = f"`labels` have shape {labels.shape}; expected one label for each of {count:,} images"
         raise EvaluationError(problem)

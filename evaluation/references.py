@@ -1,7 +1,7 @@
-"""References: the features of real images to compare with, and the baseline of other real images.
+"""References: the features of real images to compare with, and a baseline: the metrics of other real images.
 
-The references of the public data sets are bundled as small files, so that a device needs no data set. A
-reference of any other images is built from a Dataset.
+The references of the public data sets are bundled as small files, so an evaluation needs no data set. A
+reference of the user's own images is built from a Dataset.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ from .measures import Features, Probabilities, compare_features, label_figures
 
 REFERENCES = Path(__file__).parent / "references"
 MIN_IMAGES = 500  # with fewer, the covariance of 64 features is noise
-_MAX_IMAGES = 20_000  # limit for the user's images that are used
+_MAX_IMAGES = 20_000  # limit for the number of the user's images that are used
 _READ_AT_ONCE = 250  # number of images that are read into memory at a time
-_MIN_SPLITS, _MAX_SPLITS = 3, 10  # limits for the random splits of the user's images into halves
-_MAX_PAIRS = 100_000_000  # limit for the image pairs of all splits together; they take 12 s on two cores
+_MIN_SPLITS, _MAX_SPLITS = 3, 10  # limits for the number of random splits of the user's images into halves
+_MAX_PAIRS = 100_000_000  # limit for the image pairs of all splits; 1e8 pairs take 12 s on two cores
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Real images to compare with.
+    """The features of real images to compare with, and a baseline.
 
     Attributes:
         name: Name of the data set.
         network: Name of the network that extracted the features, a key of LABELS.
         features: Features of the real images, float32 (n, 64).
-        protocol: What the real images are, and what the images of the baseline are.
-        baseline: Figures of the same number of other real images, by name. A generator can't be expected to
-            score better. If there are several parts of other images, the figures are means over the parts.
+        protocol: Two texts: what the real images are, and what the images of the baseline are.
+        baseline: Metrics of other real images compared with the real images, by name. A generator can't be
+            expected to score better. The other images are one or more parts, each with as many images as
+            there are real images. The metrics are means over the parts.
             "label_accuracy" is the classifier's accuracy on real images.
         labels: Names of the labels of the data set; empty if it has no labels.
-        shares: Share of each label in the training split.
-        knows_labels: Whether the network is a classifier of these labels.
-        label_matched_baseline: The same figures for parts that have exactly the label frequencies of
-            `matching_labels`. These parts score a little better, because their label frequencies do not vary
-            by chance. None if they were not measured.
+        shares: Share of each label in the training split, or in the user's own images; empty without labels.
+        knows_labels: Whether the network predicts these labels.
+        label_matched_baseline: Like `baseline`, but the label frequencies of each part are exactly those of
+            `matching_labels`. These parts score a little better than random parts, because the label
+            frequencies of random parts vary by chance. None if this baseline was not measured.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Reference:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether the real images are not in the training split, so that generators have not seen them."""
+        """Whether the real images are not in the training split. Generators were then not trained on them."""
         return self.network != GENERAL_NETWORK
 
     def matching_labels(self, count: int) -> LabelIndices:
@@ -100,9 +101,10 @@ def load_reference(name: str) -> Reference:
 def build_reference(data: Dataset) -> Reference:
     """Return a reference of the user's own images.
 
-    One half of the images, at most 10,000, are the real images of the reference. The other half gives the
-    baseline. The features come from the general-purpose network, which was trained on Rock-Paper-Scissors. It
-    distinguishes textures and shapes, and does not know the labels of the data set.
+    One half of the images are the real images of the reference, and the other half gives the baseline. Each
+    half has at most 10,000 images. The features come from the general-purpose network, which was trained on
+    Rock-Paper-Scissors. This network distinguishes textures and shapes. It does not know the labels of the
+    user's images.
 
     Args:
         data: Images of any kind and size.
@@ -146,10 +148,10 @@ def build_reference(data: Dataset) -> Reference:
 
 
 def _baseline_of_halves(features: Features, half: int) -> dict[str, Any]:
-    """Return the figures of one half of the images against the other half, as means over random splits.
+    """Return the metrics of one half of the images against the other half, as means over random splits.
 
-    A single split depends on chance: a few odd images in one half moved the Fréchet distance of 3,000 images
-    of Fashion-MNIST from 0.08 to 0.68.
+    The result of a single split depends on chance: a few odd images in one half moved the Fréchet distance
+    of 3,000 images of Fashion-MNIST from 0.08 to 0.68.
     """
     splits = int(np.clip(_MAX_PAIRS // half**2, _MIN_SPLITS, _MAX_SPLITS))
     random = np.random.default_rng(0)
@@ -171,11 +173,12 @@ def write_reference(
     """Write the bundled reference of a public data set, and return its path.
 
     The real images are the test split. The baseline comes from parts of the training split, each with as many
-    images as the test split. All parts are measured, because one part may score 1.5 times as much as another.
-    They are measured twice: in random order, and with the label frequencies of `Reference.matching_labels`.
+    images as the test split. All parts are measured, because the distances of two parts may differ by a
+    factor of 1.5. There are two baselines: one of random parts, and one of parts with the label frequencies
+    of `Reference.matching_labels`.
 
-    Rock-Paper-Scissors is an exception. Its test split shows a few other hands, which no generator can learn
-    from the training split. So the real images are one half of the training split, and the baseline comes
+    Rock-Paper-Scissors is an exception. The hands in its test split are not in its training split, so no
+    generator can learn them. So the real images are one half of the training split, and the baseline comes
     from the other half.
 
     Args:
@@ -242,11 +245,13 @@ def _baseline_of_parts(
     *,
     labels: LabelIndices | None = None,
 ) -> dict[str, Any]:
-    """Return the mean figures of parts of other real images against the real images of a reference.
+    """Return the metrics of other real images against the real images of a reference.
+
+    The metrics are means over parts of the other real images.
 
     Args:
         real: Features of the reference.
-        others: Features and probabilities of the other real images.
+        others: Features and label probabilities of the other real images.
         parts: Image indices of each part, shape (parts, images).
         labels: Label of each image in a part, if the parts were chosen by label; see `kernel_distance`.
     """

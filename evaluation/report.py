@@ -1,4 +1,4 @@
-"""Report: the figures of a generator, the baseline, and a description of the comparison."""
+"""Report: the metrics of generated images, the baseline, and a description of the comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 _Row = tuple[str, str, str, str]
 
 HEADINGS = ("figure", "value", "baseline (real vs. real)", "meaning")
-# One row for each figure: heading, attribute of Report and key of the baseline, format, meaning.
+# One row for each metric: heading, attribute of Report and key of the baseline, format, meaning.
 _FIGURES = (
     ("Fréchet distance", "frechet", ".3f", "smaller is better"),
     ("kernel distance", "kernel", ".4f", "smaller is better"),
@@ -26,7 +26,7 @@ _FIGURES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Report:
-    """The figures of generated images.
+    """The metrics of generated images.
 
     Attributes:
         model: File name of the model; empty if images were measured without a model, or the model was given
@@ -37,7 +37,7 @@ class Report:
         truncation: Factor of the latents.
         data: Name of the data set that the images are compared with.
         network: Name of the data set whose classifier extracted the features.
-        protocol: What the real images are, and what the images of the baseline are.
+        protocol: Two texts: what the real images are, and what the images of the baseline are.
         images: Number of generated images.
         real: Number of real images.
         frechet: Fréchet distance; see `measures.frechet_distance`.
@@ -45,8 +45,8 @@ class Report:
         precision: Share of the generated images on the manifold of the real ones; see
             `measures.precision_recall`.
         recall: Share of the real images on the manifold of the generated ones.
-        labels: Names of the labels that the network predicts; empty if it is not a classifier of this data
-            set.
+        labels: Names of the labels that the network predicts; empty if the network is not a classifier of
+            this data set.
         shares: Share of the images with each predicted label; empty without labels.
         entropy: Entropy of the shares in bits; None without labels.
         confidence: Mean probability of the predicted label; None without labels.
@@ -55,12 +55,12 @@ class Report:
             real images are not held out.
         label_accuracy: Share of the images whose predicted label is the requested label; None without
             requested labels.
-        baseline: Figures of other real images, by name. The entry "images" is the number of these images.
+        baseline: Metrics of other real images, by name. The entry "images" is the number of these images.
         labels_requested: Whether a label was requested for each image, with the label frequencies of the real
             images.
         baseline_label_matched: Whether the images of the baseline have exactly the requested label
             frequencies.
-        notes: Remarks on the comparison that a reader of the figures should know.
+        notes: Remarks on the comparison that a reader of the metrics should know.
     """
 
     model: str = ""
@@ -93,7 +93,7 @@ class Report:
         return dataclasses.asdict(self)
 
     def rows(self) -> list[_Row]:
-        """Return the figures as rows of texts, in the columns of HEADINGS."""
+        """Return the metrics as rows of texts, in the columns of HEADINGS."""
         rows = self._figure_rows()
         if self.labels:
             for label, share, real_share in zip(
@@ -152,7 +152,7 @@ class Report:
         return f"{self.images:,} images" + (f" of {self.model}" if self.model else "")
 
     def _figure_rows(self) -> list[_Row]:
-        """Return the rows of all measured figures, without the shares of the labels."""
+        """Return the rows of all measured metrics, without the shares of the labels."""
         rows = []
         for heading, name, form, meaning in _FIGURES:
             value = getattr(self, name)

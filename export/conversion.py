@@ -22,7 +22,7 @@ def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> 
     Args:
         generator: Keras model from latents (batch, dim) to images (batch, height, width, channels).
         opset: Version of the ONNX standard operators.
-        batch: Fixed number of images per call; None if each call may have another number.
+        batch: Fixed number of images per call; None if the number may differ from call to call.
 
     Returns:
         A model with one input "latent", float32 (batch, dim), and one output "image", float32 (batch, height,
@@ -47,11 +47,11 @@ def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> 
 
 
 def _replace_negative_pads(graph: onnx.GraphProto) -> None:
-    """Replace negative pads, which tf2onnx writes and no runtime accepts, by output padding.
+    """Replace the negative pads of each ConvTranspose by output padding, since no runtime accepts them.
 
-    The output of a transposed convolution may have rows and columns that the kernel does not reach.
-    TensorFlow puts them after all others. tf2onnx writes them as negative pads, half of them before the
-    others.
+    The output of a transposed convolution may have extra rows and columns, which the kernel does not reach.
+    TensorFlow puts all extra rows and columns at the end of the axis. tf2onnx writes them as negative pads,
+    half at the start of the axis and half at the end.
     """
     for node in graph.node:
         pads: Any = next((attribute.ints for attribute in node.attribute if attribute.name == "pads"), [])
@@ -73,8 +73,8 @@ def _rename_output(graph: onnx.GraphProto, name: str) -> None:
 
 
 def _declare_shape(value: onnx.ValueInfoProto, batch: int | None, rest: tuple[int, ...]) -> None:
-    # The sizes are declared again, since tf2onnx calls a free batch size "unk__17", with another number each
-    # time.
+    # tf2onnx gives a free batch size a name such as "unk__17", and its number differs from conversion to
+    # conversion. The sizes are declared again, so that the same generator gives the same file.
     del value.type.tensor_type.shape.dim[:]
     for size in ("batch" if batch is None else batch, *rest):
         dimension = value.type.tensor_type.shape.dim.add()

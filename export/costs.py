@@ -118,6 +118,7 @@ def _prepare_run(model: onnx.ModelProto, batch: int) -> Callable[[], object]:
         if source.name == LATENT:
             feed[source.name] = sample_latents(seeds, source.shape[1])
         else:
-            # This input takes seeds or label indices. 0 and 1 fit both: there are at least two labels.
+            # This input takes either seeds or label indices. 0 and 1 are seeds, and also label indices, since
+            # there are at least two labels.
             feed[source.name] = seeds % 2
     return lambda: session.run(None, feed)

@@ -52,7 +52,8 @@ class Exported:
     def measure_costs(self) -> list[tuple[str, Cost]]:
         """Return pairs of a precision and the cost of the graph in this precision, on this machine's CPU.
 
-        The precisions are float32 and that of the file. There is one pair if the file is in float32.
+        The first pair is for float32. The second pair is for the precision of the file; it is missing if the
+        file is in float32.
         """
         from .costs import measure_costs
 
@@ -60,9 +61,10 @@ class Exported:
         return list(zip(models, measure_costs(list(models.values())), strict=True))
 
     def measure_rewrites(self) -> list[tuple[str, Cost]]:
-        """Return pairs of a name and a cost: before the rewrites, and after each rewrite with an effect.
+        """Return the cost of the float32 graph before the rewrites, and after each rewrite that changes it.
 
-        The name is the name of the rewrite. The graph is in float32.
+        Each cost comes in a pair, after the name of its rewrite. The first pair, for the graph before the
+        rewrites, has the name "as tf2onnx converts it".
         """
         from .costs import measure_rewrites
 
@@ -101,7 +103,7 @@ def export(
             was measured, otherwise the one with the smallest pixel distance. By default the newest checkpoint
             is exported.
         value_range: Range of a third-party model's images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1. It is
-            needed if the last activation of the model is neither of the two.
+            needed if the last activation of the model is neither tanh nor sigmoid.
         trust: Run the code that a Keras file contains (Lambda layers). This code can do whatever a Python
             script can do.
         input_kind: "latent" for latents, "seed" for seeds, or "fixed" for no input: the file then generates
@@ -111,7 +113,8 @@ def export(
         layout: "NHWC" for channels last, "NCHW" for channels first.
         precision: Precision of weights and arithmetic: "float32", "float16" or "int8".
         allow_loss: Write a file in float16 or int8 even if its images differ too much from Keras' images.
-        batch: Number of images per call, for hosts that need a fixed number. By default it is free.
+        batch: Number of images per call, for hosts that need a fixed number. By default each call may have
+            any number.
         opset: Version of the ONNX standard operators.
         file_format: "onnx"; "ort" for small builds of onnxruntime; "triton" for a folder of a Triton model
             repository.
@@ -123,7 +126,7 @@ def export(
 
     Raises:
         UsageError: The value of an argument is not allowed, or two arguments contradict each other.
-        SeedError: `seeds` holds a value that is not a seed, or too many seeds.
+        SeedError: `seeds` contains a value that is not a seed, or too many seeds.
         SourceNotFoundError: There is no such file or folder.
         RunNotFoundError: The folder is not a run, or there is no run under runs/.
         CheckpointError: The run has no checkpoint that can be used.
@@ -279,9 +282,10 @@ def _reason_of_best(training: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _naming_the_path() -> Iterator[None]:
-    """Raise each OutputError of the block again with a message that names the argument `path`.
+    """Replace an OutputError that the `with` block raises by one whose message names the argument `path`.
 
-    The functions of the runtime that write files call this argument `out`.
+    The functions of the runtime that write files have an argument `out`, and their messages name `out`. Users
+    of `export` know this argument as `path`.
     """
     try:
         yield

@@ -17,9 +17,10 @@ _TRITON_BATCH = 64  # largest batch that the Triton server may form
 def to_ort(model: bytes) -> bytes:
     """Return an ONNX file, given as bytes, in the ORT format, which small builds of onnxruntime read.
 
-    The contract is kept. The graph gets only optimisations with which every processor can still run it.
-    onnxruntime (1.31) writes one table in another order each time. So the bytes differ from call to call,
-    whereas those of an ONNX file do not.
+    The contract is kept. onnxruntime optimises the graph, but only in ways that suit every processor.
+
+    The returned bytes differ from call to call, since onnxruntime (1.31) writes the entries of one table in a
+    different order each time.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.ort"
@@ -35,8 +36,8 @@ def to_ort(model: bytes) -> bytes:
 def triton_config(contract: Contract, name: str) -> str:
     """Return the text of `config.pbtxt`: inputs, outputs, and whether the server may form batches.
 
-    If the batch size is free, the server may form batches, and the shapes are without the batch. If the batch
-    size is fixed, the server may not form batches, and the shapes begin with the batch.
+    If the batch size is free, the server may form batches, and the shapes do not include the batch size. If
+    the batch size is fixed, the server may not form batches, and each shape begins with the batch size.
 
     Args:
         contract: The contract of the generator.

@@ -17,7 +17,8 @@ Shape = tuple[int | None, ...]
 # target shape of a Reshape, the bounds of a Slice or a list of axes, which determine the shapes of values.
 _LARGEST_SHAPE = 64
 
-# Operations that compute each output value from one input value, if all other inputs are scalar constants.
+# Operations that compute each output value from the one input value at the same position. An operation with
+# several inputs (such as Add) does so only if all inputs but one are scalar constants.
 _ACTIVATIONS = ("LeakyRelu", "Relu", "Elu", "Selu", "Tanh", "Sigmoid", "Softplus")
 POINTWISE = (*_ACTIVATIONS, "Round", "Clip", "Cast", "QuantizeLinear", "Add", "Mul")
 
@@ -45,8 +46,8 @@ class Graph:
                 self.constants[node.output[0]] = numpy_helper.to_array(value)
             else:
                 self.nodes.append(node)
-        # An input that is also a constant has this constant as its default value. Callers of an exported
-        # graph never give such an input, so the graph keeps only the constant.
+        # If an input and a constant have the same name, the constant is the default value of the input.
+        # Callers of an exported graph never pass an input with a default, so only the constant is kept.
         self.inputs = [value for value in copy.graph.input if value.name not in self.constants]
         self.outputs = list(copy.graph.output)
         self.opsets, self._ir_version, self._name = list(copy.opset_import), copy.ir_version, copy.graph.name
@@ -54,7 +55,7 @@ class Graph:
         self.changed()
 
     def changed(self) -> None:
-        """Discard everything that was derived from the nodes. Must be called after nodes have changed."""
+        """Discard everything that was derived from the nodes. Call this after each change of the nodes."""
         self._producers: dict[str, onnx.NodeProto] | None = None
         self._consumers: dict[str, list[onnx.NodeProto]] = {}
         self._shapes: dict[str, Shape] | None = None
@@ -84,7 +85,7 @@ class Graph:
         return (self._producers or {}).get(name)
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """Return the only node that uses a value; None for several nodes, no node, or an output."""
+        """Return the one node that uses a value; None if several or none do, or the value is an output."""
         if self._producers is None:
             self._connect()
         consumers = self._consumers.get(name, [])
@@ -113,7 +114,7 @@ class Graph:
         return None if shape is None else len(shape)
 
     def constant(self, node: onnx.NodeProto, index: int) -> Array | None:
-        """Return the constant that is input `index` of a node; None if there is none."""
+        """Return the constant that is input `index` of a node; None for a missing or computed input."""
         return self.constants.get(node.input[index]) if index < len(node.input) else None
 
     def add_constant(self, array: Array, name: str = "constant") -> str:
@@ -139,9 +140,9 @@ class Graph:
     def can_remove(self, node: onnx.NodeProto) -> bool:
         """Return whether `remove` can remove a node.
 
-        All outputs of the node but the first must be unused. If the first output is an output of the graph,
-        its name must be kept. Then a node must compute the first input, which must not be an output of the
-        graph: `remove` gives that input the name of the output.
+        All outputs of the node but the first must be unused. If the first output is also an output of the
+        graph, its name must stay, so `remove` gives this name to the first input instead. That is possible
+        only if a node computes the first input, and if the first input is not an output of the graph.
         """
         source, (target, *others) = node.input[0], node.output
         if any(self._consumers_of(other) or self.is_output(other) for other in others if other):
@@ -187,7 +188,7 @@ class Graph:
     def _infer_shapes(self) -> dict[str, Shape]:
         """Return the shapes that ONNX infers, by name of the value, and note which values are float32.
 
-        To save time, ONNX gets the values of small constants only, and of larger ones the shape.
+        To save time, ONNX gets the values of small constants only. Of larger constants it gets the shape.
         """
         values, small = list(self.inputs), []
         for name, array in self.constants.items():

@@ -114,7 +114,7 @@ def fix_seeds(model: onnx.ModelProto, seeds: Sequence[int], label_count: int = 0
 class _SeedStage:
     """Nodes and constants that compute latents from seeds, by the algorithm of `runtime.latents`.
 
-    Each 32-bit word is stored as a uint64, which also holds the product of two words.
+    Each 32-bit word is stored as a uint64, since the product of two words needs 64 bits.
 
     Attributes:
         nodes: Nodes in an order in which they can run. The last one computes the latents.

@@ -38,13 +38,13 @@ class Options:
         precision: Precision of weights and arithmetic.
         allow_loss: Whether to write a file in float16 or int8 even if its images differ too much from Keras'
             images.
-        batch: Number of images per call, for hosts that need a fixed number; None if each call may have
-            another number.
+        batch: Number of images per call, for hosts that need a fixed number; None if the number may
+            differ from call to call.
         opset: Version of the ONNX standard operators, from 13 to the newest that the installed onnx knows.
 
     Raises:
         UsageError: The value of an option is not allowed, or two options contradict each other.
-        SeedError: `seeds` holds a value that is not a seed.
+        SeedError: `seeds` contains a value that is not a seed.
         MissingPackageError: onnx is not installed.
     """
 

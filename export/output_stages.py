@@ -12,8 +12,8 @@ from .conversion import IMAGE
 def add_uint8_output(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of the model whose output "image" is uint8 in [0, 255] instead of float32 in [-1, 1].
 
-    The operations are those of `runtime.to_uint8`, in the same order and in float32, so that both round
-    alike. QuantizeLinear with a scale of 1 rounds halves to even, and clips to [0, 255].
+    The operations are those of `runtime.to_uint8`, in the same order and in float32, so that the graph and
+    `to_uint8` round alike. QuantizeLinear with a scale of 1 rounds halves to even, and clips to [0, 255].
     """
     result, floats = _without_output(model)
     graph = result.graph
@@ -47,13 +47,13 @@ def put_channels_first(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _without_output(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """Return a copy of the model in which the value "image" has a new name, and this new name.
+    """Rename the value "image" in a copy of the model, and return the copy and the new name.
 
-    The nodes of an output stage can then compute "image" from the renamed value.
+    The nodes of an output stage can then compute a new "image" from the renamed value.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    renamed = f"{IMAGE}_{len(result.graph.node)}"  # each stage adds nodes, so no name occurs twice
+    renamed = f"{IMAGE}_{len(result.graph.node)}"  # unique, since each output stage adds nodes
     for node in result.graph.node:
         node.input[:] = [renamed if name == IMAGE else name for name in node.input]
         node.output[:] = [renamed if name == IMAGE else name for name in node.output]

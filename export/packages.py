@@ -47,7 +47,7 @@ def newest_opset() -> tuple[int, str]:
 
 @contextlib.contextmanager
 def _install_line() -> Iterator[None]:
-    """Raise MissingPackageError, which has the install command, if an import in the block fails."""
+    """Raise MissingPackageError, whose message has the install command, if an import in the block fails."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -28,13 +28,14 @@ from .input_stages import SEED, seed_stage_model
 from .options import Options
 
 BATCH_SIZES = (1, 7, 64)  # batch sizes that are compared if the batch size of the graph is free
-# Seeds that are compared: the first 248, which people use most, and seeds at the limits of number formats. A
-# seed from 2**32 on has a high word, and double precision can't represent every whole number above 2**53.
+# Seeds whose images are compared: the first 248, which people use most, and seeds at the limits of number
+# formats. A seed of 2**32 or more needs a second 32-bit word. Above 2**53, double precision can't represent
+# every whole number.
 SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
-# Limit for the difference between floats in [-1, 1]. Half a level of 8-bit pixels is a difference of 39e-4.
+# Limit for the difference between floats in [-1, 1]. Half a level of 8-bit pixels is 0.0039.
 MAX_ABS_ERROR = 1e-4
-# With large weights, Keras' own images differ from batch to batch. The limit may then grow from MAX_ABS_ERROR
-# up to this value.
+# With large weights, Keras' own images differ from batch to batch. The limit is then raised from
+# MAX_ABS_ERROR, but at most to this value.
 MAX_ROUNDING = 1e-3
 # Limit for the share of 8-bit pixels that differ by one level. A float between two levels may be rounded to
 # either of them.
@@ -59,7 +60,7 @@ class Verification:
         max_abs_error: Largest difference between the floats in [-1, 1], before they are rounded to pixels.
             For float16 and int8 this includes the loss of precision.
         pixel_mismatch: Share of 8-bit pixels that differ from those of Keras.
-        mean_levels: Mean difference of all 8-bit pixels from those of Keras, in levels.
+        mean_levels: Mean absolute difference between 8-bit pixels and those of Keras, in levels.
         max_levels: Largest difference of an 8-bit pixel from that of Keras, in levels.
         batch_sizes: Batch sizes that were compared.
         seeds: Number of seeds that were compared.
@@ -95,9 +96,9 @@ def verify_parity(
     shipped: onnx.ModelProto,
     lossy: onnx.ModelProto | None = None,
 ) -> Verification:
-    """Return the differences between the graph's images and those of Keras, after a check of their limits.
+    """Compare the graph's images with those of Keras, and return the differences if they are small enough.
 
-    The graph's images in different batches are compared with each other, too.
+    The graph's images of the same seed in different batches are compared with each other, too.
 
     Args:
         generator: Keras model from latents, and the one-hot code of a label if there are labels, to images in
@@ -160,8 +161,8 @@ def _compared_batches(options: Options, batch: int | None) -> tuple[int, ...]:
 def generate_with_keras(generator: keras.Model, inputs: Latents) -> Floats:
     """Return Keras' images, float32 (batch, height, width, channels), for inputs (batch, dim + labels).
 
-    Keras runs on the CPU here. On a GPU, TensorFlow would multiply in TF32, which keeps only 10 bits of each
-    factor.
+    Keras runs on the CPU here. On a GPU, TensorFlow would multiply in TF32, which rounds the fraction of each
+    factor to 10 bits.
     """
     with keras.device("cpu:0"):
         return np.asarray(generator(inputs, training=False))
@@ -170,10 +171,11 @@ def generate_with_keras(generator: keras.Model, inputs: Latents) -> Floats:
 def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Callable[[], float]) -> float:
     """Return the largest difference of the graph's images from Keras' images.
 
-    The limit is MAX_ABS_ERROR, with one exception. If numbers are large, the order in which they are added up
-    changes a sum by more than that. Keras' own images then differ from batch to batch, and the limit is four
-    times this difference, but at most MAX_ROUNDING. The mean difference of each pixel over the images must
-    still be at most MAX_ABS_ERROR.
+    The limit is MAX_ABS_ERROR, with one exception. In a generator with large weights, rounding alone can
+    exceed this limit: a sum depends on the order in which its terms are added, so Keras' own images differ
+    from batch to batch. The limit is then four times the difference between Keras' own images, but at most
+    MAX_ROUNDING. In this case the difference of each pixel, averaged over the images, must still be at most
+    MAX_ABS_ERROR.
 
     Args:
         batchings: The graph's images, once for each way of dividing them into batches; each array (n, height,
@@ -196,7 +198,7 @@ def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Calla
 
 
 def _keras_rounding(generator: keras.Model, inputs: Latents) -> float:
-    """Return the largest difference between images that Keras generates one at a time and in one batch.
+    """Return the largest difference between images that Keras generates one at a time and as one batch.
 
     The images differ since the order in which Keras adds up numbers depends on the batch size.
     """
@@ -213,7 +215,7 @@ def allowed_mismatch(pixels: int) -> float:
 
 
 def _compare_pixels(batchings: list[Pixels], expected: Pixels, precision: Precision) -> npt.NDArray[np.int16]:
-    """Return the difference of each pixel from Keras' pixel, in levels, with the shape of `expected`.
+    """Return the absolute difference of each pixel from Keras' pixel, in levels, shaped like `expected`.
 
     Args:
         batchings: The graph's images, once for each way of dividing them into batches.
@@ -221,15 +223,16 @@ def _compare_pixels(batchings: list[Pixels], expected: Pixels, precision: Precis
         precision: Precision of the graph.
 
     Raises:
-        VerificationError: The precision is float32 and a pixel differs by more than one level; or the image
-            of a seed depends on the batch.
+        VerificationError: The precision is float32, and a pixel differs from Keras' pixel by more than one
+            level. Or the image of a seed differs between two ways of dividing the seeds into batches.
     """
     _require_shapes(batchings, expected)
     levels = _level_differences(batchings[0], expected)
     if precision == "float32":
         _require("the largest difference to Keras in 8-bit levels", int(levels.max()), 1)
     between_batches = max(int(_level_differences(images, batchings[0]).max()) for images in batchings)
-    # In float16, onnxruntime before 1.23 and GPUs add up numbers in an order that depends on the batch size.
+    # In float16, a pixel may differ by one level between two batches: onnxruntime before 1.23 adds up numbers
+    # in an order that depends on the batch size, and so do GPUs.
     limit = 1 if precision == "float16" else 0
     _require(
         "the largest difference, in 8-bit levels, of one image between two batches", between_batches, limit
@@ -238,7 +241,7 @@ def _compare_pixels(batchings: list[Pixels], expected: Pixels, precision: Precis
 
 
 def _verify_seed_stage(dim: int, opset: int) -> None:
-    """Raise VerificationError if the graph's latents differ from those of the runtime by a single bit."""
+    """Raise VerificationError unless the graph's latents equal those of the runtime in every bit."""
     seeds = check_seeds(SEEDS)
     (latents,) = open_on_cpu(seed_stage_model(dim, opset)).run(None, {SEED: seeds})
     wrong = int((latents.view(np.uint32) != sample_latents(seeds, dim).view(np.uint32)).sum())
@@ -248,7 +251,7 @@ def _verify_seed_stage(dim: int, opset: int) -> None:
 def require_same_images(
     shipped: onnx.ModelProto, size: InputSize, options: Options, *, seeds: Sequence[int], images: Pixels
 ) -> None:
-    """Raise VerificationError if images of the written file are more than one level off the verified graph.
+    """Raise VerificationError if a pixel of the written file is more than one level off the verified graph's.
 
     Args:
         shipped: The verified graph.
@@ -313,7 +316,7 @@ def _open_graph(
 
 
 def _generate_in_batches(generate: Generate, batch: int | None, seeds: Seeds) -> Iterator[npt.NDArray[Any]]:
-    """Yield the images of all seeds several times, each time divided into other batches.
+    """Yield the images of all seeds several times, each time with a different division into batches.
 
     If the batch size is free (`batch` is None), the batches have 1, 7 and 64 images. If the batch size is
     fixed, the images are generated in the order of `seeds` and in reverse order.
@@ -342,7 +345,7 @@ def _level_differences(a: Pixels, b: Pixels) -> npt.NDArray[np.int16]:
 
 
 def _require_shapes(batchings: Sequence[npt.NDArray[Any]], expected: npt.NDArray[Any]) -> None:
-    # Without this check, NumPy would broadcast images of another shape when they are compared.
+    # Without this check, NumPy might broadcast images of a wrong shape and compare them without an error.
     wrong = sum(images.shape != expected.shape for images in batchings)
     _require("the number of batches whose images have another shape than Keras' images", wrong, 0)
 

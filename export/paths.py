@@ -95,9 +95,10 @@ def check_ending(path: str | os.PathLike[str] | None, file_format: FileFormat) -
 def default_path(source: Found, file_format: FileFormat) -> Path:
     """Return the path to write to if the user gave no path: a file, or the folder of a Triton model.
 
-    For a run, the file is generator.onnx in the run folder. For a file or a SavedModel folder, it lies beside
-    this source and has the name of the source. The ending is that of the format. A Triton model gets the
-    folder triton/NAME in the same place, where NAME is the name of the run or of the source.
+    For a run, the exported file lies in the run folder and has the name "generator". For a file or a
+    SavedModel folder, the exported file lies beside this source and has the name of the source. The ending
+    is .onnx or .ort, after the format. A Triton model gets the folder triton/NAME in the same place, where
+    NAME is the name of the run or of the source.
 
     Raises:
         UsageError: The source is a Keras model in memory, for which the user must give a path.
@@ -116,7 +117,7 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
 
 
 def with_name(path: Path) -> Path:
-    """Return the path if it has a name, or else the resolved path. The path "." has no name."""
+    """Return the path if it has a last component, or else (as for ".") the resolved path, which has one."""
     return path if path.name else path.resolve()
 
 

@@ -21,8 +21,9 @@ from .errors import PrecisionError
 from .graph import POINTWISE, Array, Graph, attributes, make_node
 from .rewrites.steps import broadcast_along
 
-# Seeds of the images that determine the ranges of activations in int8. Neither golden images nor evaluations
-# use these seeds. The trainer's recalibration of BatchNormalization uses the very last seeds.
+# Seeds of the images that determine the ranges of activations in int8. No other part of ganport uses these
+# seeds: golden images and evaluations use smaller ones, and the trainer's recalibration of BatchNormalization
+# uses the largest seeds of all.
 CALIBRATION_SEEDS = range(SEED_LIMIT - 2**40, SEED_LIMIT - 2**40 + 512)
 
 _CALIBRATION_BATCH = 32
@@ -76,7 +77,10 @@ def _float32_inputs(node: onnx.NodeProto) -> list[int]:
 
 
 def _isolate_float32_inputs(graph: Graph) -> None:
-    """Give each input that must stay float32 a constant or a Cast that no other node uses."""
+    """Change each input that must stay float32 to a copy of the constant, or to a Cast to float32.
+
+    No other node uses this copy or this Cast, so all other constants and values can become float16.
+    """
     for node in list(graph.nodes):
         for index in _float32_inputs(node):
             name = node.input[index]
@@ -132,8 +136,8 @@ def to_int8(model: onnx.ModelProto, dim: int, label_count: int = 0) -> onnx.Mode
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            # Weights use 7 bits. With 8 bits, sums saturate on x86 processors without VNNI, and the same
-            # seed would give another image there.
+            # Weights use 7 bits. With 8 bits, sums would saturate on x86 processors without VNNI, and a seed
+            # would give a different image there than on other processors.
             reduce_range=True,
         )
         graph = Graph(onnx.load(target))

@@ -72,9 +72,9 @@ def load_source(
         trust: Whether to run the code in a Keras file. This code can do whatever a Python script can do.
 
     Raises:
-        RunNotFoundError: The folder does not hold a run.
+        RunNotFoundError: The folder is not a run.
         CheckpointError: The run has no checkpoint that can be used.
-        GeneratorError: The file does not hold a Keras model, the model is not a generator, or the range of
+        GeneratorError: The file contains no Keras model, the model is not a generator, or the range of
             its images is not known.
     """
     if isinstance(found, RunFolder):

@@ -22,7 +22,7 @@ from .precision import to_float16, to_int8
 from .rewrites import INT8_REWRITES, simplify
 from .sources import Source
 
-# The errors of onnx, which derive from Exception alone.
+# The errors of onnx. They must be listed one by one, since they have no base class but Exception.
 _ONNX_ERRORS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,

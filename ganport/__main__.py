@@ -1,7 +1,8 @@
 """The command line: `ganport`, `python -m ganport`, and `python cli.py` in a clone.
 
 The command `sample` is meant for devices that only generate images. It is a part of the runtime and needs
-neither typer nor rich, so it starts in half the time and memory. All other commands are in commands/.
+neither typer nor rich. Without these packages it starts in half the time and memory. All other commands are
+in commands/.
 """
 
 from __future__ import annotations

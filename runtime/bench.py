@@ -55,11 +55,11 @@ def measure_speed(
     layout: Layout | None = None,
     value_range: ValueRange | None = None,
 ) -> Iterator[Speed]:
-    """Measure each provider with each number of threads and each batch size, and yield one `Speed` for each.
+    """Measure each combination of provider, number of threads and batch size, and yield its `Speed`.
 
     Args:
         model: Path, bytes or name of the model, as for `Sampler`.
-        providers: Providers that work on this machine.
+        providers: Providers to measure. Each must work on this machine.
         threads: Numbers of CPU threads. A provider for GPUs is measured with the last number only.
         batches: Numbers of images per call. A model with a fixed batch size is measured with that size only.
         seconds: Time in seconds to generate images for each `Speed`.

@@ -41,7 +41,7 @@ from .writers import SHARDS, STDOUT, check_output, check_size, write_frames, wri
 if TYPE_CHECKING:
     from .shards import Plan
 
-MOST_IMAGES = 10_000_000  # per call; for more images, make several calls
+MOST_IMAGES = 10_000_000  # limit for the images of one call of the command
 
 Default = Callable[[], tuple[Path, str]]  # returns the path of the default model, and its description
 # An engine writes shards, as `shards.write_shards` does. Its last argument is the value of --address.
@@ -58,8 +58,8 @@ def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = d
 
     Args:
         run: The command, as a function that returns the exit code.
-        options: Function that returns the option for each argument of the library, such as
-            {"value_range": "--range"}.
+        options: Function that returns a dict from the library's argument names to the command's options, such
+            as {"value_range": "--range"}. Error messages then name the options.
 
     Raises:
         SystemExit: SIGTERM arrived, or help was requested. Half-written files are removed.
@@ -142,10 +142,12 @@ def sample(
     """Generate images as the arguments say, and return 0.
 
     Args:
-        arguments: Arguments of the command line after the command.
-        default: Function that returns the path and a description of the model, if the arguments name none.
+        arguments: Arguments that follow the command on the command line.
+        default: Function that returns the path and a description of the default model. It is called if the
+            arguments name no model.
         command: Text of the command as the user typed it, which the help shows.
-        engines: Functions by name that write shards elsewhere than in this process, such as on a cluster.
+        engines: Engines for `--engine`, by name. An engine is a function that writes the shards in other
+            processes, such as on a cluster.
 
     Raises:
         UsageError: The arguments are malformed.
@@ -197,7 +199,7 @@ def _check_shard_options(given: argparse.Namespace) -> None:
 
 
 def find_model(model: str | None, default: Default) -> Path:
-    """Return the path of the given model. If none is given, print and return the default model.
+    """Return the path of the given model. Without one, print the default model and return its path.
 
     Args:
         model: Path of a file, or the name of a pretrained generator; None if no model was given.
@@ -325,7 +327,7 @@ def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentP
 
 
 def sample_options() -> dict[str, str]:
-    """Return the option of the command for each argument of the library, for `guarded`."""
+    """Return a dict from the library's argument names to the options of `sample`, for `guarded`."""
     actions = make_parser("sample", ("ray",))._actions
     options = {action.dest: action.option_strings[-1] for action in actions if action.option_strings}
     return {**options, "labels": "--label", "model": "MODEL"}

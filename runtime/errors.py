@@ -134,8 +134,8 @@ class FixedSeedError(GanportError, LookupError):
     def __init__(self, seed: int, known: Sequence[int]) -> None:
         self.seed, self.known = seed, tuple(known)
         super().__init__(
-            f"Seed {seed} is not among the fixed seeds of this file, {format_seeds(known)}; for any seed, "
-            "run: ganport export --input latent"
+            f"Seed {seed} is not available: the file has only the fixed seeds {format_seeds(known)}. For any "
+            "seed, export the generator again with: ganport export --input latent"
         )
 
 
@@ -195,7 +195,7 @@ class ModelFormatError(ModelError, ValueError):
 
 
 class NotAGeneratorError(ModelError, ValueError):
-    """The ONNX file has no contract, and its graph is not a generator, or does not decide all facts."""
+    """The ONNX file has no contract, and its graph is not a generator or leaves the layout or range open."""
 
     def __init__(self, model: Path | bytes, problem: str) -> None:
         self.model, self.problem = model_name(model), problem

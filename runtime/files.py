@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, GanportError):
-            raise  # an error of ganport from the block; some are OSErrors as well
+            raise  # an error of ganport from the block, which may be an OSError as well
         raise OutputError(path, system_reason(error)) from error
     finally:
         with contextlib.suppress(OSError):

@@ -15,9 +15,10 @@ from .errors import ContractError, GoldenMismatchError
 from .images import split_grid
 from .sampler import Sampler
 
-# Another device adds numbers in another order, so its sums are rounded differently. In float32 this changes a
-# pixel by at most one level. In float16 and int8, activations are rounded to few bits. A sum near the middle
-# of two such values may then be rounded to the other value, which changes some pixels by several levels.
+# Two devices add numbers in different orders, so they round the sums differently. In float32 this changes a
+# pixel by at most one level. In float16 and int8, an activation can have only few values. One device may
+# round a sum to the value above it, and the other device to the value below. Some pixels then differ by
+# several levels.
 _FLOAT32_LIMITS = (1, 1e-2, 1e-2)  # largest difference, share of differing pixels, mean difference
 _COARSE_LIMITS = (24, 1.0, 0.25)  # the same limits for float16 and int8
 

@@ -93,7 +93,10 @@ def make_grid(images: Pixels) -> Pixels:
 
 
 def _check_pixels(images: npt.NDArray[Any]) -> None:
-    """Raise UsageError unless an array holds 8-bit images. NumPy would silently cut other types."""
+    """Raise UsageError unless an array holds 8-bit images.
+
+    NumPy would convert other types to uint8 without an error, and this would change the values.
+    """
     is_image = images.ndim == 4 and images.shape[3] in _COLOUR_TYPES and 0 not in images.shape
     if images.dtype != np.uint8 or not is_image:
         raise UsageError(

@@ -121,7 +121,7 @@ def generator_inputs(
 
 
 def _numbers_of_many(seeds: Seeds, blocks: int) -> npt.NDArray[np.uint16]:
-    """Return the 16-bit numbers of many seeds, shape (n, 8 * blocks), by NumPy arrays of all seeds."""
+    """Return the 16-bit numbers of many seeds, shape (n, 8 * blocks), computed by NumPy for all at once."""
     counters = np.zeros((4, blocks, 1), dtype=np.uint32)
     counters[0, :, 0] = np.arange(blocks)
     keys = np.empty((2, 1, len(seeds)), dtype=np.uint32)
@@ -135,11 +135,11 @@ def _numbers_of_many(seeds: Seeds, blocks: int) -> npt.NDArray[np.uint16]:
 
 
 def _numbers_of_one(seed: int, blocks: int) -> npt.NDArray[np.uint16]:
-    """Return the 16-bit numbers of one seed, shape (8 * blocks,), by Python's long integers.
+    """Return the 16-bit numbers of one seed, shape (8 * blocks,), computed in Python's long integers.
 
     A long integer holds one word of every block. Each block has 64 bits of the integer, because a product of
     two 32-bit words has 64 bits. So one operation on long integers computes all blocks. For one seed this
-    takes a fifth of the time of NumPy's calls.
+    takes a fifth of the time that NumPy takes.
     """
     ones, counters = _lanes(blocks)
     low = ones * _WORD
@@ -162,7 +162,10 @@ def _numbers_of_one(seed: int, blocks: int) -> npt.NDArray[np.uint16]:
 
 @functools.cache
 def _lanes(blocks: int) -> tuple[int, int]:
-    """Return two long integers with 64 bits for each block: 1 for every block, and the block's number."""
+    """Return two long integers that have 64 bits for each block.
+
+    In the first integer, the 64 bits of each block hold 1. In the second, they hold the block's number.
+    """
     return sum(1 << 64 * block for block in range(blocks)), sum(
         block << 64 * block for block in range(blocks)
     )
@@ -172,7 +175,7 @@ def slerp(first: Latents, second: Latents, position: npt.NDArray[np.float64]) ->
     """Return points on the great circle through two latents, float32 (n, dim) (Shoemake, SIGGRAPH 1985).
 
     Normal latents of many dimensions lie near a sphere. The points on the straight line between two latents
-    lie inside the sphere, so they are shorter than latents are. If the two latents point in the same
+    lie inside the sphere, so they are shorter than normal latents. If the two latents point in the same
     direction or in opposite directions, the great circle is not defined, and the straight line is used.
 
     Args:
@@ -199,16 +202,16 @@ def philox4x32(
 ) -> list[npt.NDArray[np.uint32]]:
     """Return the four output words of Philox4x32-10 (Salmon et al. 2011, section 3.3).
 
-    Each word has the shape that the counters' and the keys' other axes broadcast to.
+    The axes after the first axis of `counters` and `keys` are broadcast. Each word has the broadcast shape.
 
     Args:
         counters: The four words of the counters, shape (4, ...).
         keys: The two words of the keys, shape (2, ...).
     """
     shape = np.broadcast_shapes(counters[0::2].shape, keys.shape)
-    # A round multiplies words 0 and 2, and combines the products with words 1 and 3 by XOR. Each operation
-    # handles both words of its kind at once. Words 0 and 2 are the low halves of 64-bit numbers, so their
-    # 64-bit products need no conversion and no new memory.
+    # A round multiplies words 0 and 2 by constants, and combines the products with words 1 and 3 by XOR.
+    # `multiplied` holds words 0 and 2, and `mixed` holds words 1 and 3. `multiplied` is a view of the low
+    # halves of the 64-bit numbers in `wide`. So the 64-bit products need no conversion and no new memory.
     wide, *products = (np.zeros(shape, np.uint64) for _ in range(3))
     multiplied = _halves(wide, _LOW)
     multiplied[:] = counters[0::2]

@@ -38,12 +38,12 @@ from .third_party import ValueRange, describe
 
 # Default for the largest number of images in one run. A batch of this size keeps a CPU or a GPU busy.
 BATCH_SIZE = 256
-# The same for large images on the CPU. The activations of a network can take a thousand times the memory of
+# Default for large images on the CPU. The activations of a network can take a thousand times the memory of
 # its images, so fewer large images are run at a time.
 LARGE_BATCH_SIZE = 64
 _LARGE = 64 * 64 * 3  # an image is large if it has more values than this
 _MOST_THREADS = 1_024  # limit, because onnxruntime starts all threads, and ends the process if it can't
-_LARGEST_BATCH = 2**24  # limit for the images in one run; memory runs out before
+_LARGEST_BATCH = 2**24  # limit for the images in one run; a machine runs out of memory earlier
 # Limit for the levels (0 to 255) by which a pixel may differ between an image alone and in a batch. Rounding
 # causes smaller differences, and statistics over the batch cause larger ones.
 _MOST_LEVELS_OFF = 16
@@ -106,7 +106,8 @@ class Model:
             self._latent_shape = tuple(session.get_inputs()[0].shape[1:])
         self._lock, self._process = threading.Lock(), os.getpid()
         self._runner: Runner | None = self._make_runner(session)
-        if not self.contract.created_by and self._latent_shape:  # files that ganport wrote are verified
+        # A file that ganport wrote was verified at export, so only third-party files are checked here.
+        if not self.contract.created_by and self._latent_shape:
             self._check_independence(make_runner(session, self.contract, self.provider, None, self.threads))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -174,8 +175,8 @@ class Model:
     def _check_independence(self, runner: Runner) -> None:
         """Raise InferenceError if an image depends on its batch neighbours.
 
-        Generates seed 0 alone and together with seed 1, and compares. `runner` must not split batches across
-        threads, or the check shows nothing.
+        The image of seed 0 is generated alone and in a batch with seed 1, and the two results are compared.
+        `runner` must not split batches across threads, because each image would then always run alone.
         """
         inputs: dict[str, npt.NDArray[Any]] = {
             self.contract.input.name: sample_latents((0, 1), self.contract.input.dim)
@@ -239,7 +240,10 @@ class Model:
         return make_runner(session, self.contract, self.provider, split_session, self.threads)
 
     def _current_runner(self) -> Runner:
-        """Return the runner of this process. After a fork, open the model again, as threads are lost."""
+        """Return the runner of this process.
+
+        A fork does not copy the threads of a session, so a forked process opens the model again.
+        """
         runner = self._runner
         if runner is None:
             raise ClosedSamplerError

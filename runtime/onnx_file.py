@@ -54,7 +54,8 @@ _RANDOM = (
     "Bernoulli",
     "Multinomial",
 )
-# By operation: index of the input that decides the size of the output, as a shape, factors or a length.
+# Index of the input that decides the size of the output, by operation. The input holds a shape, factors or a
+# length.
 _SHAPE_INPUT = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
 
 # First numbers of each constant tensor that may be used as a shape, by name.
@@ -251,7 +252,7 @@ class _GraphReader:
         return Node(kind, tuple(inputs), tuple(outputs), domain)
 
     def _read_attribute(self, message: memoryview, depth: int, constants: _Constants) -> list[float] | None:
-        """Return the first numbers of an attribute; None if it holds no numbers, or too many for a shape."""
+        """Return the first numbers of an attribute; None if it holds no numbers that can be a shape."""
         numbers: list[float] | None = None
         tensor = graph = None
         for number, value in fields(message):
@@ -259,7 +260,7 @@ class _GraphReader:
                 tensor = single_message(tensor, value)
             elif number == 6:
                 graph = single_message(graph, value)
-            elif number in (7, 8):  # floats, integers
+            elif number in (7, 8):  # the fields `floats` and `ints` of an AttributeProto
                 found = integers_of(value) if number == 8 else _first_floats(message_of(value), "f")
                 numbers = [*(numbers or []), *found][: _MOST_DIMS + 1]
             elif number == 10:  # tensors
@@ -268,8 +269,8 @@ class _GraphReader:
                 self.read_graph(message_of(value), depth + 1, constants)
             elif number in (22, 23):  # sparse tensors
                 self._read_sparse(message_of(value))
-        # An attribute must hold one value, and this one holds a tensor and a list of numbers. onnxruntime
-        # would use only one of the two, which may not be the one that is checked here.
+        # An attribute must hold one value. If it holds a tensor and a list of numbers, onnxruntime uses only
+        # one of the two values, which may not be the value that is checked here.
         if tensor is not None and numbers is not None:
             raise WireError
         if graph is not None:
@@ -290,16 +291,16 @@ class _GraphReader:
             raise _RejectedError(f"it has a sparse tensor of shape {shown}; {_SUPPORTED}")
 
     def _read_tensor(self, message: memoryview) -> tuple[str, list[float] | None]:
-        """Return a tensor's name and its first numbers; None instead of numbers that can't be a shape."""
+        """Return a tensor's name and its first numbers. The numbers are None if they can't be a shape."""
         dims: list[int] = []
-        parts: dict[int, list[Value]] = {}  # first values of each field that holds content, by field number
+        parts: dict[int, list[Value]] = {}  # first values of each content field, by field number
         external: dict[str, str] = {}
         name, kind, size, is_external = "", 0, 0, False
         for number, value in fields(message):
             if number == 1:
                 dims += integers_of(value)
             elif number == 2:
-                kind = number_of(value) & WORD  # onnxruntime keeps only 32 bits, too
+                kind = number_of(value) & WORD  # onnxruntime also keeps only the lowest 32 bits
             elif number in (4, 5, 6, 7, _RAW_DATA, 10, 11):
                 size += _size_of(number, value)
                 first = parts.setdefault(number, [])
@@ -315,8 +316,8 @@ class _GraphReader:
         if is_external:
             size = self._measure_external(external)
         _check_content(name, dims, size)
-        # A tensor must hold its content once, and this one has content in two fields, or `raw_data` twice.
-        # onnxruntime would use only one of the two, which may not be the one that is checked here.
+        # A tensor must hold its content once. If two fields hold content, or if `raw_data` occurs twice,
+        # onnxruntime uses only one of the two contents, which may not be the content that is checked here.
         if len(parts) > 1 or len(parts.get(_RAW_DATA, ())) > 1:
             raise WireError
         if kind not in _NUMBER_FORMATS or len(dims) > 1 or is_external:
@@ -444,7 +445,7 @@ def _check_content(name: str, dims: list[int], size: int) -> None:
 
 
 def _size_of(number: int, value: Value) -> int:
-    """Return the least number of bytes that a value of a field adds to a tensor."""
+    """Return the number of bytes that `_check_content` counts for one value of a content field."""
     if isinstance(value, int):
         return 1 if number == 7 else 8  # one number of a list that is not packed
     return len(value) + 1 if number == 6 else len(value)  # an empty string is a value, too
@@ -455,7 +456,7 @@ def _first_numbers(kind: int, parts: Mapping[int, Sequence[Value]]) -> list[floa
 
     Args:
         kind: Data type of the tensor, a key of _NUMBER_FORMATS.
-        parts: First values of each field that holds content, by field number.
+        parts: First values of each content field, such as `raw_data`, by field number.
     """
     form, own_field = _NUMBER_FORMATS[kind]
     if _RAW_DATA in parts:
@@ -467,7 +468,7 @@ def _first_numbers(kind: int, parts: Mapping[int, Sequence[Value]]) -> list[floa
         numbers += (
             integers_of(value, _MOST_DIMS + 1) if form in "iq" else _first_floats(message_of(value), form)
         )
-    if kind == _INT32:  # onnxruntime keeps only 32 bits, too
+    if kind == _INT32:  # onnxruntime also keeps only the lowest 32 bits
         numbers = [signed((int(number) & WORD) << 32) >> 32 for number in numbers]
     return numbers
 

@@ -54,9 +54,9 @@ class Provider:
 
 AUTO = "auto"
 _SEPARATELY = "in a separate environment, run: pip install"
-# TF32, the default on newer GPUs, computes products with 10 bits, which changes pixels by whole levels. An
-# exhaustive search for the fastest convolution algorithm takes 20 times as long as the heuristic, and finds
-# none that is faster (H100, rps-dcgan).
+# TF32, the default on newer GPUs, rounds the factors of a product to 10 bits of mantissa. This changes pixels
+# by whole levels. An exhaustive search for the fastest convolution algorithm takes 20 times as long as the
+# heuristic, and finds no faster algorithm (H100, rps-dcgan).
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 PROVIDERS: Mapping[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", "run: pip install 'ganport[cpu]'"),
@@ -116,7 +116,7 @@ def open_session(model: Path | bytes, provider: str, threads: int, *, repeatable
     if provider != "cpu":
         _try_provider(ort, provider)
     session = _create_session(ort, model, provider, threads, repeatable)
-    # The provider was tried with another model above, so this session is checked as well.
+    # The provider was tried above with a different model, so this session is checked as well.
     chosen = PROVIDERS[provider]
     if session.get_providers()[0] != chosen.name:
         used = ", ".join(session.get_providers())
@@ -163,7 +163,7 @@ def check_provider(provider: str, *others: str) -> None:
 
 
 def uses_graphs(session: Any) -> bool:
-    """Return whether a session replays captured CUDA graphs, which need bound buffers."""
+    """Return whether a session replays captured CUDA graphs. It then needs bound buffers."""
     options = session.get_provider_options().get(PROVIDERS["cuda"].name, {})
     return bool(options.get("enable_cuda_graph") == "1")
 
@@ -197,7 +197,8 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
-        # This names the format. Otherwise onnxruntime searches the model for the other format's signature.
+        # This setting states the format. Otherwise onnxruntime would search the model for the mark of its
+        # own format.
         options.add_session_config_entry(
             "session.load_model_format", "ORT" if is_ort_format(model) else "ONNX"
         )
@@ -205,8 +206,8 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         if provider != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            # By default onnxruntime's fallback is enabled. After an error, this call and run() would then use
-            # the CPU, and would only print the error.
+            # By default onnxruntime's fallback is enabled. After an error, the constructor and run() would
+            # then use the CPU, and would only print the error.
             return ort.InferenceSession(
                 model, options, providers=[(wanted.name, settings)], enable_fallback=0
             )

@@ -57,7 +57,8 @@ class Sampler:
         repeatable: Whether the same bytes are generated each time on CUDA, too. By default a few pixels in a
             million may differ from call to call by one level, because the order of additions in a convolution
             varies. Repeatable convolutions take several times as long.
-        layout: Layout of a third-party generator's images. It is needed if the images' shape fits both.
+        layout: Layout of a third-party generator's images, "NHWC" or "NCHW". It is needed if the images'
+            shape fits both layouts.
         value_range: Range of a third-party generator's images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1. It
             is needed if the generator's last operation does not decide the range.
 
@@ -296,14 +297,14 @@ class Sampler:
 def _generate_ahead(
     parts: Iterator[Seeds | list[int]], generate: Callable[[Seeds | list[int]], Pixels]
 ) -> Iterator[Pixels]:
-    """Yield the images part by part. The next part is generated while the caller works on the last."""
+    """Yield the images part by part. Each part is generated while the caller works on the part before."""
     first, second = next(parts, None), next(parts, None)
     if first is None:
         raise SeedError((), "is an empty list")
     if second is None:
         yield generate(first)
         return
-    # This import takes 30 ms, and few images do not need it.
+    # This import takes 30 ms, and a single part does not need it.
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, "ganport-stream") as worker:

@@ -132,7 +132,7 @@ def plan_shards(
 
 
 def begin(plan: Plan) -> None:
-    """Write the index. If a run is resumed, remove its leftovers first. Raises OutputError."""
+    """Write the index. A resumed run first removes its old temporary files. Raises OutputError."""
     if plan.is_resumed:
         remove_parts(plan)
     elif plan.index.exists():  # another process has written the index since the plan was made

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-# Captures must not overlap. The second one would restore the first one's file as standard error.
+# Captures must not overlap. The second capture would restore the first one's file as standard error.
 _lock = threading.Lock()
 
 

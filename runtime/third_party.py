@@ -113,7 +113,7 @@ def _read_dim(source: Any, reject: _Reject) -> int:
 
 
 def _measure(model: Path | bytes, source: Any, image: Any, batch: int | None) -> tuple[Any, ...]:
-    """Return the shape of the images. If the graph does not hold it, images are generated on the CPU."""
+    """Return the shape of the images. If the graph does not state it, generate and measure images."""
     if all(isinstance(size, int) for size in image.shape[1:]):
         return tuple(image.shape)
     latents = np.zeros((batch or 1, *source.shape[1:]), dtype=np.float32)

@@ -198,7 +198,7 @@ def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path)
 
     paths = (folder / image_name(int(seed)) for seed in seeds)
     with ThreadPoolExecutor(min(_WRITERS, os.cpu_count() or 1)) as writers:
-        for batch in batches:  # list() waits for the batch, so that memory is bounded
+        for batch in batches:  # list() waits until the batch is written, to bound the memory
             list(writers.map(_write_png, batch, itertools.islice(paths, len(batch))))
 
 

@@ -5,7 +5,7 @@ api.py              /v1: an image, a grid, a file of images, the model
 fast_path.py        the image of one seed, without the web framework
 kserve.py           /v2: the KServe v2 inference protocol, with JSON and binary tensors
 batching.py         Batcher: a bounded queue of requests, whose images are generated in batches
-limits.py           the API key, the size of bodies, timeouts of slow clients
+limits.py           the check of the API key, a limit on the size of bodies, timeouts for slow clients
 error_responses.py  errors as HTTP responses
 metrics.py          metrics for Prometheus
 process.py          serve: the process with uvicorn, its socket and its signals

@@ -90,14 +90,14 @@ class SampleRequest(BaseModel):
 
 @dataclasses.dataclass(frozen=True)
 class PngResponse:
-    """A response with a PNG: status 200, or 304 without content."""
+    """The response to a request for a PNG: status 200 with the PNG, or status 304 without content."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
 
     def to_http(self) -> Response:
-        """Return this response as a response of the web framework."""
+        """Return this response as a response of FastAPI."""
         return Response(self.content, self.status, self.headers)
 
 
@@ -108,7 +108,7 @@ class PngResponder:
         sampler: Sampler of the model.
         batcher: Batcher that generates the images.
         fingerprint: Hash of the model, ganport's version and the provider, from `service.fingerprint_of`.
-        is_private: Whether only clients with the API key may have the responses.
+        is_private: Whether clients need an API key. If so, the responses forbid shared caches to store them.
     """
 
     def __init__(self, sampler: Sampler, batcher: Batcher, *, fingerprint: str, is_private: bool) -> None:
@@ -124,8 +124,8 @@ class PngResponder:
             seed: Seed of the image.
             label: Requested label. None for the default label of the seed.
             truncation: Factor by which the latents are multiplied.
-            model: Fingerprint of a model from the URL. None if the URL has none.
-            known_etags: Header If-None-Match of the request. None if the request has none.
+            model: Fingerprint in the URL. None if the URL contains no fingerprint.
+            known_etags: Header If-None-Match of the request. None if the request lacks this header.
 
         Raises:
             OtherModelError: `model` is not the fingerprint of the served model.
@@ -138,7 +138,7 @@ class PngResponder:
     async def grid(
         self, seeds: Seeds, label: str | None, truncation: float, model: str | None, known_etags: str | None
     ) -> PngResponse:
-        """Return one grid with the images of all seeds. Other arguments and errors are those of `image`."""
+        """Return one grid with the images of all seeds. For other arguments and errors see `image`."""
         request = _make_request(self.sampler, seeds, label, truncation)
         options = f"{seeds.tolist()} {label!r} {truncation!r}"
         return await self._respond(request, _encode_grid, options, model, known_etags)
@@ -154,14 +154,14 @@ class PngResponder:
         if model not in (None, self._fingerprint):
             raise OtherModelError(self._fingerprint)
         etag = f'"{hashlib.sha256(f"{self._fingerprint} {options}".encode()).hexdigest()[:32]}"'
-        # The content of a URL with a fingerprint never changes. Without a fingerprint, the same URL returns
-        # different content after the service has been restarted with a different model.
+        # The content of a URL with a fingerprint never changes, and can be cached forever. Without a
+        # fingerprint, the content changes if the service is restarted with a different model.
         headers = {"etag": etag, "cache-control": f"{self._scope}, {_CACHE_FOREVER if model else 'no-cache'}"}
         if known_etags is not None and _matches(known_etags, etag):
             return PngResponse(304, headers, b"")
         headers["content-type"] = "image/png"
-        # The batcher encodes a request of at most one batch while it generates the next batch. A larger
-        # request is generated in several parts, which must be joined before they are encoded.
+        # If the request fits into one batch, the batcher encodes the images during the next batch.
+        # A larger request is generated in several parts. The parts are joined here, and then encoded.
         if len(request) <= self.sampler.model.batch_size:
             return PngResponse(200, headers, (await self._batcher.generate(request, encode))[0])
         parts = await self._batcher.generate(request, _unchanged)
@@ -175,7 +175,7 @@ def make_api(responder: PngResponder, batcher: Batcher, *, max_images: int, fing
 
     Args:
         responder: Responder to requests for an image or a grid.
-        batcher: Batcher that generates the images of a file.
+        batcher: Batcher that generates the images for /v1/sample.
         max_images: Largest number of images in one request.
         fingerprint: Fingerprint of the model, as for `PngResponder`.
     """
@@ -268,7 +268,7 @@ def _make_request(sampler: Sampler, seeds: Iterable[int], label: str | None, tru
 
 
 def _matches(known_etags: str, etag: str) -> bool:
-    """Return whether an If-None-Match header lists the tag, by weak comparison (RFC 9110, section 13.1.2)."""
+    """Return whether If-None-Match contains `etag`, by weak comparison (RFC 9110, section 13.1.2)."""
     return known_etags.strip() == "*" or etag in (
         each.strip().removeprefix("W/") for each in known_etags.split(",")
     )

@@ -2,7 +2,7 @@
 
 A generator computes 64 images in far less than 64 times the time of one image. While one batch is computed,
 new requests collect in the queue, and they form the next batch. The batcher never waits for further requests:
-under little load each request is generated at once, as a batch of its own.
+under little load each request is generated at once, in a batch without other requests.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Job:
         request: Images to generate.
         encode: Function that encodes the generated images.
         result: Future that receives the return value of `encode`.
-        queued_at: Time at which the job was queued, in seconds of `time.perf_counter`.
+        queued_at: Value of `time.perf_counter` when the job was queued.
     """
 
     request: Request
@@ -59,9 +59,10 @@ class Batcher:
         sampler: Sampler of the model.
         metrics: Metrics to update.
         queue: Largest number of images in the queue.
-        timeout: Seconds after which a request fails.
-        batching: Whether several requests may share a batch. False is for comparison: each request is then
-            generated alone.
+        timeout: Time limit in seconds for the images of a request, including the time in the queue. A request
+            that takes longer fails.
+        batching: Whether several requests may share a batch. False generates each request alone, which is
+            useful for measuring the benefit of batching.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Batcher:
         self._queued_images = 0
         self._images_per_second = _INITIAL_RATE
         self._running: asyncio.Task[None] | None = None
-        # One thread calls the model, because the model itself computes a batch with several threads.
+        # One thread is enough to call the model, because the model computes each batch with several threads.
         self._generator_thread = ThreadPoolExecutor(1, "ganport-generate")
         self._encoding_slots = asyncio.Semaphore(_MAX_ENCODING)
         self._encoder_threads = ThreadPoolExecutor(_ENCODER_THREADS, "ganport-encode")
@@ -90,8 +91,8 @@ class Batcher:
 
         Args:
             request: Images to generate. A request larger than a batch is split into parts of one batch.
-            encode: Function that encodes the images of one part, uint8 (n, height, width, channels). It is
-                called in a different thread.
+            encode: Function that encodes the images of one part, uint8 (n, height, width, channels). The
+                function is called in a different thread.
 
         Raises:
             QueueFullError: The queue has no space for these images.
@@ -115,7 +116,11 @@ class Batcher:
             raise TimedOutError(self._timeout) from None
 
     async def run_encoder(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in an encoder thread, and return its result. Raises TimedOutError."""
+        """Call a function in an encoder thread, and return its result.
+
+        Raises:
+            TimedOutError: The function did not finish in time.
+        """
         result = asyncio.get_running_loop().run_in_executor(self._encoder_threads, function, *arguments)
         try:
             return await asyncio.wait_for(result, self._timeout)
@@ -142,7 +147,7 @@ class Batcher:
         self._running = None
 
     async def _run_batch(self, batch: Sequence[_Job]) -> None:
-        """Generate the images of a batch, and start to encode them."""
+        """Generate the images of a batch. Then start to encode the images in an encoder thread."""
         loop, started = asyncio.get_running_loop(), time.perf_counter()
         # If no other job waits, a single image is encoded in the thread that generated it. This saves a
         # thread switch.
@@ -209,7 +214,7 @@ class Batcher:
 def _encode_batch(
     loop: asyncio.AbstractEventLoop, batch: Sequence[_Job], images: Pixels, release: Callable[[], None]
 ) -> None:
-    """Encode the images of each job, and deliver all results to the event loop."""
+    """Encode the images of each job, and pass the results to the event loop. Runs in an encoder thread."""
     outcomes: list[_Outcome] = []
     start = 0
     for job in batch:

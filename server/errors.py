@@ -1,4 +1,4 @@
-"""Errors of the service. `error_responses.py` maps these errors and the runtime's to HTTP responses."""
+"""Errors of the service. `error_responses.py` turns these and the runtime's errors into responses."""
 
 from __future__ import annotations
 

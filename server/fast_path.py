@@ -1,8 +1,9 @@
 """A fast path for the most frequent request, the image of one seed.
 
-FastAPI takes half a millisecond to find the route and to check the options. That is several times as long as
-the generation of one image in a batch. This middleware therefore answers requests for one image directly. It
-passes all other requests to FastAPI, and also requests for one image with a mistake.
+FastAPI takes half a millisecond to find the route and to check the options. In a batch, the generation of one
+image takes only a fraction of that time. This middleware therefore answers requests for one image directly.
+It passes all other requests to FastAPI. It also passes on malformed requests for one image, because FastAPI
+explains what is wrong with a request.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class FastPath:
 
 
 def _read_request(scope: Scope) -> tuple[int, str | None, float, str | None] | None:
-    """Return seed, label, truncation and fingerprint; None for a request that FastAPI must answer."""
+    """Return seed, label, truncation and fingerprint, or None if FastAPI must answer the request."""
     match = _PATH.fullmatch(scope["path"]) if scope["method"] == "GET" else None
     if match is None or int(match[1]) >= SEED_LIMIT:
         return None

@@ -1,4 +1,4 @@
-"""The KServe v2 inference protocol (Open Inference Protocol) over HTTP, with binary tensors.
+"""The KServe v2 inference protocol (Open Inference Protocol) over HTTP, with JSON and binary tensors.
 
 Clients that were written for Triton work with this service unchanged. The inputs are those of the model file.
 The output holds the images, uint8 (n, height, width, channels).
@@ -30,7 +30,7 @@ VERSION = "1"
 
 _DTYPES: Mapping[str, Any] = {"FP32": np.float32, "INT64": np.int64}
 _LENGTH_HEADER = "inference-header-content-length"
-_MAX_JSON_VALUES = 1_000_000  # largest number in one response; to write a million takes 0.2 s
+_MAX_JSON_VALUES = 1_000_000  # largest number of values in a JSON response; encoding them takes 0.2 s
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -89,7 +89,7 @@ def make_kserve(sampler: Sampler, batcher: Batcher, *, name: str, max_images: in
 
 
 def describe(contract: Contract) -> dict[str, Any]:
-    """Return names, data types and shapes of the model's inputs and output. The batch size is -1."""
+    """Return names, data types and shapes of the model's inputs and output. -1 means any batch size."""
     source, image = contract.input, contract.image
     inputs = []
     if source.kind == "seed":
@@ -114,7 +114,8 @@ def read_body(
 
     Args:
         body: Body of the request: a JSON document, and after it the little-endian bytes of binary tensors.
-        header_length: Number of bytes of the JSON document, as a text, if binary tensors follow.
+        header_length: Value of the header Inference-Header-Content-Length: the number of bytes of the JSON
+            document. None if the body is only the JSON document.
         expected: Descriptions of the model's inputs by name, from `describe`.
         max_images: Largest number of images in one request.
 
@@ -166,7 +167,10 @@ def _listed(expected: Mapping[str, Any]) -> str:
 
 
 def _check_shape(entry: Mapping[str, Any], expected: Mapping[str, Any], max_images: int) -> None:
-    """Raise TensorError unless data type and shape fit. The tensor's memory is allocated after this check."""
+    """Raise TensorError unless the data type and the shape of an input fit the model.
+
+    This check comes before memory for the tensor is allocated.
+    """
     shape, expected_shape = entry.get("shape"), expected["shape"]
     sizes = shape if isinstance(shape, list) and all(type(size) is int for size in shape) else []
     has_shape = len(sizes) == len(expected_shape) and sizes[1:] == expected_shape[1:]
@@ -178,7 +182,7 @@ def _check_shape(entry: Mapping[str, Any], expected: Mapping[str, Any], max_imag
 
 
 def _read_tensor(entry: Mapping[str, Any], rest: memoryview) -> tuple[npt.NDArray[Any], int]:
-    """Return the values of a tensor, and the number of bytes at the start of `rest` that hold them."""
+    """Return the values of a tensor, and the number of bytes that were read from the start of `rest`."""
     name, shape, dtype = entry["name"], entry["shape"], np.dtype(_DTYPES[entry["datatype"]])
     parameters = entry.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
@@ -198,8 +202,8 @@ def _read_json_values(name: str, data: object, shape: list[int], dtype: np.dtype
     values = data if isinstance(data, list) else []
     if values and all(isinstance(row, list) for row in values):
         values = [number for row in values for number in row]
-    # The types are checked before NumPy converts the values. If one value were a long text, NumPy would
-    # convert every number to a text of that length, and run out of memory.
+    # The types are checked before NumPy converts the values. If the list contained one long string, NumPy
+    # would convert every number to a string of that length, and run out of memory.
     kinds = (int,) if dtype == np.int64 else (int, float)
     if len(values) != math.prod(shape) or not all(type(number) in kinds for number in values):
         expected = "whole numbers" if dtype == np.int64 else "numbers"

@@ -1,4 +1,4 @@
-"""Limits on clients: the API key, the size of a body, and timeouts for requests and responses."""
+"""Checks of each request and connection: the API key, the size of bodies and headers, and timeouts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PROTECTED = ("/v1/", "/v2", "/metrics")  # start of the paths that need the API key, if the service has one
+_PROTECTED = ("/v1/", "/v2", "/metrics")  # paths that start like this need the API key, if there is one
 MAX_HEADER_BYTES = 64 * 1024
-# The same limit applies to the whole header, to the whole body, and to the time between two parts of a
-# response that the client receives.
+# This limit applies to the arrival of a header, to the arrival of a body, and to a time during which the
+# client receives nothing of its response.
 CLIENT_TIMEOUT_S = 10.0
 
 
@@ -34,12 +34,14 @@ class _Rejected(Exception):  # noqa: N818 - the middleware turns this exception 
 
 
 class LimitsMiddleware:
-    """ASGI middleware that checks the API key, limits size and time of a body, and counts responses.
+    """ASGI middleware that checks the API key, limits bodies, and counts responses.
+
+    A body must not be too large, and must be complete within `CLIENT_TIMEOUT_S`.
 
     Args:
         app: Application that answers the accepted requests.
         metrics: Metrics that count each response.
-        max_body_bytes: Largest size of a body.
+        max_body_bytes: Largest number of bytes of a request's body.
         api_key: Key that clients must send. None for no key.
     """
 
@@ -61,7 +63,7 @@ class LimitsMiddleware:
             await send(message)
 
         if scope["method"] == "HEAD":
-            # The application answers as for GET. uvicorn still sees HEAD, and leaves the body out.
+            # The application answers HEAD like GET. uvicorn still knows that it is HEAD, and sends no body.
             scope = {**scope, "method": "GET"}
         try:
             headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -70,7 +72,8 @@ class LimitsMiddleware:
             await self._app(scope, _replay(body, receive), send_and_note_status)
         except _Rejected as rejected:
             status = rejected.status
-            more = {"connection": "close"}  # the rest of the body is left unread in the connection
+            # A part of the body may be unread, so the connection can't be used for another request.
+            more = {"connection": "close"}
             if status == 401:
                 more["www-authenticate"] = "Bearer"
             await json_error(status, rejected.message, more)(scope, receive, send)
@@ -82,9 +85,9 @@ class LimitsMiddleware:
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         sent = headers.get(b"x-api-key", b"")
-        if not sent and scheme.lower() == b"bearer":  # upper and lower case are equal: RFC 9110, section 11.1
+        if not sent and scheme.lower() == b"bearer":  # case-insensitive: RFC 9110, section 11.1
             sent = token.strip()
-        if not hmac.compare_digest(sent, self._key):  # takes the same time wherever the keys differ
+        if not hmac.compare_digest(sent, self._key):  # the duration reveals nothing of the key
             raise _Rejected(401, "An API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY.")
 
     async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -100,7 +103,8 @@ class LimitsMiddleware:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Rejected(400, "The body is not complete.")  # only counted: the client is gone
+                        # The client is gone. This status is only for the metrics.
+                        raise _Rejected(400, "The body is not complete.")
                     body += message.get("body", b"")
                     if len(body) > self._max_body_bytes:
                         raise too_large
@@ -111,13 +115,13 @@ class LimitsMiddleware:
 
 
 def _route_of(scope: Scope) -> str:
-    """Return the route of a request, such as /v1/images/{seed}.png; "other" if there is none."""
+    """Return the route that matched a request, such as /v1/images/{seed}.png; "other" without a match."""
     route = scope.get("route")
     return route if isinstance(route, str) else getattr(route, "path", "other")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that first returns `body`, and from then on calls the original `receive`."""
+    """Return a `receive` that first returns `body`, which was already read, and then calls `receive`."""
     is_replayed = False
 
     async def receive_body_first() -> Message:
@@ -131,17 +135,17 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 class TimeoutProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP connection, closed if the client sends or receives too slowly or sends a long header.
+    """uvicorn's HTTP connection, with limits on slow clients and long headers.
 
-    uvicorn alone has none of these limits. It waits forever for the rest of a header, accepts headers of any
-    length, and forever keeps a response that the client does not receive.
+    uvicorn itself waits forever for the rest of a header, accepts a header of any length, and forever keeps a
+    response that the client does not receive. This class closes the connection in these cases.
     """
 
     _header_bytes = 0  # number of bytes of the current header that have arrived
     _header_since: float | None = None  # time when the current header began; None if no header is expected
-    _is_header_new = False  # whether the current header began within the last received data
+    _is_header_new = False  # whether the current header began in the data of the last `data_received`
     _unsent_bytes = 0  # number of response bytes that the client had not received at the last check
-    _last_progress = 0.0  # time when the client last received a part of a response, or had nothing to receive
+    _last_progress = 0.0  # time of the last check at which the client had received bytes, or all of them
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -161,8 +165,8 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._is_header_new = False
         super().data_received(data)
         if self._header_since is not None:
-            # If the header began within this data, the data may start with the end of the previous body. Its
-            # length is then not the header's, so a single byte is counted.
+            # If the header began in this data, the first bytes may belong to the previous request. The data
+            # then has an unknown number of header bytes, which is counted as 1.
             self._header_bytes += 1 if self._is_header_new else len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
                 self.transport.abort()
@@ -189,15 +193,15 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(CLIENT_TIMEOUT_S / 4, self._check_progress)
 
     def _count_unsent_bytes(self) -> int:
-        """Return the number of response bytes that the client has not received, as the system reports it."""
+        """Return the number of response bytes that the client is not known to have received."""
         unsent = self.transport.get_write_buffer_size()
         connection = self.transport.get_extra_info("socket")
         if unsent and connection is not None and sys.platform == "linux":
             import fcntl
             import termios
 
-            # Linux also reports the bytes that left the buffer but that the client's system has not
-            # acknowledged: tcp(7), SIOCOUTQ.
+            # Bytes outside of uvicorn's buffer may still wait for the client's acknowledgement. Linux reports
+            # the number of these bytes: tcp(7), SIOCOUTQ.
             waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
             unsent += int.from_bytes(waiting, sys.byteorder)
         return unsent

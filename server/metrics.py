@@ -13,7 +13,7 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """The metrics of one service, in a separate registry."""
+    """The metrics of one service, in a separate registry instead of the global one of prometheus_client."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

@@ -25,8 +25,8 @@ from .limits import TimeoutProtocol
 from .service import Settings, make_service
 
 _MAX_CONNECTIONS = 4_096
-_RESERVED_FILES = 64  # number of files that the process may open besides its connections
-_BACKLOG = 2_048  # connections that the system holds until uvicorn accepts them
+_RESERVED_FILES = 64  # number of open files that the process may need besides its connections
+_BACKLOG = 2_048  # largest number of connections that wait until uvicorn accepts them
 _KEEP_ALIVE_S = 30
 _MAX_PORT = 65_535
 
@@ -44,14 +44,15 @@ def serve(
     """Serve a model over HTTP until SIGINT or SIGTERM.
 
     Args:
-        sampler: Sampler of the model. On CUDA open it with `repeatable=True`, because clients cache images.
+        sampler: Sampler of the model. On CUDA open the sampler with `repeatable=True`. Clients cache
+            images, so a seed must always give the same image.
         settings: Limits and API key. None for `Settings()`.
         host: Address to listen on. The default accepts connections from this machine only.
         port: Port to listen on. 0 selects a free port.
         write_page: Function that writes the browser page into a folder, such as `lambda out:
-            write_site("mnist", out)` with `ganport.web.write_site`. The page is then served at /, unless
-            there is an API key: the page holds the model.
-        on_start: Function that is called with the URL of the service when it accepts requests.
+            write_site("mnist", out)` with `ganport.web.write_site`. The page is then served at /. It is
+            not served if there is an API key, because the page contains the model.
+        on_start: Function that is called with one argument, the service's URL, when it accepts requests.
         on_page_error: Function that is called with the error if the page can't be built. The service then
             starts without the page. By default the error is raised.
 
@@ -74,9 +75,9 @@ def serve(
             timeout_graceful_shutdown=round(settings.timeout) + 1,
             server_header=False,
         )
-        # uvicorn handles SIGTERM, finishes its requests, and then raises the signal again. By default that
-        # would end the process at once. This handler raises SystemExit instead, so that the `with` blocks of
-        # the callers close their resources.
+        # After SIGTERM uvicorn finishes its requests, and then sends the signal to the process again. By
+        # default the second signal would end the process at once. This handler raises SystemExit instead, so
+        # that the `with` blocks of the callers close their resources.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with listen(host, port) as listening:
@@ -87,7 +88,7 @@ def serve(
 def _built_page(
     write_page: Callable[[Path], object] | None, on_error: Callable[[GanportError], object] | None
 ) -> Iterator[Path | None]:
-    """Yield a temporary folder with the page, or None if there is no page."""
+    """Write the page into a temporary folder and yield the folder. Yield None if there is no page."""
     if write_page is None:
         yield None
         return
@@ -131,7 +132,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 def connection_limit() -> int:
-    """Return the largest number of connections, which is below the limit on open files of the process."""
+    """Return the largest number of connections. It stays below the number of files the process may open."""
     try:
         import resource
     except ImportError:  # Windows has no module `resource`, and no such limit

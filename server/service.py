@@ -32,11 +32,12 @@ from .metrics import Metrics
 
 API_KEY_VARIABLE = "GANPORT_API_KEY"  # environment variable from which `ganport serve` takes the API key
 
-_MAX_IMAGE_BYTES = 64_000_000  # largest number of pixel bytes in one request, which matters for large images
+# Largest number of bytes of all images of one request. Large images reach this limit before `MAX_IMAGES`.
+_MAX_IMAGE_BYTES = 64_000_000
 _MAX_TIMEOUT_S = 3_600
-_JSON_BYTES_PER_VALUE = 32  # upper bound for the length of one latent in JSON
-_SMALL_BODY_BYTES = 65_536  # limit for all parts of a body except latents
-# Browsers give threads to the WebAssembly of a page only with the first two of these headers.
+_JSON_BYTES_PER_VALUE = 32  # upper bound for one number of a latent vector in JSON
+_SMALL_BODY_BYTES = 65_536  # largest size of a body without its latents
+# Headers of the page. Without the first two, browsers run WebAssembly on one thread only.
 _PAGE_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -64,10 +65,11 @@ class Settings:
     Attributes:
         queue: Largest number of images in the queue. Requests beyond this limit get status 429, and the
             client can try again later.
-        timeout: Seconds after which a request fails with status 504.
+        timeout: Time limit in seconds for the images of a request, including the time in the queue. A request
+            that takes longer fails with status 504.
         api_key: Key that clients must send. None for no key.
-        batching: Whether several requests may share a batch. False is for comparison: each request is then
-            generated alone.
+        batching: Whether several requests may share a batch. False generates each request alone, which is
+            useful for measuring the benefit of batching.
 
     Raises:
         UsageError: A value is out of range.
@@ -93,7 +95,7 @@ def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Pa
     """Return the service as an ASGI application.
 
     Args:
-        sampler: Sampler of the model. The caller closes it.
+        sampler: Sampler of the model. The caller closes the sampler.
         settings: Limits and API key. None for `Settings()`.
         site: Folder from `web.write_site` that is served at /. With None, / redirects to /docs.
     """
@@ -131,12 +133,15 @@ def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Pa
 
 
 def service_name(sampler: Sampler) -> str:
-    """Return the name of the model in URLs: letters, digits, `_`, `.` and `-`."""
+    """Return the name of the model in URLs. It contains only letters, digits, `_`, `.` and `-`."""
     return re.sub(r"[^\w.-]+", "-", sampler.contract.name, flags=re.ASCII) or "generator"
 
 
 def fingerprint_of(sampler: Sampler) -> str:
-    """Return a hash of all that images depend on besides seed and options: model, version, provider."""
+    """Return a hash of the model, ganport's version and the provider.
+
+    An image depends on these three, on the seed and on the options, and on nothing else.
+    """
     about = f"{__version__} {sampler.provider}".encode()
     return hashlib.sha256(bytes.fromhex(sampler.model.fingerprint()) + about).hexdigest()[:32]
 
@@ -215,8 +220,8 @@ def _validation_response(request: HttpRequest, error: RequestValidationError) ->
     is_body = any(problem["loc"] == ("body",) for problem in problems)
     if is_body and not re.fullmatch(r"application/(.+\+)?json", media_type):
         return json_error(415, "Send the body as JSON, with the header Content-Type: application/json.")
-    # If a value may have several types, pydantic reports a problem for each type. A problem with the content
-    # is more helpful than "not of this type", and so is a problem deep inside a value.
+    # If a value may have several types, pydantic reports a problem for each type. The response contains only
+    # the most helpful problem: one with the content rather than the type, and deep inside the value.
     helpful = max(problems, key=lambda problem: (not problem["type"].endswith("_type"), len(problem["loc"])))
     path = ".".join(
         str(part) for part in helpful["loc"] if str(part).isalnum() and part not in ("str", "int")

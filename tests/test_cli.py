@@ -107,7 +107,7 @@ def test_fixed_seeds(walked, ganport, tmp_path):
         f"{tmp_path / 'all.png'}: 4 images"
     )
     line = failure(ganport("sample", target, "--seeds", "9"))
-    assert "Seed 9 is not among the fixed seeds of this file, 3,5-7;" in line
+    assert "Seed 9 is not available: the file has only the fixed seeds 3,5-7." in line
 
 
 def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):

@@ -105,7 +105,7 @@ def test_bad_training_input_gives_a_one_line_error(ganport, tmp_path, arguments,
     line = failure_after_a_start(ganport("train", *arguments))
     assert line.startswith("error: ")
     assert words in line
-    assert not list((tmp_path / "runs").glob("*/checkpoints"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_is_not_resumed_with_other_images(ganport, tmp_path):

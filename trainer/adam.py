@@ -12,8 +12,8 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no ty
     """Keras' Adam, with one TensorFlow kernel for the update of a variable instead of a dozen operations.
 
     The updates and the variables of the optimizer equal those of Keras' Adam, up to rounding. FusedAdam works
-    on one device only, and without amsgrad. Weights that are not float32, which the layers of a recipe may
-    have, are updated by Keras' Adam.
+    on one device only, and without amsgrad. The layers of a recipe may have weights that are not float32.
+    Keras' Adam updates these weights.
     """
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:

@@ -14,7 +14,7 @@ _NUMBERS = 7
 
 
 def flip(images: tf.Tensor, rng: StepRandom) -> tf.Tensor:
-    """Return the images, of which a random half (on average) is mirrored left to right."""
+    """Mirror a random half (on average) of the images left to right, and return all images."""
     is_mirrored = rng.uniform(Purpose.FLIPS, 1)[:, :, tf.newaxis, tf.newaxis] < 0.5
     return tf.where(is_mirrored, images[:, :, ::-1, :], images)
 
@@ -22,15 +22,16 @@ def flip(images: tf.Tensor, rng: StepRandom) -> tf.Tensor:
 def diff_augment(
     images: tf.Tensor, policy: tuple[DiffAugment, ...], rng: StepRandom, copies: int
 ) -> tf.Tensor:
-    """Return the images with random transformations, which real and generated images have alike.
+    """Return the images with random transformations, the same for real and for generated images.
 
     Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020, section 3.2.
     "color" changes brightness, saturation and contrast. "translation" shifts an image by up to an eighth of
     its side. "cutout" covers a square of half the side. The area that is covered or left empty is grey.
 
     Args:
-        images: `copies` batches, concatenated along the first axis. The images with the same index in their
-            batch have the same random numbers.
+        images: `copies` batches, concatenated along the first axis, for example a batch of real images and a
+            batch of generated images. Images with the same index in their batches are transformed with the
+            same random numbers.
         policy: Any of "color", "translation", "cutout". The transformations are applied in this order.
         rng: The random numbers of this step.
         copies: Number of batches in `images`.
@@ -59,8 +60,8 @@ def _change_color(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
 def _translate(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
     """Return the images, each shifted by a whole number of pixels.
 
-    The shift is a product with matrices of zeros and ones. Its gradient is faster to compute than that of a
-    gather.
+    The shift is computed as a product with matrices of zeros and ones. The gradient of this product is faster
+    to compute than the gradient of `tf.gather`.
     """
     _, height, width, _ = images.shape
     down = _shift_matrices(numbers[:, 0], height)  # (batch, height, height)
@@ -69,7 +70,7 @@ def _translate(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
 
 
 def _shift_matrices(numbers: tf.Tensor, side: int) -> tf.Tensor:
-    """Return a matrix for each image that shifts its rows or columns, float32 (batch, side, side)."""
+    """Return for each image the matrix that shifts its rows or columns, float32 (batch, side, side)."""
     largest = int(side * _LARGEST_SHIFT + 0.5)
     shift = tf.cast(tf.floor(numbers * (2 * largest + 1)), tf.int32) - largest  # -largest .. largest
     indices = tf.range(side)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Metrics = Mapping[str, float]
 
-# The distances that are measured at a checkpoint: the name shown to users, by the name in the history.
+# The distances that are measured at a checkpoint. Keys: names in the history. Values: names shown to users.
 MEASURE_LABELS = {"distance": "pixel distance", "frechet": "Fréchet distance"}
 
 
@@ -59,7 +59,7 @@ class Callback:
         """
 
     def on_log(self, step: int, metrics: Metrics, images_per_second: float) -> None:
-        """Receive the mean metrics that were added to the history; they are means since the previous line."""
+        """Receive the mean metrics since the previous `on_log`, after they were added to the history."""
 
     def on_checkpoint(self, step: int, preview: Pixels, measures: Metrics) -> None:
         """Receive the preview and the distances of a checkpoint that was saved.

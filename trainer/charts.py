@@ -23,7 +23,12 @@ _LAST_SECONDS = 2.0  # duration of the last frame
 
 @dataclasses.dataclass(frozen=True)
 class _Panel:
-    """One chart: the label of its vertical axis, and the label of each curve by the metric in the history."""
+    """One chart of a figure.
+
+    Attributes:
+        axis: Label of the vertical axis.
+        curves: Label of each curve, by the name of its metric in the history.
+    """
 
     axis: str
     curves: dict[str, str]

@@ -17,8 +17,8 @@ from .errors import CheckpointError
 from .networks import Networks, build_networks
 from .run_folder import RunFolder
 
-# Number of newest checkpoints that are kept: the newest one, and the one before it, in case the newest is
-# damaged. The best checkpoint is kept too.
+# Number of newest checkpoints that are kept. The second newest is a reserve in case the newest is damaged.
+# The best checkpoint is kept too.
 KEPT = 2
 
 
@@ -67,8 +67,8 @@ def _position(name: str) -> tuple[str, ...]:
     """Return the parts of a variable's name that are the same in every process.
 
     These are the network or optimizer, the index, and the last word of the name, for example ("generator",
-    "000", "kernel"). The names of layers are left out, because Keras numbers the layers of a process. So the
-    layers of networks that were rebuilt from their configurations may have different names.
+    "000", "kernel"). The names of layers are left out. Keras numbers the layers that a process creates, so
+    rebuilt networks may have layer names such as "dense_3" instead of "dense".
     """
     part, _, path = name.partition("/")
     return part, path[:3], re.split("[/_]", name)[-1]
@@ -78,8 +78,8 @@ def load_newest_checkpoint(run: RunFolder, networks: Networks) -> tuple[int, lis
     """Load the newest undamaged checkpoint into the networks.
 
     Returns:
-        The step of the checkpoint, or 0 if there is no checkpoint; and a description of the problem of each
-            newer checkpoint that was passed over.
+        The step of the loaded checkpoint, or 0 if there is no checkpoint; and for each newer checkpoint, a
+            description of the problem for which it was not loaded.
 
     Raises:
         CheckpointError: There are checkpoints, and all of them are damaged or of other networks.

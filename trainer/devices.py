@@ -14,10 +14,12 @@ from ganport.runtime.display import first_line
 from ganport.runtime.errors import MissingPackageError
 from ganport.runtime.stderr import captured_stderr
 
-from .errors import DeviceError
+from .errors import DeviceError, RecipeError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from .recipe import Recipe
 
 DeviceName = Literal["auto", "cpu", "gpu"]
 
@@ -35,8 +37,8 @@ def load_tensorflow(purpose: str = "training", extra: str = "train") -> None:
     Raises:
         MissingPackageError: TensorFlow, or a package that TensorFlow needs, is not installed.
     """
-    # Level 3 hides TensorFlow's errors in the log. At level 2, a graph optimizer would print an error if it
-    # does not fuse a convolution with LeakyReLU.
+    # Level 3 hides the errors in TensorFlow's log. At level 2, TensorFlow would print a harmless error when
+    # its graph optimizer fails to fuse a convolution with LeakyReLU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     captured = io.StringIO()
     try:
@@ -114,6 +116,20 @@ def choose_devices(device: DeviceName = "auto", count: int = 1) -> Devices:
         names = [f"{kind.upper()}:{index}" for index in range(count)]
         return Devices(f"{count} {kind.upper()} devices", tf.distribute.MirroredStrategy(names))
     return Devices(kind.upper(), tf.distribute.get_strategy())
+
+
+def check_sharing(recipe: Recipe, devices: Devices) -> None:
+    """Raise RecipeError if the devices can't share the batches of a recipe."""
+    if recipe.batch_size % devices.count:
+        raise RecipeError(
+            f"{devices.description} can't share a batch of {recipe.batch_size} images equally; choose a "
+            f"multiple of {devices.count} as `batch_size`."
+        )
+    if devices.count > 1 and recipe.schedule == "alternating":
+        raise RecipeError(
+            f"The schedule {recipe.schedule!r} works on one device only, because TensorFlow does not support "
+            "conditional updates on several devices; train on one device, or choose another schedule."
+        )
 
 
 def _configure(tf: Any, kind: str, count: int) -> None:

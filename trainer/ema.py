@@ -17,7 +17,7 @@ from .recipe import Recipe
 # Number of batches for the statistics of BatchNormalization. Their latents come from the highest seeds, which
 # are hardly ever sampled or evaluated.
 _CALIBRATION_BATCHES = 16
-_CALIBRATION_PIXELS = 2**19  # target number of pixels in a batch, which has 32 to 512 images
+_CALIBRATION_PIXELS = 2**19  # target number of pixels in a batch of 32 to 512 images
 
 
 def update_average(average: keras.Model, generator: keras.Model, decay: float, step: tf.Tensor) -> None:
@@ -36,8 +36,8 @@ def shipped_generator(recipe: Recipe, networks: Networks, classes: Mapping[str, 
     """Return the generator that previews show and `export` exports, in float32.
 
     It is the averaged generator, after its BatchNormalization statistics were recalibrated. For a recipe
-    without an average (`ema_decay` 0, as in the published settings), it is a copy of the trained generator,
-    including the statistics.
+    without an average (`ema_decay` 0, as in the published settings), it is a copy of the trained generator
+    with the BatchNormalization statistics of the training.
 
     Args:
         recipe: The settings.
@@ -52,19 +52,18 @@ def shipped_generator(recipe: Recipe, networks: Networks, classes: Mapping[str, 
 
 
 def recalibrate_batch_norm(generator: keras.Model, latent_dim: int, classes: Mapping[str, int]) -> None:
-    """Set the moving statistics of every BatchNormalization to those of the generator's present weights.
+    """Compute the moving statistics of every BatchNormalization with the generator's present weights.
 
     The moving statistics of the training belong to the trained weights, not to the averaged weights. So the
     statistics are computed again with the averaged weights: each becomes the mean over 16 batches ("standing
-    statistics", Brock et al., ICLR 2019, section 4.2). A batch has 512 latents for images up to 32x32. It has
-    fewer for larger images, which have more pixels to average over. A generator without BatchNormalization is
-    not changed.
+    statistics", Brock et al., ICLR 2019, section 4.2). A batch has 512 images if they are 32x32 or smaller,
+    and fewer if they are larger. A generator without BatchNormalization is not changed.
 
     Args:
-        generator: The generator, whose statistics are changed.
+        generator: The generator, whose moving statistics are changed.
         latent_dim: Number of latents per image.
-        classes: Number of training images by class, for a conditional generator: each batch has the labels in
-            this proportion, like the batches of the training. Empty for an unconditional generator.
+        classes: Number of training images by class, for a conditional generator. The labels of each batch
+            have the same proportions. Empty for an unconditional generator.
     """
     layers = list(batch_norm_layers(generator))
     if not layers:

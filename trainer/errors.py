@@ -107,14 +107,14 @@ class DivergedError(RunError, ArithmeticError):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM ended the training before its last step; a checkpoint of the last step was saved.
+    """Ctrl-C or SIGTERM ended the training early; the state at that step was saved in a checkpoint.
 
-    The error is a KeyboardInterrupt, so that a script or a notebook stops as a user expects, and that
-    `except Exception` does not catch the error.
+    The error is a KeyboardInterrupt, so that it stops a script or a notebook as Ctrl-C usually does, and so
+    that `except Exception` does not catch it.
 
     Attributes:
         path: Path of the run folder.
-        step: The last step that was made, for which a checkpoint was saved.
+        step: Number of steps that were made; the step of the checkpoint.
         signal: The signal that was received.
     """
 

@@ -1,4 +1,7 @@
-"""Feeds: they give the training step its images from the device's memory, or from disk in the same order."""
+"""Feeds: the sources of the training images, either the memory of the devices or files on disk.
+
+Both kinds of feed give the same images in the same order.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from .random_numbers import Indices, image_order
 from .recipe import Recipe
 from .step import CHUNK_STEPS
 
-# Limit for the streamed images of one chunk, in bytes. The next chunk, of the same size, is read meanwhile.
+# Largest size of the streamed images of one chunk, in bytes. While the device computes a chunk, a second
+# chunk of this size is read.
 _BUFFER_BYTES = 64_000_000
 
 # Images, the indices of the images that each step uses, and the label indices of these images.
@@ -72,7 +76,7 @@ class ResidentFeed:
 
 
 class StreamedFeed:
-    """Feed that reads and decodes images with tf.data while the device computes, up to one chunk ahead."""
+    """Feed that reads images from disk with tf.data, up to one chunk ahead, while the device computes."""
 
     def __init__(self, recipe: Recipe, data: Dataset, first: int) -> None:
         self._recipe, self._data = recipe, data

@@ -26,9 +26,9 @@ from ganport.runtime.seeds import check_seeds
 from .callbacks import Callback, Callbacks, TrainingStart
 from .charts import draw_curves, draw_progress
 from .checkpoints import load_newest_checkpoint, save_checkpoint
-from .devices import Devices
+from .devices import Devices, check_sharing
 from .ema import shipped_generator
-from .errors import DivergedError, RecipeError
+from .errors import DivergedError
 from .feeds import Feed, open_feed
 from .interrupts import StopRequest, stop_requests
 from .locks import lock_run
@@ -56,8 +56,8 @@ def run_training(
         devices: The devices.
 
     Returns:
-        None if the last step was made; else the number of the signal that ended the training. The last step
-            was then saved.
+        None if all steps of the recipe were made; else the number of the signal that ended the training
+            early, after a checkpoint was saved.
 
     Raises:
         CheckpointError: There are checkpoints, and all of them are damaged or of other networks.
@@ -68,7 +68,7 @@ def run_training(
             device.
         RunInUseError: Another process trains this run.
     """
-    _check_sharing(recipe, devices)
+    check_sharing(recipe, devices)
     if not devices.is_chief:
         return _run(recipe, data, run, Callbacks(()), devices)
     with lock_run(run.path) as problem:
@@ -118,7 +118,7 @@ class _Session:
         classes: Number of images by class.
         pixel_distance: Pixel distance, which is measured at every checkpoint.
         frechet_distance: Fréchet distance, which is measured at every `evaluate_interval`-th step and at the
-            last step; None if the recipe has no `evaluate_interval`.
+            last step; None if the recipe's `evaluate_interval` is 0.
         steps_per_second: Speed of the last chunk.
     """
 
@@ -135,7 +135,7 @@ class _Session:
     steps_per_second: float = 1.0
 
     def train(self, step: int, stop: StopRequest) -> int:
-        """Make the steps from `step` on with history, checkpoints and previews, and return the last step."""
+        """Make the steps after `step` with history, checkpoints and previews. Return the step reached."""
         recipe = self.recipe
         saved = step
         try:
@@ -160,13 +160,13 @@ class _Session:
 
     @property
     def _checkpoint_intervals(self) -> list[int]:
-        """The intervals of the recipe at whose multiples a checkpoint is saved, in steps."""
+        """The preview and evaluation intervals: a checkpoint is saved at every multiple of each interval."""
         return [
             interval for interval in (self.recipe.preview_interval, self.recipe.evaluate_interval) if interval
         ]
 
     def _advance(self, step: int, end: int, stop: StopRequest) -> int:
-        """Make steps up to `end` or until a stop is requested, log their means, and return the last step."""
+        """Make steps up to `end` or a requested stop, log their mean metrics, and return the step reached."""
         end = min(end, self.recipe.steps)
         first, totals, seconds = step, np.zeros(len(METRICS)), 0.0
         while step < end and not stop:
@@ -243,19 +243,6 @@ class _Session:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise OutputError(self.run.history_file, system_reason(error)) from error
-
-
-def _check_sharing(recipe: Recipe, devices: Devices) -> None:
-    if recipe.batch_size % devices.count:
-        raise RecipeError(
-            f"{devices.description} can't share a batch of {recipe.batch_size} images equally; choose a "
-            f"multiple of {devices.count} as `batch_size`."
-        )
-    if devices.count > 1 and recipe.schedule == "alternating":
-        raise RecipeError(
-            f"The schedule {recipe.schedule!r} works on one device only, because TensorFlow does not support "
-            "conditional updates on several devices; train on one device, or choose another schedule."
-        )
 
 
 @contextlib.contextmanager

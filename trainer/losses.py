@@ -25,9 +25,9 @@ class Loss:
         fake: Function of logits that returns the discriminator's loss for generated images.
         generator: Function of the logits of generated images that returns the generator's loss.
         boundary: Logit above which an image is classified as real.
-        is_relativistic: Whether the loss takes the difference between the logits of a real image and of a
-            generated image, which form a pair. `real` then takes the logits of the real images minus those of
-            the generated images. `generator` takes the negative of this difference, and `fake` is not used.
+        is_relativistic: Whether the loss is computed for pairs of a real and a generated image. `real` then
+            takes the logit of the real image minus the logit of the generated image. `generator` takes the
+            negative of this difference, and `fake` is not used.
     """
 
     real: Callable[[tf.Tensor, float], tf.Tensor]
@@ -50,7 +50,10 @@ class Loss:
         return self.generator(fake - tf.stop_gradient(real) if self.is_relativistic else fake)
 
     def accuracy(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        """Return the share of images, or of pairs, that the discriminator classifies correctly."""
+        """Return the share of images that the discriminator classifies correctly.
+
+        For a relativistic loss, return the share of pairs in which the real image has the larger logit.
+        """
         if self.is_relativistic:
             return tf.reduce_mean(tf.cast(real > fake, tf.float32))
         return tf.reduce_mean(

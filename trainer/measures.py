@@ -46,7 +46,7 @@ class RealImages:
             yield self.data.take(self.indices[part])
 
     def generated(self, generator: keras.Model, label_count: int, first_seed: int) -> Iterator[Images]:
-        """Yield the same number of generated images, in batches of the same sizes.
+        """Yield as many generated images as there are real images, in batches of the same sizes.
 
         Args:
             generator: The network, which maps float32 latents to images.
@@ -64,8 +64,8 @@ class RealImages:
     def _parts(self) -> Iterator[slice]:
         """Yield slices of `indices`, one for each batch.
 
-        A batch has at most 256 images, and fewer if they are large, so that generating it takes less memory
-        than a training step.
+        A batch has at most 256 images, and fewer if the images are large. So generating a batch takes less
+        memory than a training step.
         """
         height, width, _ = self.data.image_shape
         size = min(256, max(16, 2**19 // (height * width)))
@@ -77,8 +77,8 @@ class PixelDistance:
     """Sliced Wasserstein distance of the pixels (Rabin et al. 2011; Bonneel et al. 2015).
 
     The images are projected on 256 fixed random directions. For each direction, the projections of the real
-    and of the generated images are sorted, and the mean difference between them is taken. The distance is the
-    mean over the directions.
+    and of the generated images are sorted. The distance is the mean absolute difference between the sorted
+    projections, over all images and directions.
 
     Distances are comparable for the steps of one run, and for runs of one recipe on one data set. They are
     not comparable for different data sets or image sizes.
@@ -127,8 +127,8 @@ class FrechetDistance:
 
     The features are those of the classifier for the data set, if there is one, or of the classifier for
     images of any kind. The distance is defined as in `evaluate`, but the values are not comparable with those
-    of `evaluate`: this measure uses fewer images, which makes the values larger, and it compares with
-    training images of the same labels, which makes the values smaller.
+    of `evaluate`, for two reasons. This measure uses fewer images, so its values are larger. It compares with
+    training images, and the generated images have the same labels as these, so its values are smaller.
 
     Raises:
         EvaluationError: The data set has too few images.
@@ -136,8 +136,8 @@ class FrechetDistance:
     """
 
     MOST_IMAGES = 5_000  # largest number of real images, and of generated images, that are compared
-    # First seed of the generated images. No preview, golden image or evaluation uses seeds in this range, so
-    # those images have no influence on the choice of the best checkpoint.
+    # First seed of the generated images. Previews, golden images and evaluations use seeds outside of this
+    # range, so the best checkpoint is not chosen by the images that they show or measure.
     _FIRST_SEED = SEED_LIMIT // 2 + 2**40
 
     def __init__(self, data: Dataset) -> None:

@@ -20,7 +20,7 @@ def in_notebook() -> bool:
 
 
 class NotebookProgress(Callback):
-    """Shows a progress bar and the newest preview below the cell. Outside of a notebook, shows nothing."""
+    """Shows a progress bar and the newest preview below the cell of a notebook; elsewhere shows nothing."""
 
     def __init__(self) -> None:
         self._is_shown = in_notebook()
@@ -79,7 +79,10 @@ class NotebookProgress(Callback):
 
 
 def _show(handle: Any, content: Any) -> Any:
-    """Show content in the display of a handle, and return the handle. If it is None, open a new display."""
+    """Show content in the display of a handle, and return the handle.
+
+    If the handle is None, the content is shown in a new display.
+    """
     from IPython.display import display
 
     if handle is None:

@@ -191,7 +191,8 @@ def _find_recipe(recipe: RecipeSource, as_published: bool) -> Recipe:
         return recipe
     name = _text(recipe)
     if is_recipe_file(name) and Path(name).expanduser().is_file():
-        # The file may import TensorFlow itself, which would print its log lines.
+        # The recipe file may import TensorFlow. If TensorFlow is imported here first, its log lines are
+        # hidden.
         load_tensorflow()
     return load_recipe(name, as_published=as_published)
 

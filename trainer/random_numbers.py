@@ -110,7 +110,7 @@ class StepRandom:
 
         TensorFlow generates the same words with and without XLA, on a CPU and on a GPU. The floating-point
         numbers that TensorFlow computes from the words, such as normal numbers, differ. So `normal` and
-        `uniform` compute them instead.
+        `uniform` compute their numbers from the words without these functions of TensorFlow.
         """
         words = tf.random.stateless_uniform(
             [self.batch_size, width],
@@ -136,8 +136,8 @@ class StepRandom:
     def layer_state(self, index: int) -> tf.Tensor:
         """Return the random state of a layer at the start of this step, int64 (2,), not negative.
 
-        The states differ between the devices, so that images on different devices have different random
-        numbers, as the images on one device have.
+        Each device has a different state. Otherwise images with the same index on two devices would have the
+        same random numbers.
 
         Args:
             index: Index of the layer among the layers that use random numbers.

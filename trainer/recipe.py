@@ -102,7 +102,7 @@ class Recipe:
             "simultaneous": As "joint", but the gradients of both networks are computed before either network
             is updated.
             "stacked": The discriminator is updated on one batch of real and generated images, with the mean
-            loss over this batch. Its generated images are generated in inference mode. Then the generator is
+            loss over this batch. The generator runs in inference mode for this batch. Then the generator is
             updated on new latents.
             "separate": As "stacked", but the discriminator has one update on the real images and one on the
             generated images.
@@ -227,7 +227,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Recipe:
-        """Return a recipe with the settings in a document of `to_dict`, without networks.
+        """Return a recipe with the settings in a document that `to_dict` returned, without networks.
 
         Raises:
             RecipeError: A field is missing, unknown, or out of range.

@@ -91,8 +91,8 @@ def load_run_data(run: RunFolder) -> Dataset:
         raise CheckpointError(run.path, f"{run.data_file.name} is damaged ({error})") from error
     data = dataclasses.replace(load_prepared(record["source"], preparation), name=record["name"])
     check_same_images(run, data)
-    # The images are loaded from a path, so a named data set loses its name and the names of its classes. Both
-    # are taken from the record.
+    # The images were loaded from a path, which does not tell the name of a data set or the names of its
+    # classes. These names are taken from the record.
     return dataclasses.replace(data, classes=record["classes"])
 
 

@@ -89,7 +89,7 @@ def default_model() -> tuple[Path, str]:
 
 
 def unused_run(root: Path, name: str) -> RunFolder:
-    """Return the first folder of root/name, root/name-2, root/name-3, ... that holds no run."""
+    """Return the first folder of root/name, root/name-2, root/name-3, ... that contains no run."""
     number = 1
     while True:
         run = RunFolder(root / (name if number == 1 else f"{name}-{number}"))

@@ -272,7 +272,8 @@ def _simultaneous(updates: Updates, real: tf.Tensor) -> Outputs:
         fake = updates.generate(Purpose.LATENTS, training=True)
         with tf.GradientTape() as tape:
             # Both losses use the same logits of the generated images. The discriminator processes the real
-            # images in a separate call, so that the generator's gradient is not computed through them.
+            # images in a separate call. In one call, the generator's gradient would be computed for the real
+            # images too.
             real_logits, fake_logits = updates.discriminate(real), updates.discriminate(fake)
             d_loss = updates.loss.of_discriminator(real_logits, fake_logits, updates.recipe.label_smoothing)
         g_loss = updates.loss.of_generator(fake_logits, real_logits)

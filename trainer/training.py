@@ -12,7 +12,7 @@ from ganport.datasets.dataset import Dataset
 from ganport.runtime.errors import MissingPackageError, UsageError
 
 from .callbacks import Callback, Callbacks
-from .devices import DeviceName, Devices, choose_devices, count_workers, load_tensorflow
+from .devices import DeviceName, Devices, check_sharing, choose_devices, count_workers, load_tensorflow
 from .errors import RunExistsError, RunNotFoundError, TrainingInterrupted
 from .notebook import NotebookProgress, in_notebook
 from .plan import RecipeSource, TrainingPlan, is_folder, plan_training
@@ -50,9 +50,9 @@ def train(
     """Train a GAN, and return its run: a folder with checkpoints, previews and history.
 
     Args:
-        recipe: Name of a bundled recipe (see `ganport recipes`), path of a recipe file, or a Recipe. If it is
-            a folder of images, the default recipe is trained on these images. With `resume`, it may be a run
-            folder. By default "digits", which is trained without labels if the data has no labels.
+        recipe: Name of a bundled recipe (see `ganport recipes`), path of a recipe file, or a Recipe. It may
+            also be a folder of images, on which the default recipe is then trained, or, with `resume`, a run
+            folder. The default recipe is "digits"; it is trained without labels if the data has no labels.
         data: Name of a data set, a folder of images, or an .npz or IDX file. By default the data set of the
             recipe.
         data_dir: Folder where the named data sets are searched first; then $GANPORT_DATA is searched.
@@ -67,8 +67,8 @@ def train(
             folder are read during the training.
         preview_interval: Steps between two previews; by default the interval of the recipe. A checkpoint is
             saved with each preview.
-        evaluate_interval: Steps between two measurements of the Fréchet distance, by which the best
-            checkpoint is then chosen; by default the interval of the recipe.
+        evaluate_interval: Steps between two measurements of the Fréchet distance; by default the interval of
+            the recipe. If this distance is measured, the best checkpoint is the one with the smallest value.
         mixed_precision: Whether to compute in bfloat16; the weights stay in float32.
         device: Kind of the devices. "auto" is the GPU if TensorFlow finds a GPU, else the CPU. "gpu" raises
             DeviceError if there is no GPU.
@@ -169,7 +169,7 @@ def _find_run(recipe: RecipeSource | None, folder: RunFolder | None) -> RunFolde
         UsageError: `recipe` is a recipe file, or a recipe other than that of the run; or both `recipe` and
             `out` are folders.
         UnknownRecipeError: `recipe` is no bundled recipe, no recipe file and no folder.
-        RunNotFoundError: The folder holds no run, or there is no run of the recipe.
+        RunNotFoundError: The folder contains no run, or there is no run of the recipe.
     """
     if recipe is None:
         name = None
@@ -209,7 +209,9 @@ def _prepare_devices(recipe: Recipe, device: DeviceName, count: int, callback: C
         raise MissingPackageError("matplotlib", "training", "train")
     if recipe.evaluate_interval and importlib.util.find_spec("onnxruntime") is None:
         raise MissingPackageError("onnxruntime", "`evaluate_interval`", "cpu")
-    return choose_devices(device, count)
+    chosen = choose_devices(device, count)
+    check_sharing(recipe, chosen)  # before a run folder is created
+    return chosen
 
 
 def _start(plan: TrainingPlan, folder: RunFolder | None, devices: Devices) -> RunFolder:

@@ -1,6 +1,6 @@
-"""The browser page: a static folder for any web server. The page generates a model's images in the browser.
+"""The browser page: a folder of static files that any web server can serve.
 
-This package imports the runtime.
+The page generates a model's images in the browser. This package imports the runtime.
 """
 
 from .site import Site, write_site

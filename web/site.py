@@ -21,7 +21,7 @@ from .errors import WebError
 
 _HERE = Path(__file__).parent
 _NPM_TIMEOUT_S = 300
-_DESCRIPTION = "model.json"  # a folder with this file is a site, which may be replaced
+_DESCRIPTION = "model.json"  # a folder that contains this file is a site of ganport
 # Each pair is a script and a binary of onnxruntime-web that worker.js loads. Browsers download the second
 # pair only if they try WebGPU.
 _CPU_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
@@ -31,13 +31,13 @@ _CHECK_NPM = "check that npm reaches its registry, and try again"
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A site that was written.
+    """A browser page that `write_site` wrote.
 
     Attributes:
-        folder: Folder for the web server.
+        folder: Folder that a web server can serve.
         contract: Contract of the generator.
-        transfer: Number of bytes that a browser downloads.
-        compressed: Number of bytes of the same files after compression by gzip, which many servers apply.
+        transfer: Number of bytes that a browser downloads if it does not try WebGPU.
+        compressed: Number of bytes of the same downloads if the server compresses them with gzip.
         webgpu: Number of further bytes that a browser downloads if it tries WebGPU.
     """
 
@@ -63,7 +63,7 @@ def write_site(
         out: Folder to write.
         overwrite: Whether an existing site may be replaced.
         onnxruntime_web: Folder `dist` of the npm package onnxruntime-web. By default npm downloads the
-            package once.
+            package once, into the user's cache.
 
     Raises:
         UsageError: The model does not have the required input or output, or `out` exists and may not be
@@ -76,7 +76,7 @@ def write_site(
     with Sampler(path) as sampler:
         contract = sampler.contract
     _check_contract(contract)
-    folder = Path(out).resolve()  # if `out` is a symbolic link, the folder is replaced and the link stays
+    folder = Path(out).resolve()  # if `out` is a symbolic link, its target is replaced and the link stays
     _check_free(folder, overwrite=overwrite)
     scripts = install_onnxruntime_web() if onnxruntime_web is None else Path(onnxruntime_web)
     try:
@@ -92,7 +92,7 @@ def write_site(
 
 
 def _replace(folder: Path, new: Path, old: Path) -> None:
-    """Move `new` to `folder`, and an existing `folder` to `old`. If that fails, `folder` is restored."""
+    """Move `new` to `folder`. An existing `folder` moves to `old`, and back after an error."""
     if folder.exists():
         folder.replace(old)
     try:
@@ -158,7 +158,7 @@ def _assemble(site: Path, model: Path, contract: Contract, scripts: Path) -> Non
 
 
 def _measure(site: Path, folder: Path, contract: Contract) -> Site:
-    """Return the description of a site that is in the temporary folder `site` until it moves to `folder`."""
+    """Return the `Site` for the files in the temporary folder `site`, which later moves to `folder`."""
     webgpu = {site / "onnxruntime" / name for name in _WEBGPU_FILES}
     needed = [path.read_bytes() for path in site.rglob("*") if path.is_file() and path not in webgpu]
     return Site(
@@ -180,7 +180,7 @@ def pinned_version() -> str:
 def install_onnxruntime_web() -> Path:
     """Return the folder `dist` of onnxruntime-web in the user's cache.
 
-    npm downloads the package once, with a pinned version and checksum.
+    If the package is not in the cache, npm downloads it. Its version and its checksum are pinned.
 
     Raises:
         WebError: npm is not installed, or it failed.
@@ -216,7 +216,7 @@ def install_onnxruntime_web() -> Path:
 
 
 def _run_npm(npm: str, folder: Path) -> None:
-    # --ignore-scripts: the installation scripts of the packages are not run, because only files are needed.
+    # --ignore-scripts: npm does not run the packages' installation scripts. The page only needs files.
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     try:
         result = subprocess.run(  # noqa: S603

@@ -3,10 +3,10 @@
 A rewrite is a function of a graph. If it finds a change to make, it makes one change and returns True.
 Otherwise it returns False. `simplify` applies the rewrites until none of them finds a change.
 
-    shapes.py        shapes that tf2onnx computes at run time become constants, repeated pixels a Resize
-    layout.py        transposes and reshapes: removed, merged, or moved
-    affine.py        affine steps (a Mul or an Add with a constant): folded into linear steps
-    convolutions.py  convolutions: replaced by operations that onnxruntime computes faster
+    shapes.py        replaces computed shapes by constants, and nodes that repeat pixels by a Resize
+    layout.py        removes, merges or moves transposes and reshapes
+    affine.py        folds affine steps (a Mul or an Add with a constant) into linear steps
+    convolutions.py  replaces convolutions by operations that onnxruntime computes faster
     steps.py         functions for all rewrites: which nodes are linear or affine, and what their weights mean
 """
 

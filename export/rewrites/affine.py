@@ -122,9 +122,9 @@ def fold_affine_into_previous_layer(graph: Graph) -> bool:
 def fold_affine_into_next_layer(graph: Graph) -> bool:
     """Fold an affine step into the weights or the bias of the linear step after it.
 
-    An Add is not folded into a Conv that pads with zeros. These zeros come after the Add, so its effect is
-    different at the border, and one bias for all pixels can't express that. An Add is not folded into a
-    ConvTranspose either: fewer input pixels contribute to a pixel near the border.
+    An Add is not folded into a Conv that pads with zeros. The Add does not change these zeros, so it has less
+    effect on pixels near the border than on others, whereas a bias changes all pixels alike. An Add is not
+    folded into a ConvTranspose either, since fewer input pixels contribute to a pixel near the border.
     """
     for node, constant in affine_steps(graph):
         linear = graph.only_consumer(node.output[0])
@@ -224,7 +224,7 @@ def _along_columns(graph: Graph, dense: onnx.NodeProto, shape: Array, constant: 
     """Return the constant that has the same effect before the Reshape as `constant` has after it.
 
     The result has one value for each column of the dense layer, shape (columns,). It is None if the effect of
-    `constant` differs between the rows of the dense layer's output, or if that can't be told.
+    `constant` differs between the rows of the dense layer's output, or if this is unknown.
 
     Args:
         graph: The graph.

@@ -13,9 +13,9 @@ from ..graph import Array, Graph, attributes, make_node
 from .shapes import repeats_of
 from .steps import is_linear, linear_like, weights_and_bias
 
-# Largest number of output channels with which a Conv is replaced by a ConvTranspose. Images have 1, 3 or 4
-# channels, and a Conv with so few output channels is slower than the ConvTranspose with the mirrored kernel.
-# With 8 output and 16 input channels both take the same time. With 16 output channels the Conv is faster.
+# Largest number of output channels with which a Conv is replaced by a ConvTranspose with the mirrored kernel.
+# Images have 1, 3 or 4 channels. With up to 4 output channels the ConvTranspose is faster. With 8 output and
+# 16 input channels the two operations take the same time. With 16 output channels the Conv is faster.
 _FEW_CHANNELS = 4
 # Limit for the size of a fused kernel, as a multiple of the size of the Conv's kernel. Without a limit, a
 # large upsampling factor would multiply the size of the file.
@@ -158,7 +158,7 @@ def make_pads_even(graph: Graph) -> bool:
 def _is_simple(node: onnx.NodeProto, strided: bool = False) -> bool:
     """Return whether a convolution has explicit pads or no pads, no dilation, and a stride of 1.
 
-    If `strided` is true, the stride does not matter.
+    If `strided` is true, any stride is allowed.
     """
     settings = attributes(node)
     if settings.get("auto_pad", b"NOTSET") != b"NOTSET" or any(

@@ -34,7 +34,7 @@ def drop_no_ops(graph: Graph) -> bool:
 
 def _does_nothing(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Dropout":
-        return len(node.input) < 3  # with a third input, `training_mode`, it may drop values
+        return len(node.input) < 3  # a third input, `training_mode`, may make it drop values
     if node.op_type == "Reshape":
         target, shape = graph.constant(node, 1), graph.shape(node.input[0])
         if target is None or not shape or None in shape[1:] or not _copies_no_size(target):
@@ -96,10 +96,11 @@ def _copies_no_size(shape: Array | None) -> bool:
 
 
 def move_transpose_forward(graph: Graph) -> bool:
-    """Move a Transpose from NHWC to NCHW by one step towards the input, or fold it into a dense layer.
+    """Move a Transpose that turns NHWC into NCHW one step towards the input, or fold it into a dense layer.
 
-    The Transpose moves before a pointwise step, or before a Resize that repeats pixels. If it follows the
-    Reshape of a dense layer's output, it is removed and the columns of the dense layer are reordered instead.
+    If the Transpose follows a pointwise step, or a Resize that repeats pixels, it moves before this step. If
+    it follows the Reshape of a dense layer's output, it is removed, and the columns of the dense layer are
+    reordered instead.
     """
     for node in graph.nodes:
         if permutation(node) != _TO_NCHW:
@@ -158,11 +159,14 @@ def _permute_columns(graph: Graph, reshape: onnx.NodeProto, transpose: onnx.Node
 
 
 def move_layout_last(graph: Graph) -> bool:
-    """Move a Reshape, or a Transpose from NCHW to NHWC, after the pointwise step that follows it.
+    """Move a Reshape, or a Transpose that turns NCHW into NHWC, after the pointwise step that follows it.
 
-    This saves time for three reasons. After the rounding to 8 bits, a Transpose moves a quarter of the bytes.
-    onnxruntime fuses a Gemm with an activation, if the activation directly follows the Gemm. onnxruntime
-    (1.31) adds a scalar to one-channel images pixel by pixel, but to all rows of a dense layer at once.
+    This saves time for three reasons:
+
+    1. After the rounding to 8 bits, a Transpose moves a quarter of the bytes.
+    2. onnxruntime fuses a Gemm with an activation, but only if the activation directly follows the Gemm.
+    3. onnxruntime (1.31) adds a scalar to one-channel images pixel by pixel, but to the output of a dense
+       layer in one pass.
     """
     for node in graph.nodes:
         if not _changes_layout(graph, node):

@@ -1,6 +1,7 @@
-"""Shapes that tf2onnx computes at run time, although only the batch size is unknown before; and repetitions.
+"""Computed shapes become constants, and the nodes that repeat rows and columns of pixels become a Resize.
 
-A repetition is what Keras' UpSampling2D does: each row or column of pixels is repeated.
+tf2onnx lets the graph compute shapes at run time, although all sizes but the batch size are known before.
+Keras' UpSampling2D repeats rows and columns of pixels, and tf2onnx writes several nodes for this.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ _REPEATING = (
     (b"half_pixel", b"round_prefer_floor"),
     (b"tf_half_pixel_for_nn", b"floor"),
 )
-# A shape is computed for each of these batch sizes. A size that is the same for all of them does not depend
-# on the batch. There are several of them because a rounded division may give the same size for two.
+# A shape is computed for each of these batch sizes, to find the sizes in it that depend on the batch. Two
+# batch sizes would not suffice, since a division of whole numbers may give the same result for both.
 _BATCHES = (2, 3, 60, 120)
 _REPEAT = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
 def fix_reshape_targets(graph: Graph) -> bool:
-    """Replace the computed target shape of a Reshape by a constant, if it depends on one shape only.
+    """Replace the computed target shape of a Reshape by a constant.
 
-    The constant has a -1 in place of the size that depends on the batch.
+    The target shape must depend on the shape of one value only. At most one size in it may depend on the
+    batch size; the constant has a -1 in place of this size.
     """
     for node in graph.nodes:
         if node.op_type != "Reshape" or node.input[1] in graph.constants:
@@ -62,10 +64,10 @@ def fix_reshape_targets(graph: Graph) -> bool:
 
 
 def _shape_computation(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
-    """Return the nodes that compute the value `name` from the shape of one other value.
+    """Return the nodes that compute the value `name` from constants and the shape of one other value.
 
-    The result is None if `name` depends on anything else than constants and that shape, or if a size other
-    than the first of that shape is unknown.
+    The result is None if `name` depends on anything else. It is also None if a size in the shape of the other
+    value is unknown, except for the first size, which is the batch size.
     """
     waiting, found = [name], set()
     shaped = set()
@@ -81,7 +83,7 @@ def _shape_computation(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
             shape = graph.shape(node.input[0])
             shaped.add(node.input[0])
             if shape is None or None in shape[1:] or len(shaped) > 1:
-                return None  # two values may differ in their unknown first sizes
+                return None  # the unknown first sizes of two values may differ
         elif node.op_type in _ON_SHAPES:
             waiting.extend(node.input)
         else:
@@ -114,9 +116,9 @@ def _evaluate(graph: Graph, nodes: list[onnx.NodeProto], name: str, batch: int) 
 def replace_repeat_by_resize(graph: Graph) -> bool:
     """Replace the nodes that repeat the values along one axis by a Resize.
 
-    tf2onnx writes Keras' UpSampling2D as two such groups of nodes, one for rows and one for columns. In each,
-    an Unsqueeze adds a new axis, a Tile repeats the values along it, and a Reshape merges the new axis into
-    the axis before it. A Transpose may come between the Tile and the Reshape.
+    tf2onnx writes Keras' UpSampling2D as two groups of nodes, one for rows and one for columns. In each
+    group, an Unsqueeze adds a new axis, a Tile repeats the values along it, and a Reshape merges the new axis
+    into the axis before it. A Transpose may come between the Tile and the Reshape.
     """
     for node in graph.nodes:
         chain = _repeating_chain(graph, node)

@@ -27,7 +27,7 @@ def affine_steps(graph: Graph) -> Iterator[tuple[onnx.NodeProto, Array]]:
 
 
 def variable_input(graph: Graph, node: onnx.NodeProto) -> str:
-    """Return the name of the first input of a node that is not a constant."""
+    """Return the name of a node's first non-constant input."""
     return next(name for name in node.input if name not in graph.constants)
 
 
@@ -157,6 +157,6 @@ def linear_like(
 
 
 def permutation(node: onnx.NodeProto) -> list[int] | None:
-    """Return the axis order `perm` of a Transpose; None for another node, or for a Transpose without it."""
+    """Return the axis order `perm` of a Transpose. The result is None for other nodes, or without `perm`."""
     order = attributes(node).get("perm") if node.op_type == "Transpose" else None
     return None if order is None else list(order)

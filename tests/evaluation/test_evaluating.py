@@ -153,7 +153,7 @@ def test_a_file_with_fixed_seeds_is_evaluated_with_these():
     assert not report.labels_requested
     (note,) = report.notes
     assert note.startswith("The labels of the model's fixed seeds are equally frequent")
-    with pytest.raises(FixedSeedError, match="Seed 600 is not among the fixed seeds"):
+    with pytest.raises(FixedSeedError, match="Seed 600 is not available: the file has only the fixed seeds"):
         evaluate(fixed_model(600), seeds="1-600")
     with pytest.raises(TooFewImagesError, match="499 images, the fixed seeds of the model, are too few"):
         evaluate(fixed_model(499))
@@ -174,7 +174,7 @@ def test_truncation_narrows_the_images(report):
 @pytest.mark.parametrize(
     ("arguments", "error", "problem"),
     [
-        ({"seeds": "0-99"}, TooFewImagesError, "100 images, one for each of `seeds`, are too few"),
+        ({"seeds": "0-99"}, TooFewImagesError, "100 images, one for each seed in `seeds`, are too few"),
         ({"seeds": range(499)}, TooFewImagesError, "499 images"),
         ({"seeds": "0-499,7"}, SeedError, "lists a seed twice"),
         ({"seeds": [*range(500), 7]}, SeedError, "lists a seed twice"),
@@ -257,7 +257,8 @@ def test_the_command_prints_notes_to_stderr(ganport):
 
 
 def test_the_command_names_its_options_in_errors(ganport, tiny_path):
-    assert "one for each of --seeds, are too few" in failure(ganport("evaluate", "mnist", "--seeds", "0-99"))
+    line = failure(ganport("evaluate", "mnist", "--seeds", "0-99"))
+    assert "one for each seed in --seeds, are too few" in line
     assert "lists a seed twice" in failure(ganport("evaluate", "mnist", "--seeds", "0-499,7"), 2)
     assert "No data set 'cats'; --data takes mnist" in failure(ganport("evaluate", "mnist", "--data", "cats"))
     assert "give real images as --data, or mnist" in failure(ganport("evaluate", tiny_path))

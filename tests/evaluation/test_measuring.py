@@ -71,7 +71,7 @@ def test_own_images_are_compared_by_the_general_purpose_network_which_does_not_k
 
 
 def test_too_few_images_are_rejected(reference, digits):
-    with pytest.raises(TooFewImagesError, match="499 images are too few; the figures need at least 500"):
+    with pytest.raises(TooFewImagesError, match="499 images are too few; the metrics need at least 500"):
         measure_images(reference, digits.images[:499])
     with pytest.raises(TooFewImagesError, match="0 images are too few"):
         measure_images(load_reference("rock-paper-scissors"), np.zeros((0, 32, 32, 1), np.uint8))

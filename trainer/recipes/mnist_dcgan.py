@@ -61,7 +61,8 @@ def build_discriminator(
         image_shape: Height, width and channels of the images.
         classes: Number of logits: one for each label, or 1 for a recipe without labels.
         widths: Channels of the layers that halve height and width, the first layer first.
-        detail: Channels of a layer before these, at the size of the image; 0 to leave this layer out.
+        detail: Channels of one more layer at the size of the image, before the layers of `widths`; 0 to leave
+            this layer out.
     """
     from keras import Input, Sequential, layers
 

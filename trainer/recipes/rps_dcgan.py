@@ -8,8 +8,8 @@ BatchNormalization.
 We chose the sizes. The kernels have side 3 in the discriminator and 5 in the generator. The discriminator is
 a sequence of blocks, each of which halves height and width. It has at least one block, and as many as are
 needed for a side of 10 pixels or less. The block next to the image has 16 channels; each following block has
-twice as many as the block before, up to 256. The rate of Dropout is 0.3. LeakyReLU has slope 0.2. It is
-applied after the pooling: the values are the same as before the pooling, and the work is a quarter.
+twice as many as the block before, up to 256. The rate of Dropout is 0.3. LeakyReLU has slope 0.2. We apply
+LeakyReLU after the max-pooling. In the opposite order the result would be the same, with four times the work.
 
 As published: two Adam optimizers, cross-entropy, 100 epochs. An epoch of n batches first updates the
 generator n times, then the discriminator n - 1 times. The description follows TensorFlow's DCGAN tutorial, so
@@ -63,8 +63,8 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
     for (height, width), channels in zip(sides[-2::-1], [*reversed(widths), image_shape[2]], strict=True):
         model.add(layers.BatchNormalization())
         model.add(layers.LeakyReLU(0.2))
-        # From a side of n, an output padding of 0 gives an odd side, 2n - 1; a padding of 1 gives an even
-        # side, 2n.
+        # The transposed convolution enlarges a side of n to 2n - 1 (odd) with output padding 0, and to 2n
+        # (even) with output padding 1.
         padding, is_last = (1 - height % 2, 1 - width % 2), (height, width) == image_shape[:2]
         activation = "tanh" if is_last else None
         model.add(
