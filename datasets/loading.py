@@ -101,8 +101,8 @@ def _name_of(source: str, path: Path | None) -> tuple[str, str]:
     if source in LICENCES or path is None:
         return source, LICENCES[source]
     name = path.stem if path.is_file() else path.name
-    # A file that is named like a named set may contain different images. Under the set's name, `evaluate`
-    # would compare with the bundled reference of the set instead of these images.
+    # A file can be called mnist, say, and contain different images. If its data set had that name, `evaluate`
+    # would compare with the bundled reference of MNIST instead of with these images.
     return (f"own-{name}" if name in LICENCES else name), "unknown"
 
 

@@ -221,15 +221,15 @@ def write_reference(
 
 
 def _label_matched_parts(labels: LabelIndices, requested: LabelIndices, count: int) -> npt.NDArray[np.int64]:
-    """Return the image indices of parts that have the requested labels, shape (parts, images).
+    """Choose groups of images with the requested labels; return their indices, shape (count, images).
 
-    No image comes twice in a part. If there are too few images of a label, the last part reuses images of the
-    first part.
+    No group contains an image twice. If a label has too few images, the last group reuses images of the
+    first group.
 
     Args:
         labels: Labels of the images, shape (n,).
-        requested: Label of each image in a part, shape (images,).
-        count: Number of parts.
+        requested: Label of each image in a group, shape (images,).
+        count: Number of groups.
     """
     parts = np.empty((count, len(requested)), np.int64)
     for label in np.unique(requested):

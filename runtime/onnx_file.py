@@ -452,11 +452,12 @@ def _size_of(number: int, value: Value) -> int:
 
 
 def _first_numbers(kind: int, parts: Mapping[int, Sequence[Value]]) -> list[float]:
-    """Return the first numbers of a tensor.
+    """Return the numbers at the start of a tensor, decoded from the part of its data that was read.
 
     Args:
         kind: Data type of the tensor, a key of _NUMBER_FORMATS.
-        parts: First values of each content field, such as `raw_data`, by field number.
+        parts: Data that was read from each field that can hold the tensor's numbers, such as `raw_data`,
+            by field number.
     """
     form, own_field = _NUMBER_FORMATS[kind]
     if _RAW_DATA in parts:

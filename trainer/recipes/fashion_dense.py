@@ -1,11 +1,11 @@
 """Dense layers for Fashion-MNIST, with BatchNormalization before LeakyReLU.
 
-Described in "New computer vision: GANs in TensorFlow" (system 001). The generator has 1,513,616 parameters,
+Described in "New computer vision: GANs in TensorFlow". The generator has 1,513,616 parameters,
 the discriminator 533,505.
 
 As published: Adam has the learning rate 2e-4. The gradients of both networks are computed before either
 network is updated. The images have a new order every epoch, and a grid is shown every epoch.
-BatchNormalization has momentum 0.1 and epsilon 0.8, which is unusual and kept as written.
+BatchNormalization has the unusual momentum 0.1 and epsilon 0.8, which we kept.
 
 The description leaves some settings out. We chose beta_1 0.5 and beta_2 0.999; the description names these
 arguments, b1 and b2, without values. We chose batch size 256 and 50 epochs, those of TensorFlow's DCGAN

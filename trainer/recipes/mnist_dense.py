@@ -1,6 +1,6 @@
 """Dense layers, with BatchNormalization in the generator: the classic first GAN.
 
-Described in "Generating Images using GANs in Tensorflow" (system 000). The generator has 1,493,520
+Described in "Generating Images using GANs in Tensorflow". The generator has 1,493,520
 parameters, the discriminator 533,505.
 
 As published: SGD with Keras' default learning rate, batch size 32, 10,000 steps. In each step, the

@@ -1,6 +1,6 @@
 """A deep discriminator with Dropout, and a generator without normalization.
 
-Described in "Building a Generative Adversarial Network from Scratch" (system 002). The generator has
+Described in "Building a Generative Adversarial Network from Scratch". The generator has
 1,486,352 parameters, the discriminator 1,492,993.
 
 As published: The discriminator is updated on one batch of 128 real and 128 generated images, by Adam with

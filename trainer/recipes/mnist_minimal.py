@@ -1,6 +1,6 @@
 """The smallest GAN that works: one hidden layer in each network.
 
-Described in "Practice: Understanding GANs" (system 003). The generator has 114,064 parameters, the
+Described in "Practice: Understanding GANs". The generator has 114,064 parameters, the
 discriminator 100,609.
 
 As published: Adam with Keras' defaults, batch size 128, 20,000 steps, and a preview every 1,000 steps. The

@@ -1,6 +1,6 @@
 """Convolutions for colour photographs of any size from 28x28 to 300x300 and more.
 
-Described in "GAN Implementation" (system 004). The description names the layers of the networks, and leaves
+Described in "GAN Implementation". The description names the layers of the networks, and leaves
 their sizes out. The discriminator has 2D convolutions and max-pooling with LeakyReLU and Dropout. The
 generator has the same structure in reverse order, with transposed convolutions, LeakyReLU and
 BatchNormalization.
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     import keras
 
 _SMALLEST = 10  # largest side of the last block's output, in pixels
-_NARROWEST, _WIDEST = 16, 256  # channels of the block next to the image, and largest number of channels
+# Smallest and largest number of channels of a block. The generator's last block and the discriminator's first
+# block have the smallest.
+_NARROWEST, _WIDEST = 16, 256
 
 
 def block_sides(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
