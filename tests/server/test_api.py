@@ -134,7 +134,7 @@ def test_mistakes_in_a_url_are_explained(service, path, expected):
         ({"seeds": [True]}, "integer"),
         ({"seeds": [-1]}, "greater"),
         ({"seeds": [2**63]}, "less than"),
-        ({"seeds": [1], "labels": ["1", "2"]}, "for 1 images; give one for each image"),
+        ({"seeds": [1], "labels": ["1", "2"]}, "for 1 images; give one for each"),
         ({"seeds": [1], "labels": "dog"}, "the generator's labels are"),
         ({"seeds": [1], "labels": 10}, "the generator's labels are"),
         ({"seeds": list(range(1025))}, "at most 1024 items"),

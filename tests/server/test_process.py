@@ -90,7 +90,7 @@ def test_the_command_names_its_options(ganport, used_port):
     )
     assert "port 8000: " in failure(ganport("serve", "mnist", "--no-page", "--host", "1.2.3.4"))
     assert "--timeout is inf; it must be above 0" in failure(ganport("serve", "mnist", "--timeout", "inf"), 2)
-    assert "'--queue'" in failure(ganport("serve", "mnist", "--queue", "0"), 2)
+    assert "--queue is 0; it must be" in failure(ganport("serve", "mnist", "--queue", "0"), 2)
     assert "--engine ray" in failure(ganport("serve", "mnist", "--replicas", "2"), 2)
     assert "--replicas" in failure(ganport("serve", "mnist", "--engine", "ray", "--threads", "2"), 2)
 
