@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import os
 import platform
+import sys
 from importlib import metadata, util
 from typing import Literal, get_args
 
@@ -24,7 +25,7 @@ from .providers import (
 
 State = Literal["works", "absent", "broken"]
 
-# Packages for training and export. They are looked up, not imported.
+# Packages for training and export. Only their versions are looked up. They are not imported.
 _OPTIONAL = ("tensorflow", "keras", "tf2onnx", "onnx", "mlxtend", "matplotlib", "tensorboard")
 
 
@@ -126,7 +127,9 @@ def _examine_provider(provider: str) -> Finding:
     try:
         open_session(ONE_NODE, provider, threads=1)
     except ProviderError as error:
-        return Finding(f"provider {provider}", "absent", error.problem, error.remedy)
+        is_for_this_system = PROVIDERS[provider].system in ("", sys.platform)
+        remedy = error.remedy if is_for_this_system else ""
+        return Finding(f"provider {provider}", "absent", error.problem, remedy)
     except GanportError as error:
         return Finding(f"provider {provider}", "broken", str(error))
     return Finding(f"provider {provider}", "works", "a session starts on it")

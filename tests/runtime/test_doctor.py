@@ -1,5 +1,6 @@
 """The findings of `ganport doctor`, in this environment and in broken ones."""
 
+import sys
 from importlib import metadata
 
 import pytest
@@ -44,3 +45,12 @@ def test_no_provider_is_tried_without_onnxruntime(wheels):
 def test_missing_package_is_absent(monkeypatch):
     monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
     assert state(doctor.examine(), "tensorflow").state == "absent"
+
+
+def test_provider_of_another_system_needs_no_instruction():
+    others = {"directml": "win32", "coreml": "darwin"}
+    name = next(name for name, system in others.items() if system != sys.platform)
+    finding = state(doctor.examine(), f"provider {name}")
+    assert finding.state == "absent"
+    assert "only" in finding.detail
+    assert not finding.remedy
