@@ -66,11 +66,10 @@ def write_site(
             package once, into the user's cache.
 
     Raises:
-        UsageError: The model does not have the required input or output, or `out` exists and may not be
-            replaced.
+        UsageError: The model does not have the required input or output.
         ModelError: Raised by `Sampler`.
         WebError: npm is not installed or can't download the package, or `onnxruntime_web` lacks a file.
-        OutputError: The folder can't be written.
+        OutputError: The folder can't be written, or it exists and may not be replaced.
     """
     path = resolve_model(model)
     with Sampler(path) as sampler:
@@ -92,7 +91,7 @@ def write_site(
 
 
 def _replace(folder: Path, new: Path, old: Path) -> None:
-    """Move `new` to `folder`. An existing `folder` moves to `old`, and back after an error."""
+    """Move `new` to `folder`. An existing `folder` is first moved to `old`, and restored after an error."""
     if folder.exists():
         folder.replace(old)
     try:
@@ -125,11 +124,10 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / _DESCRIPTION).is_file():
-        raise UsageError(f"{folder} exists and is not a site of ganport; choose another `out`.")
+        raise OutputError(folder, "it exists and is not a site of ganport")
     if not overwrite:
-        raise UsageError(
-            f"A site already exists at {folder}; replace it with `overwrite=True`, or choose another `out`."
-        )
+        remedy = "replace it with `overwrite=True`, or choose another `out`."
+        raise OutputError(folder, "a site exists there", remedy)
 
 
 def _assemble(site: Path, model: Path, contract: Contract, scripts: Path) -> None:

@@ -56,7 +56,7 @@ def test_an_existing_site_is_replaced_only_with_overwrite(tiny_file, scripts, tm
     folder = tmp_path / "site"
     write_site(tiny_file, folder, onnxruntime_web=scripts)
     (folder / "old").touch()
-    with pytest.raises(UsageError, match="replace it with `overwrite=True`, or choose another `out`"):
+    with pytest.raises(OutputError, match="replace it with `overwrite=True`, or choose another `out`"):
         write_site(tiny_file, folder, onnxruntime_web=scripts)
     assert (folder / "old").exists()
     write_site(tiny_file, folder, overwrite=True, onnxruntime_web=scripts)
@@ -90,7 +90,7 @@ def test_an_existing_site_is_kept_if_the_replacement_fails(tiny_file, scripts, t
 def test_a_folder_that_is_not_a_site_is_never_replaced(tiny_file, scripts, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="is not a site of ganport; choose another `out`"):
+    with pytest.raises(OutputError, match="is not a site of ganport; choose another `out`"):
         write_site(tiny_file, tmp_path / "mine", overwrite=True, onnxruntime_web=scripts)
     assert (tmp_path / "mine" / "thesis.tex").exists()
 
@@ -135,7 +135,7 @@ def test_a_folder_without_the_package_is_named(tiny_file, tmp_path):
 def test_the_command_names_its_options(tiny_file, scripts, tmp_path, ganport):
     arguments = ["web", tiny_file, "-o", "site", "--onnxruntime-web", scripts]
     assert ganport(*arguments).returncode == 0
-    line = failure(ganport(*arguments), 2)
+    line = failure(ganport(*arguments))
     assert line.endswith("replace it with --overwrite, or choose another --out.")
     assert ganport(*arguments, "--overwrite").returncode == 0
     line = failure(ganport("web", tiny_file, "-o", "other", "--onnxruntime-web", tmp_path))
