@@ -94,11 +94,11 @@ class Options:
             )
 
     def _check_opset(self) -> None:
-        newest, version = newest_opset()
+        newest, packages = newest_opset()
         if not _is_whole(self.opset) or not OLDEST_OPSET <= self.opset <= newest:
             raise UsageError(
                 f"`opset` is {self.opset!r}; it must be a whole number from {OLDEST_OPSET}, the oldest that "
-                f"is supported, to {newest}, the newest that onnx {version} knows."
+                f"is supported, to {newest}, the newest that {packages} support."
             )
         if self.input_kind == "seed" and self.opset < _SEED_STAGE_OPSET:
             raise UsageError(

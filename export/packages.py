@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
 
 from ganport.runtime.errors import MissingPackageError
+from ganport.runtime.providers import onnxruntime_errors
 from ganport.trainer.devices import load_tensorflow
 
 from .errors import KerasBackendError
@@ -34,15 +36,40 @@ def load_packages() -> None:
         raise KerasBackendError(keras.backend.backend())
 
 
+@functools.cache
 def newest_opset() -> tuple[int, str]:
-    """Return the newest opset that the installed onnx knows, and the version of onnx.
+    """Return the newest opset that onnx can write and onnxruntime can run, and a text with both versions.
+
+    onnx often knows an opset earlier than onnxruntime does. onnxruntime has no function that returns its
+    newest opset, so models of one node are opened.
 
     Raises:
-        MissingPackageError: onnx is not installed.
+        MissingPackageError: onnx or onnxruntime is not installed.
     """
     with _install_line():
         import onnx
-    return onnx.defs.onnx_opset_version(), onnx.__version__
+        import onnxruntime
+    packages = f"onnx {onnx.__version__} and onnxruntime {onnxruntime.__version__}"
+    newest = onnx.defs.onnx_opset_version()
+    return next(opset for opset in range(newest, 0, -1) if _runs(opset)), packages
+
+
+def _runs(opset: int) -> bool:
+    """Return whether onnxruntime opens a model of one node at an opset."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Identity", ["x"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y"))
+    graph = helper.make_graph([node], "one_node", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # onnxruntime then prints no error for an opset that it does not run
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except onnxruntime_errors():
+        return False
+    return True
 
 
 @contextlib.contextmanager

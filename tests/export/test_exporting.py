@@ -13,6 +13,7 @@ import pytest
 import ganport
 from ganport.export import export_file
 from ganport.export.exporting import export
+from ganport.export.packages import newest_opset
 from ganport.runtime import Contract, Sampler
 from ganport.runtime.errors import GanportError, MissingPackageError, OutputError, SeedError, UsageError
 from ganport.trainer.errors import RunNotFoundError
@@ -96,6 +97,15 @@ def test_export_file_returns_what_the_command_prints(model, tmp_path):
     assert exported.card == (tmp_path / "README.md", tmp_path / "preview.png")
     assert [name for name, _ in exported.measure_costs()] == ["float32", "int8"]
     assert exported.measure_rewrites()[0][0] == "as tf2onnx converts it"
+
+
+def test_an_opset_that_onnxruntime_does_not_run_is_named(model, tmp_path):
+    newest, _ = newest_opset()
+    ganport.export(model, tmp_path / "newest.onnx", opset=newest)
+    (standard,) = [each for each in onnx.load(tmp_path / "newest.onnx").opset_import if not each.domain]
+    assert standard.version == newest
+    with pytest.raises(UsageError, match=rf"to {newest}, the newest that onnx .* and onnxruntime .* support"):
+        ganport.export(model, tmp_path / "newer.onnx", opset=newest + 1)
 
 
 @pytest.mark.parametrize(
