@@ -59,7 +59,8 @@ def _run_tasks(ray: Any, sampler: Sampler, plan: Plan, address: str | None) -> I
     _, gpus = count_workers(sampler.provider, address)
     task = ray.remote(num_cpus=_CPUS_PER_TASK, num_gpus=gpus, max_retries=_RETRIES)(_write_shard)
     opener, run = ray.put(sampler.model.opener(threads=_CPUS_PER_TASK)), os.urandom(8)
-    options = dataclasses.replace(plan, missing=())  # each task gets its shard as a separate argument
+    # All tasks get the same plan without its list of shards. A task gets its shard as a separate argument.
+    options = dataclasses.replace(plan, missing=())
     waiting = [Shard(shard.path.absolute(), shard.seeds) for shard in reversed(plan.missing)]
     running: dict[Any, Shard] = {}
     try:

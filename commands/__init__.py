@@ -1,6 +1,7 @@
 """The commands: each is a function that calls one function of the library, and prints the result.
 
-The command `sample` runs without this package: it is in the runtime, and `ganport.__main__` calls it there.
+The command `sample` does not need this package. Its code is in the package `runtime`, and
+`ganport.__main__` calls that code directly.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _given(options: list[str], arguments: list[str]) -> str | None:
 
 
 def _expected(parameter: Any) -> str:
-    """Return the values that a number or a choice takes, in words; empty for other parameters."""
+    """Describe the values that a parameter accepts, if it is a number or a choice; else return ""."""
     kind = parameter.type_descriptor
     choices = get_args(kind.annotation) if get_origin(kind.annotation) is Literal else ()
     if choices:

@@ -114,9 +114,9 @@ def _print_rewrites(rows: list[tuple[str, Cost]]) -> None:
 
 
 def _print_precisions(exported: Exported) -> None:
-    """Print the costs of the graph in float32 and in the file's precision.
+    """Print a table of the graph's size and speed, in float32 and in the precision of the exported file.
 
-    The row of the file's precision also has the differences between the file's images and those of Keras.
+    The row of the exported file also has the differences between its images and those of Keras.
     """
     rows = exported.measure_costs()
     measured = exported.contract.verification

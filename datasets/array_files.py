@@ -46,7 +46,8 @@ def load_array_file(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
     try:
         labels = _load_idx(beside, _IDX_LABELS) if beside != path and beside.is_file() else None
     except DatasetContentError:
-        # An empty array stands for labels that can't be read. `Dataset.unlabelled` then has a reason.
+        # An empty array stands for labels that can't be read. `load_images` then explains in the attribute
+        # `Dataset.unlabelled` why the labels are not used.
         labels = np.zeros(0)
     return images[..., np.newaxis], labels
 

@@ -38,7 +38,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     ),
     "rock-paper-scissors": ("paper", "rock", "scissors"),
 }
-_PARTS = {"digits": "mnist"}  # for a set that is a part of a larger set: the larger set
+_PARTS = {"digits": "mnist"}  # A key is a set that is a part of a larger set. Its value is the larger set.
 
 # Named sets that Keras downloads, and the sha256 of their training pixels. Keras itself verifies only one of
 # the two downloads.

@@ -65,13 +65,13 @@ def evaluate(
             "fashion-mnist" were resized or converted to colour. By default the set that the model was trained
             on.
         seeds: Seeds to generate, 500 to 16,384 different ones, as a text such as "0-999" or as whole numbers.
-            By default 0, 1, 2, ..., one for each image of the baseline. If the model file has fixed seeds,
-            the default is these seeds.
+            By default 0, 1, 2 and so on, as many as the baseline has images. If the model file has fixed
+            seeds, they are the default.
         truncation: Factor of the latents, as for `Sampler.sample`.
         provider: Execution provider, as for `Sampler`. An open Sampler has its own provider.
         data_dir: Folder with the training images of "mnist" or "fashion-mnist", which are needed to detect
-            copies of training images. By default they are searched in $GANPORT_DATA. If they are not there,
-            `nearest_in_training` is None in the report.
+            copies of training images. By default they are looked for in the folder $GANPORT_DATA. If they
+            are not found, `nearest_in_training` is None in the report.
         layout: Layout of a third-party generator's images, as for `Sampler`.
         value_range: Range of a third-party generator's images, as for `Sampler`.
         progress: Function that is called with the name of each step when the step begins.
@@ -176,7 +176,7 @@ def _choose_seeds(contract: Contract, seeds: str | Iterable[int] | None, truncat
 def _find_reference(
     data: PathText | Dataset | None, contract: Contract, data_dir: PathText | None, note: Note
 ) -> Reference:
-    """Return the reference to compare with. The default fits the model's training set."""
+    """Return the reference to compare with. If `data` is None, it is that of the model's training set."""
     trained_on = str(contract.data.get("name", ""))
     name = _bundled_name(data, trained_on)
     if name is not None:
@@ -255,7 +255,8 @@ def _find_training(
 ) -> Pixels | None:
     """Return the training images with which copies are detected.
 
-    The result is None if the training images are not found, or if the real images are not held out.
+    The result is None if the training images are not found. It is also None if the real images of the
+    reference may be training images themselves, because copies can't be detected then.
 
     Raises:
         DatasetNotFoundError: The training images are not in `data_dir`.

@@ -102,7 +102,7 @@ def prepare_images(network: str, images: Pixels) -> Pixels:
 def _on_white(images: Pixels) -> Pixels:
     """Return images (n, height, width, 3 or 4) on a white background, without transparency.
 
-    The background is the same as that of training images.
+    Training images with transparent pixels are also put on a white background when they are read.
     """
     if images.shape[-1] == 3:
         return images

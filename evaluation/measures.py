@@ -19,7 +19,7 @@ Float64s = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer]
 
 NEIGHBOURS = 3  # k of precision and recall, as in the paper
-_ROWS = 1_000  # rows of a table of pairs that are computed at a time, to limit the memory
+_ROWS = 1_000  # A table of pairs is computed this number of rows at a time, to limit the memory.
 
 
 def frechet_distance(first: Features, second: Features) -> float:
@@ -77,9 +77,9 @@ def kernel_distance(first: Features, second: Features, *, labels: Integers | Non
 def _mean_of_pairs(points: Float64s, labels: Integers) -> float:
     """Return an estimate of the kernel's mean over two independent points with these label frequencies.
 
-    The result is a mean over all pairs of points. A pair of a point with itself does not count with its own
-    value, but with the mean over the pairs of two different points of the same label. With one label, the
-    result is the mean over all pairs of two different points.
+    The result is the mean of the kernel over all pairs of points, with one change. If a pair consists of a
+    point and itself, the kernel's mean over all pairs of two different points of the same label replaces the
+    kernel of the pair. With one label, the result is the mean over all pairs of two different points.
     """
     groups = [points[labels == label] for label in np.unique(labels)]
     within = [_sum_of_pairs(group) for group in groups]
@@ -144,8 +144,8 @@ def _squared_radii(points: Features, neighbours: int) -> npt.NDArray[np.float32]
     radii = []
     for table in _squared_distances(points, points):
         rows = np.arange(len(table))
-        # The nearest point is the point itself. Removing the smallest entry k times takes a seventh of the
-        # time that np.partition takes.
+        # The smallest distance in each row is that of the point to itself. So the distance to the k-th
+        # neighbour is the smallest one after k removals. The removals take a seventh of np.partition's time.
         for _ in range(neighbours):
             table[rows, table.argmin(axis=1)] = np.inf
         radii.append(table.min(axis=1))

@@ -118,7 +118,8 @@ def _check_labels(labels: npt.NDArray[np.integer], count: int, reference: Refere
     """Return the labels as int64.
 
     Raises:
-        EvaluationError: There is not one label of the reference for each image.
+        EvaluationError: The number of labels is not the number of images, or a label is not an index into the
+            labels of the reference.
     """
     if labels.shape != (count,):
         problem = f"`labels` have shape {labels.shape}; expected one label for each of {count:,} images"

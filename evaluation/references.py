@@ -25,7 +25,7 @@ from .features import GENERAL_NETWORK, FeatureNetwork
 from .measures import Features, Probabilities, compare_features, label_figures
 
 REFERENCES = Path(__file__).parent / "references"
-MIN_IMAGES = 500  # with fewer, the covariance of 64 features is noise
+MIN_IMAGES = 500  # least number of images; the covariance of 64 features is unreliable with fewer
 _MAX_IMAGES = 20_000  # limit for the number of the user's images that are used
 _READ_AT_ONCE = 250  # number of images that are read into memory at a time
 _MIN_SPLITS, _MAX_SPLITS = 3, 10  # limits for the number of random splits of the user's images into halves
@@ -65,7 +65,10 @@ class Reference:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether the real images are not in the training split. Generators were then not trained on them."""
+        """Whether the real images are known to be outside of the training split.
+
+        A generator that was trained on the training split has then not seen them.
+        """
         return self.network != GENERAL_NETWORK
 
     def matching_labels(self, count: int) -> LabelIndices:

@@ -56,8 +56,8 @@ class Report:
         label_accuracy: Share of the images whose predicted label is the requested label; None without
             requested labels.
         baseline: Metrics of other real images, by name. The entry "images" is the number of these images.
-        labels_requested: Whether a label was requested for each image, with the label frequencies of the real
-            images.
+        labels_requested: Whether a label was requested for each image. The requested labels then have the
+            frequencies of the training split, or of the user's own images.
         baseline_label_matched: Whether the images of the baseline have exactly the requested label
             frequencies.
         notes: Remarks on the comparison that a reader of the metrics should know.

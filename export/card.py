@@ -101,7 +101,8 @@ def _format(value: object) -> str:
     return str(value)
 
 
-# Labels of facts in the card, by name in the contract. These names alone would not be clear to readers.
+# Text that the card shows for a fact, by the name of the fact in the contract. Only names that would not be
+# clear to readers are listed.
 _LABELS = {
     "max_abs_error": "largest difference of the float output",
     "pixel_mismatch": "share of 8-bit pixels that differ",

@@ -47,11 +47,11 @@ def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> 
 
 
 def _replace_negative_pads(graph: onnx.GraphProto) -> None:
-    """Replace the negative pads of each ConvTranspose by output padding, since no runtime accepts them.
+    """Replace the negative pads of each ConvTranspose by output padding. No runtime accepts negative pads.
 
     The output of a transposed convolution may have extra rows and columns, which the kernel does not reach.
-    TensorFlow puts all extra rows and columns at the end of the axis. tf2onnx writes them as negative pads,
-    half at the start of the axis and half at the end.
+    TensorFlow puts all of them at the end of the axis, as output padding does. tf2onnx instead writes
+    negative pads, half of them at the start of the axis and half at the end.
     """
     for node in graph.node:
         pads: Any = next((attribute.ints for attribute in node.attribute if attribute.name == "pads"), [])
@@ -73,8 +73,9 @@ def _rename_output(graph: onnx.GraphProto, name: str) -> None:
 
 
 def _declare_shape(value: onnx.ValueInfoProto, batch: int | None, rest: tuple[int, ...]) -> None:
-    # tf2onnx gives a free batch size a name such as "unk__17", and its number differs from conversion to
-    # conversion. The sizes are declared again, so that the same generator gives the same file.
+    # tf2onnx gives a free batch size a name such as "unk__17". The number in this name differs from
+    # conversion to conversion. All sizes are declared again here, so that the same generator gives the same
+    # file.
     del value.type.tensor_type.shape.dim[:]
     for size in ("batch" if batch is None else batch, *rest):
         dimension = value.type.tensor_type.shape.dim.add()

@@ -22,7 +22,8 @@ from .rewrites import REWRITES, simplify
 BATCH_SIZES = (1, 64)
 
 _REPEATS = 7
-_SECONDS = 0.03  # shortest time for which one graph runs with one batch size in one repeat
+# In each repeat, each graph is called with each batch size until this number of seconds has passed.
+_SECONDS = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _prepare_run(model: onnx.ModelProto, batch: int) -> Callable[[], object]:
         if source.name == LATENT:
             feed[source.name] = sample_latents(seeds, source.shape[1])
         else:
-            # This input takes either seeds or label indices. 0 and 1 are seeds, and also label indices, since
-            # there are at least two labels.
+            # An input other than the latents takes seeds or label indices. The values 0 and 1 are valid for
+            # both, since there are at least two labels.
             feed[source.name] = seeds % 2
     return lambda: session.run(None, feed)

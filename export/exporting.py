@@ -268,7 +268,7 @@ def _note_checkpoint(source: Source, best: bool, note: Callable[[str], None]) ->
 
 
 def _reason_of_best(training: Mapping[str, Any]) -> str:
-    """Return a text that names the best checkpoint of a run, and the distance by which it is the best."""
+    """Return a text with the step of a run's best checkpoint, and the reason why it is the best."""
     step, metrics = f"step {training['steps']:,}", training["metrics"]
     if "frechet" in metrics:
         return f"{step}, with the smallest Fréchet distance to training images, {metrics['frechet']:.3f}"
@@ -282,7 +282,7 @@ def _reason_of_best(training: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _naming_the_path() -> Iterator[None]:
-    """Replace an OutputError that the `with` block raises by one whose message names the argument `path`.
+    """Replace an OutputError from the `with` block by a new OutputError that names the argument `path`.
 
     The functions of the runtime that write files have an argument `out`, and their messages name `out`. Users
     of `export` know this argument as `path`.

@@ -51,7 +51,7 @@ class Graph:
         self.inputs = [value for value in copy.graph.input if value.name not in self.constants]
         self.outputs = list(copy.graph.output)
         self.opsets, self._ir_version, self._name = list(copy.opset_import), copy.ir_version, copy.graph.name
-        self._reserved: set[str] = set()  # names that were handed out, perhaps not yet used by a node
+        self._reserved: set[str] = set()  # names that `_unused` returned, even if not yet used
         self.changed()
 
     def changed(self) -> None:
@@ -85,7 +85,7 @@ class Graph:
         return (self._producers or {}).get(name)
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """Return the one node that uses a value; None if several or none do, or the value is an output."""
+        """Return the node that uses a value; None if the value is an output or has not exactly one user."""
         if self._producers is None:
             self._connect()
         consumers = self._consumers.get(name, [])
@@ -141,8 +141,8 @@ class Graph:
         """Return whether `remove` can remove a node.
 
         All outputs of the node but the first must be unused. If the first output is also an output of the
-        graph, its name must stay, so `remove` gives this name to the first input instead. That is possible
-        only if a node computes the first input, and if the first input is not an output of the graph.
+        graph, the graph must keep a value of this name, so `remove` gives the first input this name. Only
+        a value that a node computes, and that is not itself an output of the graph, can be renamed.
         """
         source, (target, *others) = node.input[0], node.output
         if any(self._consumers_of(other) or self.is_output(other) for other in others if other):

@@ -148,7 +148,8 @@ class _SeedStage:
         counters[0, 0] = np.arange(blocks)
         multiplied, mixed = self._constant(counters), self._constant(np.zeros((2, 1, 1), np.uint64))
         multipliers, steps = (self._constant(each.astype(np.uint64)) for each in (MULTIPLIERS, KEY_STEPS))
-        # Each round multiplies words 0 and 2, and mixes words 1 and 3 in by XOR.
+        # Each round multiplies words 0 and 2 by constants. Then it combines the high halves of the products
+        # with words 1 and 3, and with the keys, by XOR.
         for round_ in range(ROUNDS):
             if round_:
                 keys = self._node("BitwiseAnd", [self._node("Add", [keys, steps]), self._word])

@@ -53,7 +53,8 @@ def _without_output(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    renamed = f"{IMAGE}_{len(result.graph.node)}"  # unique, since each output stage adds nodes
+    # The number of nodes makes the name unique, since each output stage adds nodes.
+    renamed = f"{IMAGE}_{len(result.graph.node)}"
     for node in result.graph.node:
         node.input[:] = [renamed if name == IMAGE else name for name in node.input]
         node.output[:] = [renamed if name == IMAGE else name for name in node.output]

@@ -251,7 +251,7 @@ def _verify_seed_stage(dim: int, opset: int) -> None:
 def require_same_images(
     shipped: onnx.ModelProto, size: InputSize, options: Options, *, seeds: Sequence[int], images: Pixels
 ) -> None:
-    """Raise VerificationError if a pixel of the written file is more than one level off the verified graph's.
+    """Raise VerificationError if images of the file and of the verified graph differ by more than one level.
 
     Args:
         shipped: The verified graph.

@@ -97,8 +97,8 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
 
     For a run, the exported file lies in the run folder and has the name "generator". For a file or a
     SavedModel folder, the exported file lies beside this source and has the name of the source. The ending
-    is .onnx or .ort, after the format. A Triton model gets the folder triton/NAME in the same place, where
-    NAME is the name of the run or of the source.
+    is .onnx or .ort, depending on the format. A Triton model gets the folder triton/NAME in the same place,
+    where NAME is the name of the run or of the source.
 
     Raises:
         UsageError: The source is a Keras model in memory, for which the user must give a path.
@@ -117,7 +117,7 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
 
 
 def with_name(path: Path) -> Path:
-    """Return the path if it has a last component, or else (as for ".") the resolved path, which has one."""
+    """Return the path, or the resolved path if the path (such as ".") does not end in a name."""
     return path if path.name else path.resolve()
 
 

@@ -77,9 +77,10 @@ def _float32_inputs(node: onnx.NodeProto) -> list[int]:
 
 
 def _isolate_float32_inputs(graph: Graph) -> None:
-    """Change each input that must stay float32 to a copy of the constant, or to a Cast to float32.
+    """Give each node its own float32 value for each input that must stay float32.
 
-    No other node uses this copy or this Cast, so all other constants and values can become float16.
+    A constant is copied. Any other value goes through a new Cast to float32. No other node uses the copy or
+    the Cast, so the original constant or value can become float16.
     """
     for node in list(graph.nodes):
         for index in _float32_inputs(node):
@@ -165,7 +166,7 @@ class _Latents(quantization.CalibrationDataReader):  # type: ignore[misc]  # onn
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the quantiser's advice to preprocess the model first. The rewrites have already done this."""
+    """Hide the quantiser's advice to preprocess the model, since the rewrites have already simplified it."""
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)
     try:

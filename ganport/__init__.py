@@ -102,8 +102,8 @@ class _FrontDoor(ModuleType):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # When the package `ganport.export` is imported, the import system sets it as the attribute `export`.
-        # This attribute must stay the function `export`.
+        # An import of the package `ganport.export` would replace the function `ganport.export` by that
+        # package. So an assignment of a module to a public name is ignored.
         if not (name in __all__ and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 

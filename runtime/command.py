@@ -66,7 +66,8 @@ def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = d
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name may hold bytes that are not text, and a terminal may not support all characters.
+            # Characters that the stream can't encode are printed as escapes. Such a character may come from a
+            # file name that is not valid text, or the terminal may support few characters.
             stream.reconfigure(errors="backslashreplace")
     try:
         with _terminated_cleanly():
@@ -76,7 +77,8 @@ def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = d
     except GanportError as error:
         return _fail(with_options(str(error), options()), 1)
     except OSError as error:
-        # ganport has no error class for some problems, such as a folder without read permission.
+        # Some problems have no error class of ganport, such as a folder without read permission. Python's
+        # own OSError is reported for them.
         return _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
     except MemoryError:
         return _fail("There is not enough memory; generate fewer or smaller images at a time.", 1)
@@ -110,9 +112,10 @@ def _unquoted(value: str) -> str:
 
 @contextlib.contextmanager
 def _terminated_cleanly() -> Iterator[None]:
-    """Raise SystemExit in the block when SIGTERM arrives, so that half-written files are removed.
+    """Raise SystemExit in the body of the `with` statement when the process receives SIGTERM.
 
-    By default SIGTERM ends a process at once, and half-written files stay.
+    The clean-up code in the body then removes half-written files. By default SIGTERM ends a process at once,
+    and half-written files stay.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
@@ -199,7 +202,7 @@ def _check_shard_options(given: argparse.Namespace) -> None:
 
 
 def find_model(model: str | None, default: Default) -> Path:
-    """Return the path of the given model. Without one, print the default model and return its path.
+    """Return the path of the given model. If no model is given, print the default model and return its path.
 
     Args:
         model: Path of a file, or the name of a pretrained generator; None if no model was given.

@@ -29,7 +29,7 @@ def system_reason(error: OSError) -> str:
 
 
 def model_name(model: Path | bytes) -> str:
-    """Return the name of a model in a message: its path, or the size of its bytes."""
+    """Return the text that error messages use for a model: its path, or its size if it was given as bytes."""
     return f"the model of {len(model):,} bytes" if isinstance(model, bytes) else str(model)
 
 

@@ -129,7 +129,7 @@ class InputKindError(GanportError, ValueError):
 
 
 class FixedSeedError(GanportError, LookupError):
-    """The generator holds certain seeds only, and this is not one of them."""
+    """The generator has fixed seeds, and the requested seed is not one of them."""
 
     def __init__(self, seed: int, known: Sequence[int]) -> None:
         self.seed, self.known = seed, tuple(known)
@@ -195,7 +195,10 @@ class ModelFormatError(ModelError, ValueError):
 
 
 class NotAGeneratorError(ModelError, ValueError):
-    """The ONNX file has no contract, and its graph is not a generator or leaves the layout or range open."""
+    """The ONNX file has no contract, and its graph can't be used without one.
+
+    The graph is not a generator, or it does not show the layout or the range of the images.
+    """
 
     def __init__(self, model: Path | bytes, problem: str) -> None:
         self.model, self.problem = model_name(model), problem

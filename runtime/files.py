@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent."""
+"""Writing files whole or not at all: an interrupted write never leaves a half-written file at the path."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The folder or the file can't be written.
     """
-    # The temporary name keeps the ending, because some writers choose their format by it.
+    # The temporary file has the same ending as `path`, because some writers choose the format by the ending.
     temporary = path.with_name(f".{path.stem}.{os.urandom(4).hex()}{_PART}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, GanportError):
-            raise  # an error of ganport from the block, which may be an OSError as well
+            raise  # The caller's block raised an error of ganport. Some of these errors are also OSErrors.
         raise OutputError(path, system_reason(error)) from error
     finally:
         with contextlib.suppress(OSError):
@@ -59,6 +59,7 @@ def remove_leftovers(folder: Path, stem: str = "*") -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    # Without this call a power cut after the rename can leave the new name with no content.
+    # The content must reach the disk before the file is renamed. Otherwise a power cut after the rename can
+    # leave an empty file at the final path.
     with path.open("rb+") as file:
         os.fsync(file.fileno())

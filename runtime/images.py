@@ -172,7 +172,7 @@ def encode_pngs(images: Pixels) -> list[bytes]:
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # PNG's colour type, by number of channels
-_FILTER_UP = 2  # PNG's filter type for rows that the row above was subtracted from
+_FILTER_UP = 2  # PNG's filter type Up: each row is stored as its difference from the row above
 
 
 def _png_chunk(kind: bytes, content: bytes) -> bytes:

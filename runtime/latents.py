@@ -130,7 +130,7 @@ def _numbers_of_many(seeds: Seeds, blocks: int) -> npt.NDArray[np.uint16]:
     numbers = np.empty((len(seeds), blocks, 4, 2), dtype=np.uint16)
     for index, word in enumerate(philox4x32(counters, keys)):  # each (blocks, n)
         numbers[:, :, index, 0] = (word >> 16).T
-        numbers[:, :, index, 1] = word.T  # the assignment keeps the low half
+        numbers[:, :, index, 1] = word.T  # conversion to uint16 keeps the low half
     return numbers.reshape(len(seeds), -1)
 
 

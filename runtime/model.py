@@ -43,7 +43,7 @@ BATCH_SIZE = 256
 LARGE_BATCH_SIZE = 64
 _LARGE = 64 * 64 * 3  # an image is large if it has more values than this
 _MOST_THREADS = 1_024  # limit, because onnxruntime starts all threads, and ends the process if it can't
-_LARGEST_BATCH = 2**24  # limit for the images in one run; a machine runs out of memory earlier
+_LARGEST_BATCH = 2**24  # limit for the option `batch_size`; so large a batch does not fit into memory
 # Limit for the levels (0 to 255) by which a pixel may differ between an image alone and in a batch. Rounding
 # causes smaller differences, and statistics over the batch cause larger ones.
 _MOST_LEVELS_OFF = 16
@@ -101,7 +101,8 @@ class Model:
         self._splits_batches = has_serial_work and self.provider == "cpu" and self.threads > 1
         self.contract = self._read_contract(session, nodes)
         self.batch_size = self._choose_batch_size()
-        self._latent_shape: tuple[int, ...] = ()  # of one image; (dim, 1, 1) in some third-party graphs
+        # Shape of the latents of one image: (dim,), or (dim, 1, 1) in some third-party graphs.
+        self._latent_shape: tuple[int, ...] = ()
         if self.contract.input.kind == "latent":
             self._latent_shape = tuple(session.get_inputs()[0].shape[1:])
         self._lock, self._process = threading.Lock(), os.getpid()
@@ -227,7 +228,8 @@ class Model:
             try:
                 return self._open(self.threads)
             except ProviderError as error:
-                # The provider works, but it can't run this model. It lacks memory or an operation.
+                # The provider works on this machine, but it can't run this model. It has too little memory,
+                # or it does not support one of the model's operations.
                 self.passed_over[self.provider] = error.problem
 
     def _open(self, threads: int) -> Any:
@@ -261,8 +263,9 @@ class Model:
                 "a CUDA session does not work in a forked process",
                 "start processes with the method spawn, or open the model in the new process",
             )
-        # The destructor of the inherited session would wait for threads that do not exist in this process. An
-        # additional reference keeps the session alive, so that its destructor never runs.
+        # The session was opened before the fork, and its threads do not exist in this forked process. Its
+        # destructor would wait for these threads forever. An additional reference keeps the session alive, so
+        # that the destructor never runs.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
         self._runner = self._make_runner(self._open(self.threads))
         self._process = os.getpid()

@@ -33,7 +33,8 @@ from .protobuf import (
     unpacked,
 )
 
-_MOST_VALUES = 2**28  # limit for a tensor whose shape is stated in the file; as float32, 1 GiB
+# Limit for the number of values of a tensor whose shape is stated in the file. As float32 they take 1 GiB.
+_MOST_VALUES = 2**28
 _MOST_DIMS = 16  # limit for the dimensions of a tensor
 _DEEPEST = 16  # limit for nested graphs, such as the branches of an If, and for nested function calls
 _SUPPORTED = f"supported are at most {_MOST_DIMS} dimensions and {_MOST_VALUES:,} values"
@@ -58,7 +59,7 @@ _RANDOM = (
 # length.
 _SHAPE_INPUT = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
 
-# First numbers of each constant tensor that may be used as a shape, by name.
+# The first numbers of each constant tensor, by the tensor's name. An operation may use them as a shape.
 _Constants = ChainMap[str, list[float]]
 _FunctionId = tuple[str, str]  # domain and name of a function
 
@@ -380,7 +381,7 @@ def _check_output_size(
         kind: Kind of the operation.
         inputs: Names of the operation's inputs.
         constants: Constants of the graph.
-        attribute: Numbers in the operation's attribute; None if there are none.
+        attribute: Numbers in an attribute of the operation, such as `pads`; None if no attribute has numbers.
     """
     if kind == "Range":
         _check_range(inputs, constants)
@@ -445,10 +446,12 @@ def _check_content(name: str, dims: list[int], size: int) -> None:
 
 
 def _size_of(number: int, value: Value) -> int:
-    """Return the number of bytes that `_check_content` counts for one value of a content field."""
+    """Return the size in bytes of one occurrence of a content field, for the check in `_check_content`."""
     if isinstance(value, int):
-        return 1 if number == 7 else 8  # one number of a list that is not packed
-    return len(value) + 1 if number == 6 else len(value)  # an empty string is a value, too
+        # In a list that is not packed, each number is a field of its own.
+        return 1 if number == 7 else 8
+    # The 1 is added so that an empty string counts as content, too.
+    return len(value) + 1 if number == 6 else len(value)
 
 
 def _first_numbers(kind: int, parts: Mapping[int, Sequence[Value]]) -> list[float]:

@@ -25,9 +25,9 @@ from .errors import MissingPackageError, ModelFormatError, ProviderError, Unknow
 from .onnx_file import is_ort_format
 from .stderr import captured_stderr
 
-# onnxruntime's packages report events to Microsoft over HTTPS unless this is set before they are imported.
-# The user of an app that embeds this folder has not agreed to these reports. To allow them, set the variable
-# to 0.
+# onnxruntime's packages report events to Microsoft over HTTPS unless ORT_DISABLE_TELEMETRY is 1 before
+# they are imported. The value is set here, because the users of an app that embeds this folder have not
+# agreed to the reports. To allow the reports, set the variable to 0 in the environment.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
@@ -77,7 +77,9 @@ PROVIDERS: Mapping[str, Provider] = {
 # minutes to build an engine.
 _AUTO_ORDER: tuple[ProviderName, ...] = ("cuda", "directml", "coreml", "openvino", "cpu")
 
-_ONLY_FATAL = 4  # log level of onnxruntime; less severe problems raise an exception or are found by a check
+# Log level of onnxruntime at which it prints fatal errors only. Other problems need no log, because they
+# raise an exception or are found by a check in this module.
+_ONLY_FATAL = 4
 # These packages install into the same folder and overwrite each other.
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 # An ONNX model of one node: y = Identity(x), float32 of shape (1,), opset 13.
@@ -163,7 +165,7 @@ def check_provider(provider: str, *others: str) -> None:
 
 
 def uses_graphs(session: Any) -> bool:
-    """Return whether a session replays captured CUDA graphs. It then needs bound buffers."""
+    """Return whether a session replays captured CUDA graphs. Such a session needs bound buffers."""
     options = session.get_provider_options().get(PROVIDERS["cuda"].name, {})
     return bool(options.get("enable_cuda_graph") == "1")
 
@@ -184,8 +186,8 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         # `use_deterministic_compute` of onnxruntime 1.31 does not prevent this.
         chosen["cudnn_conv_algo_search"] = "DEFAULT"
     if provider in ("cuda", "tensorrt"):
-        # The provider logs warnings about plans that it then does not use. It writes them to the log of the
-        # process, where the log level of the session has no effect.
+        # The provider warns about execution plans that it tries and does not use. It writes these warnings to
+        # the log of the process. The session's log level does not apply there, so the level is set here, too.
         ort.set_default_logger_severity(_ONLY_FATAL)
     if provider == "openvino":
         chosen["num_of_threads"] = str(threads)
@@ -197,8 +199,8 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
-        # This setting states the format. Otherwise onnxruntime would search the model for the mark of its
-        # own format.
+        # This entry tells onnxruntime which format the model has. Without the entry, onnxruntime would look
+        # for the mark of its own format (.ort) in the model.
         options.add_session_config_entry(
             "session.load_model_format", "ORT" if is_ort_format(model) else "ONNX"
         )
@@ -290,7 +292,7 @@ def _preload_tensorrt() -> None:
 
     folder = Path(sysconfig.get_path("purelib"), "tensorrt_libs")
     for library in (*folder.glob("libnvinfer.so.*"), *folder.glob("libnvonnxparser.so.*")):
-        with contextlib.suppress(OSError):  # the session reports a missing library
+        with contextlib.suppress(OSError):  # if a library does not load, the trial session reports it
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
@@ -340,7 +342,10 @@ def onnxruntime_errors() -> tuple[type[Exception], ...]:
 
 
 def installed_wheels() -> list[str]:
-    """Return the installed onnxruntime packages with their versions. They overwrite each other."""
+    """Return the installed onnxruntime packages with their versions.
+
+    If several are installed, the last one has overwritten files of the others.
+    """
     from importlib import metadata  # not at the top: the import takes 25 ms, and is seldom needed
 
     found = []

@@ -99,7 +99,8 @@ def request_latents(contract: Contract, latents: npt.ArrayLike, *, labels: Label
     Args:
         contract: Contract of the generator.
         latents: Numbers of shape (n, dim), n >= 1.
-        labels: One label for all images, or one for each. None gives the images each label in turn.
+        labels: One label for all images, or one for each. None for the default: image i has label i modulo
+            the number of labels.
 
     Raises:
         UsageError: The latents are not numbers, or the number of labels is not the number of latents.

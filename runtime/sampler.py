@@ -147,7 +147,8 @@ class Sampler:
 
         Args:
             latents: Numbers of shape (n, dim), n >= 1.
-            labels: One label for all images, or one for each. By default the images have each label in turn.
+            labels: One label for all images, or one for each. By default image i has label i modulo the
+                number of labels.
 
         Returns:
             Images, uint8 (n, height, width, channels), in the order of the latents.
@@ -211,8 +212,9 @@ class Sampler:
         Args:
             seeds: Two or more seeds.
             frames: Number of frames from one seed to the next.
-            loop: Whether the walk returns to the first seed, and ends one frame before it. Otherwise the walk
-                ends on the last seed.
+            loop: Whether the walk goes on from the last seed to the first seed. It then ends one frame before
+                it would reach the first seed, so that the frames can be repeated without a double frame.
+                Otherwise the walk ends on the last seed.
             labels: One label for all frames. By default it is the label of the first seed.
             truncation: Factor of the latents in [0, 1], as for `sample`.
 
@@ -260,7 +262,7 @@ class Sampler:
             return None
 
     def _generate(self, request: Request) -> Pixels:
-        """Generate images batch by batch, so that memory beside the result is bounded."""
+        """Generate images batch by batch. Besides the result, only one batch is in memory at a time."""
         generate = self.model.generator()
         if self.contract.input.seeds is not None:
             rows = {seed: row for row, seed in enumerate(self.contract.input.seeds)}

@@ -4,7 +4,7 @@ The seeds of a shard depend only on the list of seeds and on the number of the s
 depend only on the model, the seeds and the options. So a killed run can continue with the missing shards, and
 its files have the same bytes as those of a run that was not killed.
 
-    images.json         what the shards were generated from
+    images.json         the index, which states what the shards were generated from
     images-000000.tar   seed0000000.png, seed0000001.png, ...
 """
 
@@ -50,7 +50,7 @@ class Plan:
 
     Attributes:
         path: Path NAME.tar, from which the paths of the numbered shards are made.
-        facts: Facts that the bytes of the shards depend on; the index holds them.
+        facts: Facts that the bytes of the shards depend on. The index, NAME.json, holds these facts.
         missing: Shards that do not exist yet.
         existing_images: Number of images in the shards that exist.
         is_resumed: Whether the run continues with existing shards.

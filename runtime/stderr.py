@@ -9,7 +9,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-# Captures must not overlap. The second capture would restore the first one's file as standard error.
+# Captures must not overlap. A second capture would take the first capture's temporary file for standard
+# error, and it would direct standard error to that file when it ends.
 _lock = threading.Lock()
 
 

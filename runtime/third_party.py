@@ -128,7 +128,7 @@ def _measure(model: Path | bytes, source: Any, image: Any, batch: int | None) ->
 def _read_shape(
     shape: tuple[Any, ...], layout: Layout | None, reject: _Reject
 ) -> tuple[int, int, int, Layout]:
-    """Return height, width, channels and layout of images, whose shape begins with the batch."""
+    """Return height, width, channels and layout of images. The first axis of `shape` is the batch."""
     if len(shape) != 4:
         raise reject(
             f"its output has shape {shape}; expected (batch, height, width, channels) or "

@@ -26,13 +26,13 @@ ARRAYS = (".npz", ".npy")
 ANIMATIONS = (".gif", ".webp")
 _WRITERS = 4  # number of threads that encode PNGs; zlib releases the interpreter's lock
 LARGEST_GRID = 16_384  # limit for the images of a grid; if they are 28x28, the PNG has 3,838 x 3,838 pixels
-# Limits for the bytes of pixels in one file of each kind. These files are made in memory, and a grid is held
-# there several times.
+# Limits for the size in bytes of all pixels in one file. Such a file is made in memory. The limit for a grid
+# is the lowest, because several copies of a grid are in memory at once.
 _GRID_BYTES, _ARRAY_BYTES, _ANIMATION_BYTES = 2**28, 2**31, 2**30
 
 
 def check_output(path: Path) -> None:
-    """Raise UsageError if images can't be written to a path, because of its ending.
+    """Raise UsageError if a path has an ending for which there is no image writer.
 
     Args:
         path: Path of a file with the ending of a grid, an array or shards. A path without an ending is a
@@ -96,7 +96,9 @@ def _check_fit(
 
 
 def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | Seeds, path: Path) -> None:
-    """Write images by the ending of the path: one grid, one array, or a folder of PNGs named by seed.
+    """Write images in the form that the ending of the path decides.
+
+    The form is one grid, one array, or a folder of PNGs that are named by seed.
 
     An .npz file holds the seeds as well.
 

@@ -10,7 +10,7 @@ from ganport.runtime.errors import FixedSeedError, GanportError, InputKindError,
 
 from .errors import OtherModelError, QueueFullError, TensorError, TimedOutError
 
-_MAX_MESSAGE = 500  # number of characters; longer messages occur if they quote the input of a client
+_MAX_MESSAGE = 500  # largest number of characters; a message may quote long input of a client
 
 
 def error_response(error: GanportError) -> JSONResponse:

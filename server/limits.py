@@ -22,8 +22,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _PROTECTED = ("/v1/", "/v2", "/metrics")  # paths that start like this need the API key, if there is one
 MAX_HEADER_BYTES = 64 * 1024
-# This limit applies to the arrival of a header, to the arrival of a body, and to a time during which the
-# client receives nothing of its response.
+# Longest time in seconds for the arrival of a header, and for the arrival of a body. While a response is
+# being sent, this is also the longest time in which the client may receive no bytes.
 CLIENT_TIMEOUT_S = 10.0
 
 
@@ -63,7 +63,7 @@ class LimitsMiddleware:
             await send(message)
 
         if scope["method"] == "HEAD":
-            # The application answers HEAD like GET. uvicorn still knows that it is HEAD, and sends no body.
+            # The application answers HEAD like GET. uvicorn still has the original method, and sends no body.
             scope = {**scope, "method": "GET"}
         try:
             headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -87,7 +87,8 @@ class LimitsMiddleware:
         sent = headers.get(b"x-api-key", b"")
         if not sent and scheme.lower() == b"bearer":  # case-insensitive: RFC 9110, section 11.1
             sent = token.strip()
-        if not hmac.compare_digest(sent, self._key):  # the duration reveals nothing of the key
+        # The time that this comparison takes reveals nothing about the key.
+        if not hmac.compare_digest(sent, self._key):
             raise _Rejected(401, "An API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY.")
 
     async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -121,7 +122,10 @@ def _route_of(scope: Scope) -> str:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that first returns `body`, which was already read, and then calls `receive`."""
+    """Return a function that replaces `receive`, for a request whose body was already read.
+
+    The first call of the new function returns `body`. Each later call is passed on to `receive`.
+    """
     is_replayed = False
 
     async def receive_body_first() -> Message:
@@ -137,15 +141,16 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 class TimeoutProtocol(HttpToolsProtocol):
     """uvicorn's HTTP connection, with limits on slow clients and long headers.
 
-    uvicorn itself waits forever for the rest of a header, accepts a header of any length, and forever keeps a
-    response that the client does not receive. This class closes the connection in these cases.
+    uvicorn itself waits forever for the rest of a header, accepts a header of any length, and waits forever
+    for a client that does not receive its response. This class closes the connection in these cases.
     """
 
     _header_bytes = 0  # number of bytes of the current header that have arrived
     _header_since: float | None = None  # time when the current header began; None if no header is expected
     _is_header_new = False  # whether the current header began in the data of the last `data_received`
     _unsent_bytes = 0  # number of response bytes that the client had not received at the last check
-    _last_progress = 0.0  # time of the last check at which the client had received bytes, or all of them
+    # Time of the last check at which the number of unsent bytes was 0 or had changed.
+    _last_progress = 0.0
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -165,8 +170,8 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._is_header_new = False
         super().data_received(data)
         if self._header_since is not None:
-            # If the header began in this data, the first bytes may belong to the previous request. The data
-            # then has an unknown number of header bytes, which is counted as 1.
+            # If the header began in this data, the data may start with bytes of the previous request. The
+            # number of header bytes in the data is then unknown, and 1 is added instead.
             self._header_bytes += 1 if self._is_header_new else len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
                 self.transport.abort()

@@ -35,7 +35,7 @@ API_KEY_VARIABLE = "GANPORT_API_KEY"  # environment variable from which `ganport
 # Largest number of bytes of all images of one request. Large images reach this limit before `MAX_IMAGES`.
 _MAX_IMAGE_BYTES = 64_000_000
 _MAX_TIMEOUT_S = 3_600
-_JSON_BYTES_PER_VALUE = 32  # upper bound for one number of a latent vector in JSON
+_JSON_BYTES_PER_VALUE = 32  # upper bound for the length of one latent in JSON
 _SMALL_BODY_BYTES = 65_536  # largest size of a body without its latents
 # Headers of the page. Without the first two, browsers run WebAssembly on one thread only.
 _PAGE_HEADERS = {
@@ -221,7 +221,8 @@ def _validation_response(request: HttpRequest, error: RequestValidationError) ->
     if is_body and not re.fullmatch(r"application/(.+\+)?json", media_type):
         return json_error(415, "Send the body as JSON, with the header Content-Type: application/json.")
     # If a value may have several types, pydantic reports a problem for each type. The response contains only
-    # the most helpful problem: one with the content rather than the type, and deep inside the value.
+    # the most helpful problem. A problem with the content of a value is more helpful than one with its type.
+    # Of several such problems, the one that is nested most deeply in the request is the most helpful.
     helpful = max(problems, key=lambda problem: (not problem["type"].endswith("_type"), len(problem["loc"])))
     path = ".".join(
         str(part) for part in helpful["loc"] if str(part).isalnum() and part not in ("str", "int")

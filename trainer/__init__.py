@@ -8,11 +8,13 @@ run.py             Run: the results of a run
 run_folder.py      RunFolder: the paths of the files in a run folder, and their content
 run_records.py     the records that a run writes when it starts
 runs.py            the runs under a folder: the newest run, a list of all runs
-network_configs.py Keras configurations of networks whose recipe was made in memory
+network_configs.py Keras configurations of the networks of a recipe that is neither bundled nor in a file
 locks.py           the lock of a run: only one process at a time trains it
 devices.py         the import of TensorFlow, and the devices for training
 callbacks.py       Callback: how a run reports its progress
-terminal.py        progress on a terminal; notebook.py in a notebook; tensorboard_logs.py for TensorBoard
+terminal.py        display of the progress on a terminal
+notebook.py        display of the progress in a notebook
+tensorboard_logs.py logs for TensorBoard
 interrupts.py      handling of Ctrl-C and SIGTERM
 charts.py          curves and animation of a run
 errors.py          the errors of this package

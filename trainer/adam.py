@@ -9,11 +9,11 @@ import tensorflow as tf
 
 
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
-    """Keras' Adam, with one TensorFlow kernel for the update of a variable instead of a dozen operations.
+    """Keras' Adam, but each variable is updated by one TensorFlow kernel instead of a dozen operations.
 
     The updates and the variables of the optimizer equal those of Keras' Adam, up to rounding. FusedAdam works
-    on one device only, and without amsgrad. The layers of a recipe may have weights that are not float32.
-    Keras' Adam updates these weights.
+    on one device only, and does not support amsgrad. The kernel updates float32 weights only. A weight of
+    another type is updated by the method of Keras' Adam.
     """
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:

@@ -22,11 +22,12 @@ def flip(images: tf.Tensor, rng: StepRandom) -> tf.Tensor:
 def diff_augment(
     images: tf.Tensor, policy: tuple[DiffAugment, ...], rng: StepRandom, copies: int
 ) -> tf.Tensor:
-    """Return the images with random transformations, the same for real and for generated images.
+    """Return the images, transformed at random. Real and generated images get the same transformations.
 
     Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020, section 3.2.
     "color" changes brightness, saturation and contrast. "translation" shifts an image by up to an eighth of
-    its side. "cutout" covers a square of half the side. The area that is covered or left empty is grey.
+    its side. "cutout" covers a rectangle of half the image's height and width. Pixels that are covered, or
+    that the shift leaves empty, become grey.
 
     Args:
         images: `copies` batches, concatenated along the first axis, for example a batch of real images and a
@@ -86,7 +87,7 @@ def _cut_out(images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
 
 
 def _covered(numbers: tf.Tensor, side: int) -> tf.Tensor:
-    """Return whether the cutout covers each row (or column) of each image, bool (batch, side).
+    """Return a mask of the rows (or columns) of each image that the cutout overlaps, bool (batch, side).
 
     The centre of the cutout can be at any row or column, so the cutout may reach over the edge of the image.
     """

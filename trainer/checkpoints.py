@@ -1,4 +1,4 @@
-"""Checkpoints: all variables that training changes, in one .npz file that is written as a whole."""
+"""Checkpoints: all variables that training changes, in one .npz file that is written atomically."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def load_newest_checkpoint(run: RunFolder, networks: Networks) -> tuple[int, lis
     """Load the newest undamaged checkpoint into the networks.
 
     Returns:
-        The step of the loaded checkpoint, or 0 if there is no checkpoint; and for each newer checkpoint, a
-            description of the problem for which it was not loaded.
+        The step of the loaded checkpoint, or 0 if there is no checkpoint; and for each newer checkpoint, the
+            reason why it was not loaded.
 
     Raises:
-        CheckpointError: There are checkpoints, and all of them are damaged or of other networks.
+        CheckpointError: There are checkpoints, but each is damaged or belongs to different networks.
     """
     steps = run.checkpoint_steps()
     passed_over = []

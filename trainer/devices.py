@@ -47,8 +47,8 @@ def load_tensorflow(purpose: str = "training", extra: str = "train") -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # prints a line if it finds no GPU
-            # The arithmetic optimizer rewrites sums of gradients. In a loop that contains a condition, it
-            # fails with "TmpVar already exists".
+            # TensorFlow's arithmetic optimizer is turned off, because it fails with "TmpVar already exists"
+            # when it rewrites sums of gradients in a loop that contains a condition.
             tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     except ModuleNotFoundError as error:
         raise MissingPackageError(error.name or "tensorflow", purpose, extra) from error

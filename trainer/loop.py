@@ -60,7 +60,7 @@ def run_training(
             early, after a checkpoint was saved.
 
     Raises:
-        CheckpointError: There are checkpoints, and all of them are damaged or of other networks.
+        CheckpointError: There are checkpoints, but each is damaged or belongs to different networks.
         DatasetContentError: An image is damaged. Images of large folders are read during the training.
         DivergedError: A loss or a weight is no longer finite. Earlier checkpoints are kept.
         OutputError: The run folder is not writable. Earlier checkpoints are kept.
@@ -135,7 +135,11 @@ class _Session:
     steps_per_second: float = 1.0
 
     def train(self, step: int, stop: StopRequest) -> int:
-        """Make the steps after `step` with history, checkpoints and previews. Return the step reached."""
+        """Make the steps after `step`, and write history, checkpoints and previews.
+
+        Returns:
+            The step that was reached.
+        """
         recipe = self.recipe
         saved = step
         try:
@@ -166,13 +170,17 @@ class _Session:
         ]
 
     def _advance(self, step: int, end: int, stop: StopRequest) -> int:
-        """Make steps up to `end` or a requested stop, log their mean metrics, and return the step reached."""
+        """Make steps until `end` is reached or a stop is requested, and log their mean metrics.
+
+        Returns:
+            The step that was reached.
+        """
         end = min(end, self.recipe.steps)
         first, totals, seconds = step, np.zeros(len(METRICS)), 0.0
         while step < end and not stop:
             # On one host, the number of steps is chosen so that a chunk takes about a second. So the progress
-            # bar moves every second, and Ctrl-C is handled within a second. The hosts of a cluster must make
-            # the same chunks, so the number of steps is fixed.
+            # bar moves every second, and Ctrl-C is handled within a second. In a cluster, all hosts must make
+            # the same chunks, so the number of steps does not depend on the speed of the host.
             pace = round(self.steps_per_second) if self.devices.hosts == 1 else self.feed.chunk_steps
             chunk_end = min(end, step + max(1, min(self.feed.chunk_steps, pace)))
             arguments = self.feed.chunk(step, chunk_end)
@@ -271,7 +279,7 @@ def _next(step: int, interval: int) -> int:
 
 
 def _clean_up(run: RunFolder, first: int) -> None:
-    """Remove the temporary files of a killed process, and the history of steps after `first`."""
+    """Remove temporary files that a killed process left, and the history's lines of steps after `first`."""
     for folder in (run.path, run.checkpoint_file(0).parent, run.preview_file(0).parent):
         remove_leftovers(folder)
     if run.history_file.exists():

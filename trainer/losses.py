@@ -106,9 +106,9 @@ LOSSES: Mapping[LossName, Loss] = {
         generator=lambda logits: _cross_entropy_real(logits, 0.0),
         is_relativistic=True,
     ),
-    # Arjovsky et al., "Wasserstein GAN", ICML 2017, equation 3; to be used with `gradient_penalty`. A step
-    # has one update of the critic. Instead of more updates, give the discriminator a higher learning rate
-    # than the generator (Heusel et al., NIPS 2017).
+    # Arjovsky et al., "Wasserstein GAN", ICML 2017, equation 3; to be used with `gradient_penalty`. The paper
+    # updates the discriminator several times per step; here it is updated as often as with the other losses.
+    # Instead, give it a higher learning rate than the generator (Heusel et al., NIPS 2017).
     "wasserstein": Loss(
         real=lambda logits, _: -tf.reduce_mean(logits),
         fake=lambda logits: tf.reduce_mean(logits),

@@ -102,7 +102,7 @@ class PixelDistance:
         self._projected = np.sort(real @ self._directions, axis=0)  # (count, projections)
 
     def measure(self, generator: keras.Model, label_count: int = 0) -> float:
-        """Return the distance of a generator's images to the real images, in units of the range [-1, 1].
+        """Return the distance of a generator's images to the real images, for pixel values in [-1, 1].
 
         Args:
             generator: The network, which maps float32 latents to images.
@@ -125,10 +125,11 @@ class PixelDistance:
 class FrechetDistance:
     """Fréchet distance between generated images and the images that the run trains on.
 
-    The features are those of the classifier for the data set, if there is one, or of the classifier for
+    The features come from the classifier for the data set, if there is one, else from the classifier for
     images of any kind. The distance is defined as in `evaluate`, but the values are not comparable with those
-    of `evaluate`, for two reasons. This measure uses fewer images, so its values are larger. It compares with
-    training images, and the generated images have the same labels as these, so its values are smaller.
+    of `evaluate`. Two differences have opposite effects. This measure uses fewer images, which makes the
+    distance larger. The real images are training images, and the generated images have the same labels as
+    the real images, which makes the distance smaller.
 
     Raises:
         EvaluationError: The data set has too few images.
@@ -136,8 +137,8 @@ class FrechetDistance:
     """
 
     MOST_IMAGES = 5_000  # largest number of real images, and of generated images, that are compared
-    # First seed of the generated images. Previews, golden images and evaluations use seeds outside of this
-    # range, so the best checkpoint is not chosen by the images that they show or measure.
+    # First seed of the generated images. Previews, golden images and evaluations use other seeds. So the best
+    # checkpoint is chosen by images that are not shown or evaluated later.
     _FIRST_SEED = SEED_LIMIT // 2 + 2**40
 
     def __init__(self, data: Dataset) -> None:

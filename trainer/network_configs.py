@@ -1,7 +1,8 @@
 """The networks of a recipe that was made in memory, as Keras configurations.
 
-A run keeps these configurations in networks.json. So the run can be resumed and exported without the code
-that built the networks.
+Such a recipe is a Recipe object that the user created in Python. It is neither bundled nor loaded from a
+recipe file. The run keeps the configurations in networks.json. So the run can be resumed and exported without
+the code that built the networks.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Networks:
     discriminator_optimizer: keras.Optimizer
 
     def read(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the values of all variables that training changes, by the names of `variables`."""
+        """Return the value of each variable that training changes, by the name that `variables` yields."""
         return {name: np.asarray(variable.numpy()) for name, variable in self.variables()}
 
     def variables(self) -> Iterator[tuple[str, keras.Variable]]:
@@ -81,7 +81,9 @@ def build_networks(
             instead of logits.
     """
     build_generator, _ = _builders(recipe)
-    keras.backend.clear_session()  # Keras then numbers the names of layers from one in every call
+    # Keras adds numbers to the names of layers. This call resets the numbers, so that the names are the same
+    # in every call of this function.
+    keras.backend.clear_session()
     keras.utils.set_random_seed(recipe.seed)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
@@ -203,8 +205,8 @@ def count_updates(recipe: Recipe, images: int) -> tuple[int, int]:
 def _build_optimizer(settings: Optimizer, updates: int, fused: bool) -> keras.Optimizer:
     rate = settings.learning_rate
     if settings.decay == "cosine":
-        # The decay is computed from Keras' count of the updates by this optimizer, which in some schedules is
-        # larger or smaller than the number of steps.
+        # Keras computes the decay from the number of updates that this optimizer has made. With some
+        # schedules this number is larger or smaller than the number of steps.
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=max(1, updates))
     if settings.name == "sgd":
         return keras.optimizers.SGD(rate)

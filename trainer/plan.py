@@ -44,7 +44,7 @@ class TrainingPlan:
     _may_drop_labels: bool = False
 
     def load(self) -> TrainingPlan:
-        """Return the plan with its images loaded, and with their shape, labels and data set in its recipe.
+        """Return a plan with loaded images, whose recipe has the shape, labels and data set of these images.
 
         Raises:
             DatasetError: The images are missing or damaged, or they do not fit the recipe.
@@ -130,7 +130,8 @@ def plan_training(
     is_prepared = (image_size, channels, data_memory) != (None, None, None)
     text = settings.dataset if data is None else _text(data)
     if image_size is None and text == settings.dataset:
-        image_size = _square_side(settings)  # the recipe's own data set is loaded in the recipe's size
+        # The images of the recipe's own data set are resized to the image size in the recipe.
+        image_size = _square_side(settings)
     plan = TrainingPlan(
         recipe=settings,
         source=text,

@@ -1,7 +1,8 @@
 """The random numbers of a run. They are a function of (seed, step), without any hidden state.
 
 So a step can be repeated exactly, and a resumed run ends with the same weights as a run that was never
-interrupted. Devices that share a batch together use the same numbers as a single device with the whole batch.
+interrupted. If several devices share a batch, each image has the same random numbers as on a single device.
+Only the random numbers of layers such as Dropout are different.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ class StepRandom:
         table, so the latents of the training have exactly the same distribution.
         """
         words = self._words(purpose, -(-width // 2))
-        # Each 32-bit word gives two numbers, one from each half. The upper 13 bits of a half are the index of
-        # the number in the table, which has an entry for each sign and magnitude.
+        # Each 32-bit word gives two numbers, one from each 16-bit half. The upper 13 bits of a half (a sign
+        # bit and 12 bits of the magnitude) are the index of the number in the table.
         high = tf.bitwise.right_shift(words, tf.constant(19, tf.uint32))
         shifted = tf.bitwise.right_shift(words, tf.constant(3, tf.uint32))
         low = tf.bitwise.bitwise_and(shifted, tf.constant(0x1FFF, tf.uint32))
@@ -108,9 +109,9 @@ class StepRandom:
     def _words(self, purpose: Purpose, width: int) -> tf.Tensor:
         """Return random words, uint32 (batch_size / shards, width).
 
-        TensorFlow generates the same words with and without XLA, on a CPU and on a GPU. The floating-point
-        numbers that TensorFlow computes from the words, such as normal numbers, differ. So `normal` and
-        `uniform` compute their numbers from the words without these functions of TensorFlow.
+        TensorFlow generates the same words with and without XLA, on a CPU and on a GPU. But the normal and
+        uniform floating-point numbers that TensorFlow generates differ. So the methods `normal` and `uniform`
+        compute their numbers from the words.
         """
         words = tf.random.stateless_uniform(
             [self.batch_size, width],

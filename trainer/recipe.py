@@ -227,7 +227,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Recipe:
-        """Return a recipe with the settings in a document that `to_dict` returned, without networks.
+        """Return the recipe whose settings `to_dict` returned. The recipe has no networks.
 
         Raises:
             RecipeError: A field is missing, unknown, or out of range.

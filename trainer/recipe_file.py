@@ -166,7 +166,7 @@ def _is_in_clone(spec: ModuleSpec) -> bool:
 
 
 def _new_import(node: ast.AST) -> str:
-    """Return the import statement in which former names of packages are replaced by those in ganport."""
+    """Return an import statement with the former names of packages replaced by their present names."""
     if isinstance(node, ast.ImportFrom):
         names = sorted(node.names, key=lambda alias: alias.name)
         is_front = {alias.name for alias in names} <= _FRONT_DOOR

@@ -24,7 +24,8 @@ def start_run(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
     """Create the folder of a new run, and record its recipe and its data.
 
     The run keeps what is needed to build its networks later: a copy of the recipe file, or the Keras
-    configurations of the networks if the recipe was made in memory. For a bundled recipe, the name is enough.
+    configurations of the networks if the user created the recipe in Python without a file. For a bundled
+    recipe, the name is enough.
 
     Args:
         run: The folder.

@@ -59,7 +59,7 @@ def newest_run(root: Path, recipe: str | None = None, prefer_trained: bool = Fal
     Args:
         root: Folder that contains the run folders.
         recipe: Name of the recipe whose runs are considered; by default the runs of all recipes.
-        prefer_trained: Whether to consider runs without a checkpoint only if no run has a checkpoint.
+        prefer_trained: Whether to ignore runs without a checkpoint if at least one run has a checkpoint.
 
     Raises:
         RunNotFoundError: The folder contains no run, or no run of the recipe.

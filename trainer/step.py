@@ -50,8 +50,8 @@ def compile_chunk(recipe: Recipe, networks: Networks, images: int, strategy: tf.
     ) -> tf.Tensor:
         shard = tf.distribute.get_replica_context().replica_id_in_sync_group
         rng = StepRandom(recipe.seed, step, recipe.batch_size, shard, shards)
-        # With order[step - first], XLA would treat the index as a constant of the program, and compile the
-        # program again for every chunk.
+        # If this were written as order[step - first], XLA would treat the index as a constant of the program,
+        # and compile the program again for every chunk.
         indices = tf.gather(order, step - first)
         real = tf.gather(pixels, rng.part(indices))  # (batch, height, width, channels)
         return train_step(recipe, networks, real, rng, images, rng.part(tf.gather(labels, step - first)))
@@ -237,7 +237,8 @@ class Updates:
                         self.discriminate, real, fake, mix
                     )
                 penalty *= float(recipe.penalty_interval)
-            # dD/dx does not depend on the bias of the last layer, so the gradient for this bias is None.
+            # The penalties are functions of dD/dx, which does not depend on the bias of the last layer. So
+            # the gradient of the penalties with respect to this bias is None.
             extra = self._gradients(tape, penalty)
             return [
                 gradient if e is None else gradient + e for gradient, e in zip(gradients, extra, strict=True)
@@ -272,8 +273,8 @@ def _simultaneous(updates: Updates, real: tf.Tensor) -> Outputs:
         fake = updates.generate(Purpose.LATENTS, training=True)
         with tf.GradientTape() as tape:
             # Both losses use the same logits of the generated images. The discriminator processes the real
-            # images in a separate call. In one call, the generator's gradient would be computed for the real
-            # images too.
+            # images in a separate call. If one call processed all images, the generator's gradient would be
+            # propagated back through the real images too, which takes time and has no effect.
             real_logits, fake_logits = updates.discriminate(real), updates.discriminate(fake)
             d_loss = updates.loss.of_discriminator(real_logits, fake_logits, updates.recipe.label_smoothing)
         g_loss = updates.loss.of_generator(fake_logits, real_logits)
@@ -314,7 +315,7 @@ def _update_generator_on_new_latents(updates: Updates, real_logits: tf.Tensor) -
 
 
 def _alternating(updates: Updates, real: tf.Tensor, epoch: int) -> Outputs:
-    """Make one update of a cycle of generator updates, then discriminator updates.
+    """Update either the generator or the discriminator, depending on the position of the step in a cycle.
 
     Args:
         updates: The operations of this step.

@@ -55,7 +55,7 @@ def train(
             folder. The default recipe is "digits"; it is trained without labels if the data has no labels.
         data: Name of a data set, a folder of images, or an .npz or IDX file. By default the data set of the
             recipe.
-        data_dir: Folder where the named data sets are searched first; then $GANPORT_DATA is searched.
+        data_dir: Folder that is searched for named data sets before the folder $GANPORT_DATA.
         out: The run folder. By default runs/NAME, or the first unused of runs/NAME-2, runs/NAME-3, ...
         steps: Number of training steps; by default that of the recipe.
         batch_size: Number of real images per step; by default that of the recipe.
@@ -210,7 +210,7 @@ def _prepare_devices(recipe: Recipe, device: DeviceName, count: int, callback: C
     if recipe.evaluate_interval and importlib.util.find_spec("onnxruntime") is None:
         raise MissingPackageError("onnxruntime", "`evaluate_interval`", "cpu")
     chosen = choose_devices(device, count)
-    check_sharing(recipe, chosen)  # before a run folder is created
+    check_sharing(recipe, chosen)  # raises RecipeError before a run folder is created
     return chosen
 
 

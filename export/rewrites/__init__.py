@@ -3,7 +3,7 @@
 A rewrite is a function of a graph. If it finds a change to make, it makes one change and returns True.
 Otherwise it returns False. `simplify` applies the rewrites until none of them finds a change.
 
-    shapes.py        replaces computed shapes by constants, and nodes that repeat pixels by a Resize
+    shapes.py        turns computed shapes into constants, and nodes that repeat pixels into a Resize
     layout.py        removes, merges or moves transposes and reshapes
     affine.py        folds affine steps (a Mul or an Add with a constant) into linear steps
     convolutions.py  replaces convolutions by operations that onnxruntime computes faster

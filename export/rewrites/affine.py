@@ -134,8 +134,8 @@ def fold_affine_into_next_layer(graph: Graph) -> bool:
         axis = 1 if linear.op_type == "Conv" else 0
         values = per_channel(constant, weights.shape[axis], channel_axis(linear), weights.ndim)
         source = graph.shape(variable_input(graph, node))
-        # The affine step may broadcast a value with one channel to several channels. Without the step, the
-        # value would have fewer channels than the layer expects.
+        # An affine step that broadcasts one channel to several channels is not folded. Without this step, the
+        # layer would get fewer channels than it expects.
         if values is None or source is None or len(source) < constant.ndim:
             continue
         if source[channel_axis(linear)] != weights.shape[axis]:
@@ -242,7 +242,7 @@ def _along_columns(graph: Graph, dense: onnx.NodeProto, shape: Array, constant: 
         return constant.reshape(-1)
     if not makes_one_image_per_row(graph, dense, shape):
         return None
-    # The constant has one value for each index within an image, and the same values for all images.
+    # The constant must broadcast to the shape of one image, and must have the same values for all images.
     fits = all(size in (1, expected) for size, expected in zip(padded[1:], shape[1:], strict=True))
     if not fits or padded[0] != 1:
         return None

@@ -34,7 +34,7 @@ def drop_no_ops(graph: Graph) -> bool:
 
 def _does_nothing(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Dropout":
-        return len(node.input) < 3  # a third input, `training_mode`, may make it drop values
+        return len(node.input) < 3  # without its third input, `training_mode`, a Dropout keeps all values
     if node.op_type == "Reshape":
         target, shape = graph.constant(node, 1), graph.shape(node.input[0])
         if target is None or not shape or None in shape[1:] or not _copies_no_size(target):

@@ -1,6 +1,6 @@
 """Computed shapes become constants, and the nodes that repeat rows and columns of pixels become a Resize.
 
-tf2onnx lets the graph compute shapes at run time, although all sizes but the batch size are known before.
+tf2onnx lets the graph compute shapes at run time, although all sizes but the batch size are fixed.
 Keras' UpSampling2D repeats rows and columns of pixels, and tf2onnx writes several nodes for this.
 """
 
@@ -82,8 +82,9 @@ def _shape_computation(graph: Graph, name: str) -> list[onnx.NodeProto] | None:
         if node.op_type == "Shape":
             shape = graph.shape(node.input[0])
             shaped.add(node.input[0])
+            # The shapes of two values can't be combined, since their first sizes are unknown and may differ.
             if shape is None or None in shape[1:] or len(shaped) > 1:
-                return None  # the unknown first sizes of two values may differ
+                return None
         elif node.op_type in _ON_SHAPES:
             waiting.extend(node.input)
         else:

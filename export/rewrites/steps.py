@@ -37,7 +37,7 @@ def is_pointwise(graph: Graph, node: onnx.NodeProto) -> bool:
     constants = [graph.constants[name] for name in node.input if name in graph.constants]
     if node.op_type not in POINTWISE or len(variables) != 1:
         return False
-    # A constant with more axes than the input would add axes to the result.
+    # A node is not pointwise if its constant has more axes than its input, since it adds axes to the result.
     rank = graph.rank(variables[0]) or 0
     return all(constant.size == 1 and (constant.ndim == 0 or rank >= constant.ndim) for constant in constants)
 
@@ -157,6 +157,6 @@ def linear_like(
 
 
 def permutation(node: onnx.NodeProto) -> list[int] | None:
-    """Return the axis order `perm` of a Transpose. The result is None for other nodes, or without `perm`."""
+    """Return the axis order `perm` of a Transpose; None for a Transpose without `perm`, or another node."""
     order = attributes(node).get("perm") if node.op_type == "Transpose" else None
     return None if order is None else list(order)

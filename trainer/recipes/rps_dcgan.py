@@ -1,4 +1,4 @@
-"""Convolutions for colour photographs of any size from 28x28 to 300x300 and more.
+"""Convolutions for colour photographs of any size, such as 28x28 or 300x300.
 
 Described in "GAN Implementation". The description names the layers of the networks, and leaves
 their sizes out. The discriminator has 2D convolutions and max-pooling with LeakyReLU and Dropout. The
@@ -6,10 +6,11 @@ generator has the same structure in reverse order, with transposed convolutions,
 BatchNormalization.
 
 We chose the sizes. The kernels have side 3 in the discriminator and 5 in the generator. The discriminator is
-a sequence of blocks, each of which halves height and width. It has at least one block, and as many as are
-needed for a side of 10 pixels or less. The block next to the image has 16 channels; each following block has
-twice as many as the block before, up to 256. The rate of Dropout is 0.3. LeakyReLU has slope 0.2. We apply
-LeakyReLU after the max-pooling. In the opposite order the result would be the same, with four times the work.
+a sequence of blocks, each of which halves height and width. Blocks are added until neither side is longer
+than 10 pixels; there is at least one block. The block next to the image has 16 channels; each following block
+has twice as many as the block before, up to 256. The rate of Dropout is 0.3. LeakyReLU has slope 0.2. We
+apply LeakyReLU after the max-pooling. In the opposite order the result would be the same, with four times the
+work.
 
 As published: two Adam optimizers, cross-entropy, 100 epochs. An epoch of n batches first updates the
 generator n times, then the discriminator n - 1 times. The description follows TensorFlow's DCGAN tutorial, so
