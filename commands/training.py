@@ -144,7 +144,7 @@ def _train(recipe: str | None, arguments: dict[str, Any], progress: TerminalProg
             messages.print(f"Stopped; continue with: {command}", markup=False)
         raise
     start = progress.start
-    if start is None:  # in a cluster, only one of the processes reports
+    if start is None:  # this process is part of a cluster, and another process shows the progress
         return
     took = "" if start.first_step == start.recipe.steps else f" in {progress.seconds:.0f} s"
     preview = RunFolder(run.path).preview_file(run.step)

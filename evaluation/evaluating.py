@@ -278,7 +278,10 @@ def _find_training(
 
 
 def _choose_labels(reference: Reference, count: int, contract: Contract, note: Note) -> LabelIndices | None:
-    """Return the label to request for each image; None if the reference's labels can't be requested."""
+    """Return the label to request from the generator for each image.
+
+    The result is None if the generator can't be asked for the labels of the reference images.
+    """
     labels = contract.input.labels
     if not labels:
         return None

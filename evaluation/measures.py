@@ -75,11 +75,10 @@ def kernel_distance(first: Features, second: Features, *, labels: Integers | Non
 
 
 def _mean_of_pairs(points: Float64s, labels: Integers) -> float:
-    """Return an estimate of the kernel's mean over two independent points with these label frequencies.
+    """Return an estimate of the mean of k(x, y) for independent x and y with the labels' frequencies.
 
-    The result is the mean of the kernel over all pairs of points, with one change. If a pair consists of a
-    point and itself, the kernel's mean over all pairs of two different points of the same label replaces the
-    kernel of the pair. With one label, the result is the mean over all pairs of two different points.
+    The result is the mean over all pairs of points. For the pair of a point x and itself, k(x, x) would be
+    too large. It is replaced by the mean of k over the pairs of different points with the label of x.
     """
     groups = [points[labels == label] for label in np.unique(labels)]
     within = [_sum_of_pairs(group) for group in groups]

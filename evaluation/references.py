@@ -117,7 +117,7 @@ def build_reference(data: Dataset) -> Reference:
         DatasetContentError: An image can't be read.
     """
     if data.count < 2 * MIN_IMAGES:
-        what = f"images in `data` ({data.name}), whose halves are compared,"
+        what = f"images in `data` ({data.name})"
         raise TooFewImagesError(data.count, 2 * MIN_IMAGES, what)
     network = FeatureNetwork(GENERAL_NETWORK)
     indices = np.random.default_rng(0).permutation(data.count)[:_MAX_IMAGES].astype(np.int32)

@@ -29,6 +29,7 @@ CALIBRATION_SEEDS = range(SEED_LIMIT - 2**40, SEED_LIMIT - 2**40 + 512)
 _CALIBRATION_BATCH = 32
 _INT8_KERNELS = ["MatMul", "Gemm", "Conv"]  # operations that onnxruntime computes in 8 bits on the CPU
 _SMALLEST = np.finfo(np.float16).smallest_subnormal  # smallest positive float16
+
 # Indices of the inputs that stay float32 in a float16 graph, by operation. ONNX requires the scales of a
 # Resize in float32.
 _FLOAT32_INPUTS = {"Resize": (1, 2)}

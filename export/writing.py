@@ -75,7 +75,7 @@ def _write_with_golden(verified: Verified, path: Path, file_format: FileFormat) 
 
 
 def _describe(source: Source, options: Options, verification: Verification) -> Contract:
-    """Return the contract of the file, without golden images."""
+    """Return the contract to write into the file. Its golden images are added later."""
     height, width, channels = source.image_shape
     dtype: ImageType = "uint8" if options.output == "uint8" else "float32"
     return Contract(
