@@ -36,7 +36,7 @@ def connected(address: str | None, remedy: str = _SEE_STATUS) -> Iterator[None]:
     Args:
         address: Address of the cluster, as `ray.init` takes it. None starts a cluster on this machine, and
             stops the cluster at the end of the block.
-        remedy: Advice for the user, in the message of the error if Ray fails within the block.
+        remedy: Advice for the user. The error message contains it if Ray fails within the block.
 
     Raises:
         ClusterError: There is no cluster at the address, or Ray failed within the block.
@@ -61,7 +61,7 @@ def connected(address: str | None, remedy: str = _SEE_STATUS) -> Iterator[None]:
 
 
 def _check_address(address: str | None) -> None:
-    """Raise ClusterError if nothing listens at HOST:PORT. Ray itself reports this only after minutes."""
+    """Raise ClusterError if nothing listens at HOST:PORT. Ray itself would fail only after minutes."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdecimal() or "://" in host:
         return  # an address of a different form, such as "auto", is left to Ray

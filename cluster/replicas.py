@@ -160,9 +160,9 @@ def _make_application(serve: Any, sampler: Sampler, settings: Settings, replicas
         name=service_name(sampler),
         num_replicas=replicas,
         ray_actor_options={"num_cpus": _CPUS_PER_REPLICA, "num_gpus": gpus},
-        # Largest number of unanswered requests that Ray sends to a replica. Ray lets further clients wait.
-        # The replica's queue is full before this limit is reached, so the replica answers 429 with
-        # Retry-After.
+        # Largest number of unanswered requests that Ray sends to a replica. Ray itself would let further
+        # requests wait. But the replica's queue is full before this limit is reached, so the replica rejects
+        # further requests with status 429 and Retry-After.
         max_ongoing_requests=settings.queue + _BATCHES_IN_PROGRESS * sampler.model.batch_size,
         health_check_period_s=_HEALTH_CHECK_S,
         graceful_shutdown_timeout_s=settings.timeout,

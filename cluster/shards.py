@@ -21,12 +21,12 @@ from .errors import ClusterError
 # because the threads of one session wait for each other.
 _CPUS_PER_TASK = 1
 _TASKS_PER_CORE = 2  # one running and one queued task, so that no core waits for its next task
-_RETRIES = 20  # largest number of further attempts at a shard after its machine is lost
+_RETRIES = 20  # a task is restarted at most this often, if the machine that runs it is lost
 _RESUME = "the finished shards are complete; continue with `resume=True`"
 _SHARE_FOLDER = "choose an `out` in a folder that all machines share."
 
 # A worker process of Ray runs many tasks. It keeps the sampler open between the tasks of one call of
-# `write_shards_on_ray`. The key identifies the call.
+# `write_shards_on_ray`. The key in this dict is a random identifier of the call.
 _open_samplers: dict[bytes, Sampler] = {}
 
 

@@ -80,7 +80,7 @@ def find_model(model: str | None) -> Path:
 
 
 def newest_model() -> tuple[Path, str]:
-    """Return the path of the newest export, or else of a pretrained generator, and a text to describe it."""
+    """Return the path of the newest export, or else of a pretrained generator, and a description."""
     from ganport.trainer.runs import default_model
 
     return default_model()

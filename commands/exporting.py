@@ -116,7 +116,8 @@ def _print_rewrites(rows: list[tuple[str, Cost]]) -> None:
 def _print_precisions(exported: Exported) -> None:
     """Print a table of the graph's size and speed, in float32 and in the precision of the exported file.
 
-    The row of the exported file also has the differences between its images and those of Keras.
+    The row of the exported file also says how much the images of this file differ from those of the
+    Keras generator.
     """
     rows = exported.measure_costs()
     measured = exported.contract.verification

@@ -76,7 +76,7 @@ def inspect(
 def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return each entry of a contract as a pair of its name and a text of one line.
 
-    Of the golden images the text shows the seeds only.
+    The entry "golden" holds the images that the command `verify` checks. The text shows only their seeds.
     """
     facts = []
     for name, value in document.items():

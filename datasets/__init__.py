@@ -1,6 +1,8 @@
 """Images from a named set, a folder or a file, for training and evaluation.
 
-loading.py      load_images returns the Dataset of a name or a path
+A named set is a public data set that is loaded by a name, such as "mnist".
+
+loading.py      load_images returns the Dataset for a name or a path
 dataset.py      Dataset holds images, classes and a fingerprint
 named.py        the named sets: labels, licences, search and download
 folder.py       reading folders of images

@@ -36,7 +36,7 @@ class Preparation:
     memory_limit: int = MEMORY_LIMIT
 
     def __post_init__(self) -> None:
-        """Raise UsageError if a setting has a value that it does not take."""
+        """Raise UsageError if a setting has an invalid value."""
         if self.image_size is not None and not (type(self.image_size) is int and self.image_size >= 1):
             raise UsageError(f"`image_size` is {self.image_size!r}; it must be a whole number of at least 1.")
         if self.channels not in (None, 1, 3):
@@ -57,9 +57,9 @@ class Dataset:
         licence: Licence of the images; "unknown" for the user's own images.
         images: Images, uint8 (n, height, width, channels), with n >= 1 and 1 or 3 channels. They are an
             array, or an ImageFolder if a folder's images need more memory than `Preparation.memory_limit`.
-        classes: Number of images in each class, by name. A class is a sub-folder or a label. The mapping is
-            empty if there are no classes.
-        labels: Class index of each image, int32 (n,), into `classes`; None if there are no classes.
+        classes: Mapping from the name of each class to its number of images. A class is a sub-folder or a
+            label. The mapping is empty if there are no classes.
+        labels: Class of each image, as an index into `classes`, int32 (n,); None if there are no classes.
         unlabelled: Reason why the labels in the data can't be used; empty if there is none.
         preparation: How the images were prepared.
     """

@@ -84,7 +84,7 @@ class ImageFolder:
         return dict(sorted(collections.Counter(names).items()))
 
     def labels(self) -> npt.NDArray[np.int32] | None:
-        """Return the class index of each image, int32 (n,), into `classes`.
+        """Return the class of each image, as an index into `classes`, int32 (n,).
 
         The result is None if an image lies in the folder itself.
         """
@@ -141,7 +141,10 @@ def fit(image: Image.Image, side: int) -> Image.Image:
 
 
 def fit_all(pixels: Pixels, image_size: int | None, channels: int | None) -> Pixels:
-    """Return images, uint8 (n, height, width, 1 or 3), cropped, resized and converted as by `open_folder`."""
+    """Return images, uint8 (n, height, width, 1 or 3), cropped, resized and converted.
+
+    If `image_size` is None, the images keep their size. If `channels` is None, they keep their channels.
+    """
     _, height, width, present = pixels.shape
     wanted: int = channels or present
     if wanted == present and image_size in (None, height) and image_size in (None, width):
@@ -201,14 +204,14 @@ def _unreadable(file: Path, error: Exception) -> DatasetContentError:
 
 def _to_8_bit(file: Path, image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
-        # A pixel is a 32-bit integer or float in these modes. The file does not say which value is white.
+        # In modes I and F a pixel is a 32-bit integer or float. The file does not say which value is white.
         raise DatasetContentError(
             file, f"its pixels have mode {image.mode}; convert it to 8 or 16 bits first."
         )
     if not image.mode.startswith("I;16"):
         return image
-    # Pillow's own conversion of 16-bit images clips levels above 255 instead of scaling them. Nearly all of
-    # the image would be white.
+    # The 16-bit levels are scaled here. Pillow's own conversion would clip all levels above 255, and nearly
+    # all of the image would be white.
     levels = np.asarray(image)
     hidden = image.info.get("transparency")  # the 16-bit level that is transparent, if any
     return Image.fromarray(np.where(levels == hidden, 255, levels // 257).astype(np.uint8))

@@ -34,8 +34,8 @@ def load_images(
     """Return the images of a named set, a folder or a file.
 
     Args:
-        source: One of NAMED_DATASETS; or a folder of images or of IDX files; or an .npz or IDX file, plain or
-            .gz.
+        source: One of NAMED_DATASETS; or a folder of images or of IDX files; or an .npz file; or an IDX file,
+            plain or gzipped.
         data_dir: Folder to search first for a named set. $GANPORT_DATA and Keras' own cache are searched
             next. If the set is in none of these folders, Keras downloads it.
         image_size: Pixels per side. Each image is cropped to its largest centred square and resized. By
@@ -81,9 +81,9 @@ def load_prepared(source: str, preparation: Preparation, data_dir: Path | None =
 
 
 def find_training_images(name: str, data_dir: Path | None = None) -> Pixels | None:
-    """Return the training images of a named set; None if they are in none of the user's folders.
+    """Return the training images of a named set; None if no folder has them.
 
-    Nothing is downloaded.
+    Only `data_dir` and $GANPORT_DATA are searched, and nothing is downloaded.
 
     Raises:
         DatasetNotFoundError: `data_dir`, or $GANPORT_DATA, is not a folder.
@@ -101,8 +101,9 @@ def _name_of(source: str, path: Path | None) -> tuple[str, str]:
     if source in LICENCES or path is None:
         return source, LICENCES[source]
     name = path.stem if path.is_file() else path.name
-    # A file can be called mnist, say, and contain different images. If its data set had that name, `evaluate`
-    # would compare with the bundled reference of MNIST instead of with these images.
+    # A file called mnist, say, may contain other images than MNIST. If the Dataset of this file were also
+    # called mnist, `evaluate` would compare with the bundled images of MNIST instead of with those of the
+    # file.
     return (f"own-{name}" if name in LICENCES else name), "unknown"
 
 
@@ -110,7 +111,8 @@ def _existing_path(source: str) -> Path | None:
     try:
         path = Path(source).expanduser().resolve()
         return path if source and path.exists() else None
-    except (OSError, RuntimeError):  # a name that is too long, a folder without access, an unknown user
+    # These errors mean that a name is too long, a folder is not accessible, or the user in ~user is unknown.
+    except (OSError, RuntimeError):
         return None
 
 

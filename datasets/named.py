@@ -58,7 +58,7 @@ def whole_set(name: str) -> str:
 
 
 def find_named(name: str, data_dir: Path | None) -> Path | None:
-    """Return the IDX file or the image folder of a named set in the user's folders; None if none is found.
+    """Return the path of a named set's IDX file or image folder; None if neither is found.
 
     Args:
         name: One of NAMED_DATASETS.
@@ -91,7 +91,7 @@ def _find_in(root: Path, name: str, *, is_given: bool) -> Path | None:
 
 
 def load_without_files(name: str) -> tuple[Pixels, ClassIndices]:
-    """Return the images and class indices of a named set that is in none of the user's folders.
+    """Return the images and class indices of a named set that a Python package holds or Keras downloads.
 
     Raises:
         DatasetNotFoundError: The set can't be downloaded, or its download failed.

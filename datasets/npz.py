@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an .npz file by name.
+    """Return the arrays of an .npz file, as a dict from names to arrays.
 
     Raises:
         ValueError: The file can't be read as .npz, or it contains pickled objects. The message says why.

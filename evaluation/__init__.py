@@ -1,12 +1,12 @@
-"""How good the images of a generator are, measured by the features of a small classifier.
+"""Measure how good a generator's images are, by the features that a small classifier computes.
 
 The evaluation needs neither TensorFlow nor a download.
 
 evaluating.py  evaluate returns the Report of a model
-measuring.py   measure_images returns the Report of images that are compared with a Reference
-report.py      Report: the metrics of a generator's images, and the baseline: metrics of real images
+measuring.py   measure_images compares images with a Reference, and returns the Report
+report.py      Report: the metrics of a generator's images, and the same metrics of real images as a baseline
 references.py  Reference: the features of real images to compare with, and the baseline
-measures.py    the functions that compute the metrics from features, with references to papers
+measures.py    the functions that compute the metrics from features, and the papers that define the metrics
 features.py    FeatureNetwork returns the features and label probabilities of images
 models/        the classifiers, made by scripts/train_classifiers.py
 references/    the features of real images, made by the same script

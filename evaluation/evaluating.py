@@ -65,10 +65,10 @@ def evaluate(
             "fashion-mnist" were resized or converted to colour. By default the set that the model was trained
             on.
         seeds: Seeds to generate, 500 to 16,384 different ones, as a text such as "0-999" or as whole numbers.
-            By default 0, 1, 2 and so on, as many as the baseline has images. If the model file has fixed
-            seeds, they are the default.
-        truncation: Factor of the latents, as for `Sampler.sample`.
-        provider: Execution provider, as for `Sampler`. An open Sampler has its own provider.
+            By default 0, 1, 2 and so on, as many seeds as there are real images to compare with. If the
+            model file has fixed seeds, the fixed seeds are the default.
+        truncation: Factor that the latents are multiplied by, as for `Sampler.sample`.
+        provider: Execution provider, as for `Sampler`. Leave it out if `model` is an open Sampler.
         data_dir: Folder with the training images of "mnist" or "fashion-mnist", which are needed to detect
             copies of training images. By default they are looked for in the folder $GANPORT_DATA. If they
             are not found, `nearest_in_training` is None in the report.
@@ -81,7 +81,7 @@ def evaluate(
         ImageShapeError: The model's images have a different shape than the images of `data`.
         EvaluationError: The training set of the model is unknown or not bundled, and `data` is not given.
         DatasetError: The images of `data` or `data_dir` don't exist, or can't be read.
-        UsageError: An argument has an invalid value, or it does not fit another argument.
+        UsageError: An argument has an invalid value, or two arguments contradict each other.
         ModelError: The model can't be opened. Other errors of `Sampler` are raised, too.
 
     Example::
@@ -127,7 +127,11 @@ def _open(
     layout: Layout | None,
     value_range: ValueRange | None,
 ) -> Iterator[Sampler]:
-    """Yield a Sampler of the model, and close it if it was opened here."""
+    """Yield an open Sampler of the model.
+
+    If `model` is a Sampler, it stays open. Otherwise a new Sampler is opened, and closed after the `with`
+    block.
+    """
     if isinstance(model, Sampler):
         if provider not in ("cpu", model.provider) or layout or value_range:
             raise UsageError(
@@ -176,7 +180,10 @@ def _choose_seeds(contract: Contract, seeds: str | Iterable[int] | None, truncat
 def _find_reference(
     data: PathText | Dataset | None, contract: Contract, data_dir: PathText | None, note: Note
 ) -> Reference:
-    """Return the reference to compare with. If `data` is None, it is that of the model's training set."""
+    """Return the Reference to compare with: the features of real images, and a baseline.
+
+    If `data` is None, the real images are those of the data set that the model was trained on.
+    """
     trained_on = str(contract.data.get("name", ""))
     name = _bundled_name(data, trained_on)
     if name is not None:
@@ -195,7 +202,11 @@ def _find_reference(
 
 
 def _check_data_dir(data_dir: PathText | None, name: str | None) -> None:
-    """Raise UsageError if `data_dir` is given, and copies can't be detected with the chosen reference."""
+    """Raise UsageError if `data_dir` is given, but can't be used.
+
+    Copies of training images can be detected only with the bundled references of MNIST and Fashion-MNIST.
+    `name` is the name of the bundled reference, or None for the user's own images.
+    """
     if data_dir is not None and (name is None or name == GENERAL_NETWORK):
         searched = " and ".join(each for each in LABELS if each != GENERAL_NETWORK)
         raise UsageError(
@@ -280,7 +291,8 @@ def _find_training(
 def _choose_labels(reference: Reference, count: int, contract: Contract, note: Note) -> LabelIndices | None:
     """Return the label to request from the generator for each image.
 
-    The result is None if the generator can't be asked for the labels of the reference images.
+    The result is None if the generator takes no labels, if its labels are not those of the real images, or if
+    the model file has fixed seeds.
     """
     labels = contract.input.labels
     if not labels:

@@ -20,14 +20,15 @@ MODELS = Path(__file__).parent / "models"
 
 GENERAL_NETWORK = "rock-paper-scissors"  # the network for images of any kind and size
 _SIDE = 64  # pixels per side of the images that the general-purpose network takes
-_BATCH = 256  # images in one run of a network
+_BATCH = 256  # largest number of images in one run of a network
 
 
 class FeatureNetwork:
     """A small classifier of a public data set. Images are compared by the features that it computes.
 
     Args:
-        name: Name of the data set, a key of LABELS. The network GENERAL_NETWORK takes images of any size.
+        name: Name of the data set, a key of LABELS. Only the network of the set GENERAL_NETWORK takes images
+            of any size.
 
     Attributes:
         name: Name of the data set.

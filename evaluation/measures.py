@@ -18,18 +18,19 @@ Probabilities = npt.NDArray[np.floating]  # (n, labels)
 Float64s = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer]
 
-NEIGHBOURS = 3  # k of precision and recall, as in the paper
+NEIGHBOURS = 3  # number k of neighbours in `precision_recall`, as in the paper cited there
 _ROWS = 1_000  # A table of pairs is computed this number of rows at a time, to limit the memory.
 
 
 def frechet_distance(first: Features, second: Features) -> float:
     """Return the Fréchet distance of two Gaussians that have the means and covariances of the features.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)): Heusel et al., "GANs trained by a two time-scale update
-    rule", NIPS 2017, equation 6. The paper takes features of Inception. Here the features come from a
-    small classifier, as in TF-GAN's evaluation of MNIST. The sums in the covariances are divided by n - 1.
-    For fewer images of the same quality the distance is larger. So compare only distances that were
-    computed from the same number of images.
+    With means m1, m2 and covariances C1, C2 the result is |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). See
+    Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017, equation 6. The paper uses
+    features of the Inception network. Here the features come from a small classifier, as in TF-GAN's
+    evaluation of MNIST. The sums in the covariances are divided by n - 1. For fewer images of the same
+    quality the distance is larger. So compare only distances that were computed from the same number of
+    images.
 
     >>> frechet_distance(np.float64([[0], [2]]), np.float64([[3], [5]]))
     9.0
@@ -50,7 +51,7 @@ def frechet_distance(first: Features, second: Features) -> float:
 def kernel_distance(first: Features, second: Features, *, labels: Integers | None = None) -> float:
     """Return an unbiased estimate of the squared maximum mean discrepancy.
 
-    The kernel of two feature vectors x and y is (x y / d + 1)^3.
+    The kernel of two feature vectors x and y is (x y / d + 1)^3, where x y is their scalar product.
 
     Binkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4 and equation 4. The paper averages the
     estimates of random subsets. Here all pairs are used, which gives the value that the average approaches.
@@ -60,9 +61,9 @@ def kernel_distance(first: Features, second: Features, *, labels: Integers | Non
         first: Features, shape (n, d).
         second: Features, shape (m, d).
         labels: Requested label of each image of `second`, shape (m,). Give the labels if the number of images
-            per label was fixed. Two different images then have the same label less often than if the labels
-            were random, and without a correction the estimate would be biased. The correction is at most
-            (the kernel's mean within a label) / m.
+            per label was chosen, not random. Two different images then have the same label less often than if
+            the labels were random, and without a correction the estimate would be biased. The correction is
+            at most (the kernel's mean within a label) / m.
 
     >>> kernel_distance(np.float64([[0], [0]]), np.float64([[1], [1]]))
     7.0
@@ -75,10 +76,11 @@ def kernel_distance(first: Features, second: Features, *, labels: Integers | Non
 
 
 def _mean_of_pairs(points: Float64s, labels: Integers) -> float:
-    """Return an estimate of the mean of k(x, y) for independent x and y with the labels' frequencies.
+    """Return an estimate of the mean of the kernel k(x, y) over independent random points x and y.
 
-    The result is the mean over all pairs of points. For the pair of a point x and itself, k(x, x) would be
-    too large. It is replaced by the mean of k over the pairs of different points with the label of x.
+    Random points have the same label frequencies as `points`. The result is the mean of k over all pairs of
+    `points`. The pair of a point x and itself would add k(x, x), which is too large. The mean of k over all
+    pairs of different points that have the label of x replaces k(x, x).
     """
     groups = [points[labels == label] for label in np.unique(labels)]
     within = [_sum_of_pairs(group) for group in groups]
@@ -97,7 +99,7 @@ def _sum_of_pairs(points: Float64s) -> float:
     """Return the sum of the kernel over all pairs, including each point with itself.
 
     The points are taken in parts. The kernel is symmetric, so pairs of points from different parts are
-    computed once and count twice.
+    computed once and counted twice.
     """
     total = 0.0
     for start in range(0, len(points), _ROWS):
@@ -107,7 +109,7 @@ def _sum_of_pairs(points: Float64s) -> float:
 
 
 def _kernel_sum(products: Float64s, dim: int) -> float:
-    """Return the sum of the kernel (x y / d + 1)^3 over a table of products x y."""
+    """Return the sum of the kernel (x y / d + 1)^3 over a table of scalar products x y."""
     base: Float64s = products / dim + 1
     return float(np.vdot(base * base, base))  # np.vdot is many times as fast as ** 3
 
@@ -139,12 +141,13 @@ def precision_recall(real: Features, fake: Features, *, neighbours: int = NEIGHB
 
 
 def _squared_radii(points: Features, neighbours: int) -> npt.NDArray[np.float32]:
-    """Return the squared distance of each point to its k-th neighbour, shape (n,)."""
+    """Return the squared distance of each point to its k-th neighbour, for k = `neighbours`, shape (n,)."""
     radii = []
     for table in _squared_distances(points, points):
         rows = np.arange(len(table))
-        # The smallest distance in each row is that of the point to itself. So the distance to the k-th
-        # neighbour is the smallest one after k removals. The removals take a seventh of np.partition's time.
+        # The smallest distance in each row is the distance of a point to itself. So when the k smallest
+        # distances are removed, the smallest remaining one is the distance to the k-th neighbour. This takes
+        # a seventh of the time of np.partition.
         for _ in range(neighbours):
             table[rows, table.argmin(axis=1)] = np.inf
         radii.append(table.min(axis=1))
@@ -152,7 +155,7 @@ def _squared_radii(points: Features, neighbours: int) -> npt.NDArray[np.float32]
 
 
 def compare_features(real: Features, fake: Features, *, labels: Integers | None = None) -> dict[str, float]:
-    """Return Fréchet distance, kernel distance, precision and recall, by name.
+    """Return a dict with the entries "frechet", "kernel", "precision" and "recall".
 
     Args:
         real: Features of the real images, shape (n, d).
@@ -189,9 +192,9 @@ def nearest_distances(points: Features, others: Features) -> Float64s:
 
 
 def _squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the squared distances of the points to all others, as one table for each _ROWS points.
+    """Yield tables of the squared distances from `points` to `others`.
 
-    A table has one row for each point, and one column for each of `others`.
+    A table has one row for each of the next _ROWS points, and one column for each of `others`.
     """
     # Subtracting a common mean does not change the distances, and it reduces rounding errors in float32.
     x, y = (np.asarray(features, np.float32) - np.float32(others.mean()) for features in (points, others))

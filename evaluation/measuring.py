@@ -1,4 +1,4 @@
-"""Measuring images: comparing generated images with a reference."""
+"""Measuring images: comparing the features of generated images with those of real images."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def measure_images(
     Args:
         reference: Real images to compare with.
         images: At least 500 generated images, uint8 (n, height, width, channels). Or an iterable that yields
-            the images in batches of this shape, such as the result of `Sampler.stream`. Only the features of
-            all batches are kept in memory, not the images.
+            the images in batches of this shape, such as the result of `Sampler.stream`. Of earlier batches
+            only the features are kept in memory, not the images.
         training: Images of the data set's training split, to detect copies of training images.
-        labels: Requested label of each image, shape (n,). The labels should be as frequent as in the result
-            of `Reference.matching_labels`.
+        labels: Requested label of each image, shape (n,). Each label should be as frequent as in the
+            result of `Reference.matching_labels`.
 
     Raises:
         TooFewImagesError: There are fewer than 500 images.
@@ -102,7 +102,11 @@ def check_count(count: int, what: str = "images") -> None:
 
 
 def _extract(network: FeatureNetwork, images: Pixels | Iterable[Pixels]) -> tuple[Features, Probabilities]:
-    """Return the features and label probabilities of all images. Raises TooFewImagesError."""
+    """Return the features and label probabilities of all images.
+
+    Raises:
+        TooFewImagesError: There are fewer images than the metrics need.
+    """
     features: list[Features] = []
     probabilities: list[Probabilities] = []
     for batch in [images] if isinstance(images, np.ndarray) else images:

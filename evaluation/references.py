@@ -1,4 +1,6 @@
-"""References: the features of real images to compare with, and a baseline: the metrics of other real images.
+"""References: the features of real images, with which generated images are compared.
+
+A reference also has a baseline: the result of comparing other real images with those of the reference.
 
 The references of the public data sets are bundled as small files, so an evaluation needs no data set. A
 reference of the user's own images is built from a Dataset.
@@ -41,10 +43,10 @@ class Reference:
         network: Name of the network that extracted the features, a key of LABELS.
         features: Features of the real images, float32 (n, 64).
         protocol: Two texts: what the real images are, and what the images of the baseline are.
-        baseline: Metrics of other real images compared with the real images, by name. A generator can't be
-            expected to score better. The other images are one or more parts, each with as many images as
-            there are real images. The metrics are means over the parts.
-            "label_accuracy" is the classifier's accuracy on real images.
+        baseline: Mapping from the names of the metrics to their values for other real images. A generator
+            can't be expected to score better. The other images are one or more parts, each with as many
+            images as there are real images. The metrics are means over the parts. The entry
+            "label_accuracy" is the accuracy of the classifier on the real images.
         labels: Names of the labels of the data set; empty if it has no labels.
         shares: Share of each label in the training split, or in the user's own images; empty without labels.
         knows_labels: Whether the network predicts these labels.
@@ -81,7 +83,14 @@ class Reference:
 
 
 def load_reference(name: str) -> Reference:
-    """Return the bundled reference of a public data set, a key of LABELS. Raises EvaluationError."""
+    """Return the bundled reference of a public data set.
+
+    Args:
+        name: Name of the data set, a key of LABELS.
+
+    Raises:
+        EvaluationError: There is no bundled reference of this name.
+    """
     if name not in LABELS:
         raise EvaluationError(
             f"there is no bundled reference {name!r}; the references are {', '.join(LABELS)}"
@@ -224,7 +233,7 @@ def write_reference(
 
 
 def _label_matched_parts(labels: LabelIndices, requested: LabelIndices, count: int) -> npt.NDArray[np.int64]:
-    """Choose groups of images with the requested labels; return their indices, shape (count, images).
+    """Choose groups of images with the requested labels; return the image indices, shape (count, images).
 
     No group contains an image twice. If a label has too few images, the last group reuses images of the
     first group.
@@ -253,7 +262,7 @@ def _baseline_of_parts(
     The metrics are means over parts of the other real images.
 
     Args:
-        real: Features of the reference.
+        real: Features of the real images of the reference.
         others: Features and label probabilities of the other real images.
         parts: Image indices of each part, shape (parts, images).
         labels: Label of each image in a part, if the parts were chosen by label; see `kernel_distance`.

@@ -11,7 +11,8 @@ from typing import Any
 _Row = tuple[str, str, str, str]
 
 HEADINGS = ("figure", "value", "baseline (real vs. real)", "meaning")
-# One row for each metric: heading, attribute of Report and key of the baseline, format, meaning.
+# Each row describes one metric: its heading, name, number format and meaning. The name is both an attribute
+# of Report and a key of `Report.baseline`.
 _FIGURES = (
     ("Fréchet distance", "frechet", ".3f", "smaller is better"),
     ("kernel distance", "kernel", ".4f", "smaller is better"),
@@ -32,9 +33,9 @@ class Report:
         model: File name of the model; empty if images were measured without a model, or the model was given
             as bytes.
         sha256: Hash of the model's file in hex.
-        provider: Provider that generated the images.
-        seeds: Seeds of the images, as a text of ranges.
-        truncation: Factor of the latents.
+        provider: Execution provider on which the images were generated.
+        seeds: Seeds of the images, as a text such as "0-999".
+        truncation: Factor that the latents were multiplied by.
         data: Name of the data set that the images are compared with.
         network: Name of the data set whose classifier extracted the features.
         protocol: Two texts: what the real images are, and what the images of the baseline are.
@@ -55,9 +56,10 @@ class Report:
             real images are not held out.
         label_accuracy: Share of the images whose predicted label is the requested label; None without
             requested labels.
-        baseline: Metrics of other real images, by name. The entry "images" is the number of these images.
-        labels_requested: Whether a label was requested for each image. The requested labels then have the
-            frequencies of the training split, or of the user's own images.
+        baseline: Mapping from the names of the metrics to their values for other real images. The entry
+            "images" is the number of these other images.
+        labels_requested: Whether a label was requested for each image. If so, the label frequencies are
+            those of the training split, or of the user's own images.
         baseline_label_matched: Whether the images of the baseline have exactly the requested label
             frequencies.
         notes: Remarks on the comparison that a reader of the metrics should know.
@@ -141,7 +143,7 @@ class Report:
         return "\n".join(lines) + ">"
 
     def _repr_html_(self) -> str:
-        """Return the table and the description, for a notebook."""
+        """Return the metrics, the description and the notes as HTML, for display in a notebook."""
         lines = ["<table>", _html_row("th", HEADINGS)]
         lines += [_html_row("td", row) for row in self.rows()]
         lines.append("</table>")

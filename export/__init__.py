@@ -10,7 +10,7 @@
     paths.py         where the generator comes from, and where the file goes
     options.py       the options of the file
     packages.py      the packages that only the export needs, imported on first use
-    sources.py       a run, a file or a Keras model, loaded as a generator with its facts
+    sources.py       loads a run, a file or a Keras model as a generator, with what is known about it
     conversion.py    the one call into tf2onnx
     graph.py         an ONNX graph that can be rewritten
     rewrites/        rewrites, which remove work from the graph and keep its images the same

@@ -101,8 +101,8 @@ def _format(value: object) -> str:
     return str(value)
 
 
-# Text that the card shows for a fact, by the name of the fact in the contract. Only names that would not be
-# clear to readers are listed.
+# Maps the name of a fact in the contract to the text that the card shows instead of this name. If a name is
+# clear to readers, it is missing here and the card shows the name itself.
 _LABELS = {
     "max_abs_error": "largest difference of the float output",
     "pixel_mismatch": "share of 8-bit pixels that differ",

@@ -22,7 +22,8 @@ from .rewrites import REWRITES, simplify
 BATCH_SIZES = (1, 64)
 
 _REPEATS = 7
-# In each repeat, each graph is called with each batch size until this number of seconds has passed.
+# One measurement calls a graph with one batch size until this number of seconds has passed. There are
+# `_REPEATS` measurements for each pair of a graph and a batch size.
 _SECONDS = 0.03
 
 
@@ -74,7 +75,8 @@ def measure_rewrites(model: onnx.ModelProto) -> list[tuple[str, Cost]]:
         model: The graph as tf2onnx converts it.
 
     Returns:
-        Pairs of the name of a rewrite and the cost. The name of the first is "as tf2onnx converts it".
+        Pairs of the name of a rewrite and the cost after this rewrite. In the first pair, the cost is that of
+        the graph before the rewrites, and the name is "as tf2onnx converts it".
     """
     stages = [("as tf2onnx converts it", model)]
     for count, name in enumerate(REWRITES, start=1):
@@ -86,7 +88,7 @@ def measure_rewrites(model: onnx.ModelProto) -> list[tuple[str, Cost]]:
 
 
 def seconds_per_call(run: Callable[[], object], at_least: float) -> float:
-    """Return the mean time of a call in seconds. `run` is called until `at_least` seconds have passed."""
+    """Call `run` until `at_least` seconds have passed, and return the mean time of a call in seconds."""
     calls, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < at_least or not calls:
         run()

@@ -63,8 +63,8 @@ class Exported:
     def measure_rewrites(self) -> list[tuple[str, Cost]]:
         """Return the cost of the float32 graph before the rewrites, and after each rewrite that changes it.
 
-        Each cost comes in a pair, after the name of its rewrite. The first pair, for the graph before the
-        rewrites, has the name "as tf2onnx converts it".
+        The result is a list of pairs: the name of a rewrite, and the cost after this rewrite. In the first
+        pair, the cost is that of the graph before the rewrites, and the name is "as tf2onnx converts it".
         """
         from .costs import measure_rewrites
 
@@ -96,7 +96,8 @@ def export(
 
     Args:
         source: A run or its folder, a .keras or .h5 file, a SavedModel folder, or a Keras model in memory.
-            None stands for the newest run under runs/, where runs with a checkpoint are preferred.
+            None stands for the newest run under runs/ that has a checkpoint, or for the newest run if no run
+            has a checkpoint.
         path: The file to write, or the folder of a Triton model. The default is generator.onnx in the folder
             of a run, or a file beside `source`. A Keras model in memory has no default.
         best: Export the best checkpoint of a run: the one with the smallest Fréchet distance if this distance
@@ -113,8 +114,8 @@ def export(
         layout: "NHWC" for channels last, "NCHW" for channels first.
         precision: Precision of weights and arithmetic: "float32", "float16" or "int8".
         allow_loss: Write a file in float16 or int8 even if its images differ too much from Keras' images.
-        batch: Number of images per call, for hosts that need a fixed number. By default each call may have
-            any number.
+        batch: Number of images per call, for programs that need a fixed number. By default each call may
+            have any number.
         opset: Version of the ONNX standard operators.
         file_format: "onnx"; "ort" for small builds of onnxruntime; "triton" for a folder of a Triton model
             repository.

@@ -15,9 +15,10 @@ _TRITON_BATCH = 64  # largest batch that the Triton server may form
 
 
 def to_ort(model: bytes) -> bytes:
-    """Return an ONNX file, given as bytes, in the ORT format, which small builds of onnxruntime read.
+    """Convert an ONNX file, given as bytes, to the ORT format, which small builds of onnxruntime read.
 
-    The contract is kept. onnxruntime optimises the graph, but only in ways that suit every processor.
+    The result contains the contract of the ONNX file. onnxruntime optimises the graph, but only in ways that
+    suit every processor.
 
     The returned bytes differ from call to call, since onnxruntime (1.31) writes the entries of one table in a
     different order each time.

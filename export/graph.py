@@ -13,8 +13,9 @@ from onnx import helper, numpy_helper
 Array = npt.NDArray[Any]
 Shape = tuple[int | None, ...]
 
-# Shape inference gets the values of constants with up to this number of values. Such a constant may be the
-# target shape of a Reshape, the bounds of a Slice or a list of axes, which determine the shapes of values.
+# Constants with up to this number of elements are passed to shape inference with their contents, because such
+# a constant may be the target shape of a Reshape, the bounds of a Slice or a list of axes. To save time, only
+# the shape of a larger constant is passed.
 _LARGEST_SHAPE = 64
 
 # Operations that compute each output value from the one input value at the same position. An operation with
@@ -64,8 +65,8 @@ class Graph:
     def to_model(self) -> onnx.ModelProto:
         """Return the model without unused nodes and constants.
 
-        Nodes, constants and inner values get new names, which depend on the graph alone. So the same
-        generator gives the same bytes each time.
+        Nodes, constants and the values between nodes get new names, which depend on the graph alone. So the
+        same generator gives the same bytes each time.
         """
         self.drop_unused()
         self._rename_all()
@@ -85,7 +86,11 @@ class Graph:
         return (self._producers or {}).get(name)
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """Return the node that uses a value; None if the value is an output or has not exactly one user."""
+        """Return the one node that uses a value.
+
+        The result is None if no node or several nodes use the value, or if the value is an output of the
+        graph.
+        """
         if self._producers is None:
             self._connect()
         consumers = self._consumers.get(name, [])
@@ -140,9 +145,10 @@ class Graph:
     def can_remove(self, node: onnx.NodeProto) -> bool:
         """Return whether `remove` can remove a node.
 
-        All outputs of the node but the first must be unused. If the first output is also an output of the
-        graph, the graph must keep a value of this name, so `remove` gives the first input this name. Only
-        a value that a node computes, and that is not itself an output of the graph, can be renamed.
+        All outputs of the node but the first must be unused. If the first output is an output of the graph,
+        the graph must keep this name, so `remove` gives the name to the first input of the node. This is
+        possible only if another node computes the first input, and the first input is not itself an output
+        of the graph.
         """
         source, (target, *others) = node.input[0], node.output
         if any(self._consumers_of(other) or self.is_output(other) for other in others if other):
@@ -186,9 +192,9 @@ class Graph:
                 self._consumers.setdefault(name, []).append(node)
 
     def _infer_shapes(self) -> dict[str, Shape]:
-        """Return the shapes that ONNX infers, by name of the value, and note which values are float32.
+        """Return a dictionary from the name of a value to the shape that ONNX infers for this value.
 
-        To save time, ONNX gets the values of small constants only. Of larger constants it gets the shape.
+        The names of all float32 values are stored in `self._float32`.
         """
         values, small = list(self.inputs), []
         for name, array in self.constants.items():

@@ -34,11 +34,11 @@ class Options:
             graph without inputs that generates the images of `seeds`.
         seeds: Seeds of a "fixed" file, without repetition. The number of seeds is the batch size.
         output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1].
-        layout: "NHWC", or "NCHW" for hosts that want channels before height.
+        layout: "NHWC" for channels last, "NCHW" for channels first.
         precision: Precision of weights and arithmetic.
         allow_loss: Whether to write a file in float16 or int8 even if its images differ too much from Keras'
             images.
-        batch: Number of images per call, for hosts that need a fixed number; None if the number may
+        batch: Number of images per call, for programs that need a fixed number; None if the number may
             differ from call to call.
         opset: Version of the ONNX standard operators, from 13 to the newest that the installed onnx knows.
 

@@ -41,7 +41,7 @@ def newest_opset() -> tuple[int, str]:
     """Return the newest opset that onnx can write and onnxruntime can run, and a text with both versions.
 
     onnx often knows an opset earlier than onnxruntime does. onnxruntime has no function that returns its
-    newest opset, so models of one node are opened.
+    newest opset. So this function tries to open a model of one node at each opset, the newest opset first.
 
     Raises:
         MissingPackageError: onnx or onnxruntime is not installed.
@@ -74,7 +74,10 @@ def _runs(opset: int) -> bool:
 
 @contextlib.contextmanager
 def _install_line() -> Iterator[None]:
-    """Raise MissingPackageError, whose message has the install command, if an import in the block fails."""
+    """Raise MissingPackageError if a package that the `with` block imports is not installed.
+
+    The message of the error contains the command that installs the package.
+    """
     try:
         yield
     except ModuleNotFoundError as error:

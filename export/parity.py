@@ -34,8 +34,8 @@ BATCH_SIZES = (1, 7, 64)  # batch sizes that are compared if the batch size of t
 SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
 # Limit for the difference between floats in [-1, 1]. Half a level of 8-bit pixels is 0.0039.
 MAX_ABS_ERROR = 1e-4
-# With large weights, Keras' own images differ from batch to batch. The limit is then raised from
-# MAX_ABS_ERROR, but at most to this value.
+# With large weights, the image that Keras generates for a seed depends on the size of the batch. The limit
+# may then be larger than MAX_ABS_ERROR, but at most this value.
 MAX_ROUNDING = 1e-3
 # Limit for the share of 8-bit pixels that differ by one level. A float between two levels may be rounded to
 # either of them.
@@ -98,7 +98,7 @@ def verify_parity(
 ) -> Verification:
     """Compare the graph's images with those of Keras, and return the differences if they are small enough.
 
-    The graph's images of the same seed in different batches are compared with each other, too.
+    Images that the graph generates for one seed in different batches are also compared with each other.
 
     Args:
         generator: Keras model from latents, and the one-hot code of a label if there are labels, to images in
@@ -108,7 +108,8 @@ def verify_parity(
         options: Options that `shipped` was made with.
         float_model: The generator's graph from latents to floats, in float32.
         shipped: The graph to write, with input and output stages.
-        lossy: The graph from latents to floats in float16 or int8, if `shipped` is in that precision.
+        lossy: The graph from latents to floats in the precision of `shipped`, if that is float16 or int8;
+            None if it is float32.
 
     Raises:
         VerificationError: A difference is over its limit, or Keras' images are not in [-1, 1].
@@ -172,17 +173,17 @@ def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Calla
     """Return the largest difference of the graph's images from Keras' images.
 
     The limit is MAX_ABS_ERROR, with one exception. In a generator with large weights, rounding alone can
-    exceed this limit: a sum depends on the order in which its terms are added, so Keras' own images differ
-    from batch to batch. The limit is then four times the difference between Keras' own images, but at most
-    MAX_ROUNDING. In this case the difference of each pixel, averaged over the images, must still be at most
-    MAX_ABS_ERROR.
+    exceed this limit: a sum depends on the order in which its terms are added, and Keras uses different
+    orders for different batch sizes. The limit is then four times the difference that `rounding` returns, but
+    at least MAX_ABS_ERROR and at most MAX_ROUNDING. In this case the difference of each pixel, averaged over
+    the images, must still be at most MAX_ABS_ERROR.
 
     Args:
         batchings: The graph's images, once for each way of dividing them into batches; each array (n, height,
             width, channels) in [-1, 1].
         expected: Keras' images, of the same shape.
-        rounding: Function that returns the largest difference between Keras' images in one batch and the same
-            images in other batches.
+        rounding: Function that returns the largest difference between images that Keras generates in one
+            batch and images that Keras generates for the same latents in other batches.
 
     Raises:
         VerificationError: The difference is too large.
@@ -198,7 +199,7 @@ def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Calla
 
 
 def _keras_rounding(generator: keras.Model, inputs: Latents) -> float:
-    """Return the largest difference between images that Keras generates one at a time and as one batch.
+    """Generate images with Keras one at a time and again in one batch, and return the largest difference.
 
     The images differ since the order in which Keras adds up numbers depends on the batch size.
     """
@@ -224,7 +225,8 @@ def _compare_pixels(batchings: list[Pixels], expected: Pixels, precision: Precis
 
     Raises:
         VerificationError: The precision is float32, and a pixel differs from Keras' pixel by more than one
-            level. Or the image of a seed differs between two ways of dividing the seeds into batches.
+            level. Or the image of a seed depends on how the seeds are divided into batches; in float16, a
+            difference of one level is allowed.
     """
     _require_shapes(batchings, expected)
     levels = _level_differences(batchings[0], expected)
@@ -279,15 +281,15 @@ def open_on_cpu(model: onnx.ModelProto) -> ort.InferenceSession:
 def _open_graph(
     model: onnx.ModelProto, size: InputSize, fixed: Seeds, layout: Layout = "NHWC"
 ) -> tuple[Generate, int | None]:
-    """Return a function that generates images with a graph, and the batch size of the graph.
+    """Return a pair: a function that generates images with a graph, and the batch size.
 
-    The function takes seeds and returns images (n, height, width, channels). The batch size is None if the
-    function takes any number of seeds.
+    The function takes seeds and returns images (n, height, width, channels). The batch size is the number of
+    seeds that the function takes; None if it takes any number.
 
     Args:
         model: The graph.
         size: Size of the generator's input.
-        fixed: Seeds whose images the graph generates if it has no input. Other graphs do not need them.
+        fixed: Seeds of the images that a graph without an input generates. Not used for other graphs.
         layout: Layout of the graph's images.
     """
     axes = (0, 1, 2, 3) if layout == "NHWC" else (0, 2, 3, 1)

@@ -39,7 +39,8 @@ def find_source(
 
     Args:
         source: A run or its folder, a .keras or .h5 file, a SavedModel folder, or a Keras model. None stands
-            for the newest run under runs/ that has a checkpoint, or for the newest run if none has one.
+            for the newest run under runs/ that has a checkpoint, or for the newest run if no run has a
+            checkpoint.
         note: Function that is called with a line of text about the chosen run, if `source` is None.
 
     Raises:

@@ -72,7 +72,7 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _float32_inputs(node: onnx.NodeProto) -> list[int]:
-    """Return the indices of the inputs of a node that must stay float32."""
+    """Return the indices of those inputs of a node that must stay float32."""
     indices = _FLOAT32_INPUTS.get(node.op_type, ())
     return [index for index in indices if index < len(node.input) and node.input[index]]
 

@@ -138,7 +138,7 @@ def _loading_problem(error: Exception, trust: bool) -> str:
 
 
 def _missing_class(error: BaseException | None) -> str | None:
-    """Return the name of the class or function that Keras did not find; None if its errors name none.
+    """Return the name of the class or function that Keras did not find; None if no error contains a name.
 
     Args:
         error: Error of Keras. The name may be in this error or in an earlier one that led to it.

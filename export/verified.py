@@ -32,7 +32,7 @@ _ONNX_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
-    """A graph that generates the images of a Keras generator, with the generator and the options.
+    """A verified graph, together with the Keras generator and the options from which it was made.
 
     Attributes:
         source: The generator.
@@ -53,7 +53,7 @@ class Verified:
 
 
 def convert_and_verify(source: Source, options: Options | None = None) -> Verified:
-    """Return the graph of a generator, after its images were compared with those of Keras.
+    """Convert a generator to a graph, compare the graph's images with Keras' images, and return the graph.
 
     Raises:
         GeneratorError: An operation of the model has no counterpart in ONNX.

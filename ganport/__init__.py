@@ -19,8 +19,8 @@ import os
 import sys
 from types import ModuleType
 
-# Type checkers treat a variable of this name as true. It is not imported from typing, since this import would
-# take longer than the rest of this module.
+# Type checkers treat a variable with the name TYPE_CHECKING as true. It is not imported from typing,
+# because importing typing would take longer than the rest of this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

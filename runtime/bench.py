@@ -16,7 +16,7 @@ from .third_party import ValueRange
 
 BATCHES = (1, 16, 64, 256)
 
-_SECONDS = 1.0  # default time to generate images for each measurement
+_SECONDS = 1.0  # default length of one measurement, in seconds
 _FEWEST_CALLS = 20  # least number of timed calls for each measurement
 
 
@@ -55,14 +55,14 @@ def measure_speed(
     layout: Layout | None = None,
     value_range: ValueRange | None = None,
 ) -> Iterator[Speed]:
-    """Measure each combination of provider, number of threads and batch size, and yield its `Speed`.
+    """Yield a measured `Speed` for each combination of provider, number of threads and batch size.
 
     Args:
         model: Path, bytes or name of the model, as for `Sampler`.
         providers: Providers to measure. Each must work on this machine.
         threads: Numbers of CPU threads. A provider for GPUs is measured with the last number only.
         batches: Numbers of images per call. A model with a fixed batch size is measured with that size only.
-        seconds: Time in seconds to generate images for each `Speed`.
+        seconds: Length of one measurement, in seconds. A slow generator is measured for longer.
         layout: Layout of a third-party generator's images, as for `Sampler`.
         value_range: Range of a third-party generator's images, as for `Sampler`.
 
@@ -88,7 +88,8 @@ def _measure_one(sampler: Sampler, started: float, batch: int, seconds: float) -
     seeds = np.arange(batch) if fixed is None else np.array(fixed[:batch])
     sampler.sample(seeds)
     cold = time.perf_counter() - started
-    sampler.sample(seeds)  # not timed, because the second call may still allocate memory
+    # The second call may still allocate memory, unlike the later calls. So the second call is not timed.
+    sampler.sample(seeds)
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < _FEWEST_CALLS or time.perf_counter() < end:

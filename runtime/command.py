@@ -41,13 +41,14 @@ from .writers import SHARDS, STDOUT, check_output, check_size, write_frames, wri
 if TYPE_CHECKING:
     from .shards import Plan
 
-MOST_IMAGES = 10_000_000  # limit for the images of one call of the command
+MOST_IMAGES = 10_000_000  # largest number of images that one call of the command generates
 
 Default = Callable[[], tuple[Path, str]]  # returns the path of the default model, and its description
-# An engine writes shards, as `shards.write_shards` does. Its last argument is the value of --address.
+# An engine is a function that writes shards, as `shards.write_shards` does. The engine's last argument is the
+# value of the option --address.
 Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]
 
-# An argument in a message of the library: `name` or `name=value`.
+# Matches an argument that is named in a message of the library: `name` or `name=value`.
 _ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
@@ -66,8 +67,8 @@ def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = d
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Characters that the stream can't encode are printed as escapes. Such a character may come from a
-            # file name that is not valid text, or the terminal may support few characters.
+            # A character that the stream can't encode is printed as an escape sequence. The stream's encoding
+            # may have few characters, or a file name may not be valid text.
             stream.reconfigure(errors="backslashreplace")
     try:
         with _terminated_cleanly():
@@ -106,7 +107,7 @@ def with_options(message: str, options: Mapping[str, str]) -> str:
 def _unquoted(value: str) -> str:
     try:
         return str(ast.literal_eval(value))
-    except (SyntaxError, ValueError):  # the value is a placeholder, such as N
+    except (SyntaxError, ValueError):  # the value is not a Python literal, but a placeholder such as N
         return value
 
 
@@ -148,9 +149,9 @@ def sample(
         arguments: Arguments that follow the command on the command line.
         default: Function that returns the path and a description of the default model. It is called if the
             arguments name no model.
-        command: Text of the command as the user typed it, which the help shows.
-        engines: Engines for `--engine`, by name. An engine is a function that writes the shards in other
-            processes, such as on a cluster.
+        command: Command without its arguments, such as "ganport sample". The help shows this text.
+        engines: Dict from the names that `--engine` accepts to the engines. An engine is a function that
+            writes the shards in other processes, such as on a cluster.
 
     Raises:
         UsageError: The arguments are malformed.
@@ -275,7 +276,7 @@ def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentP
     """Return the parser of the command's arguments.
 
     Args:
-        command: Text of the command as the user typed it, which the help shows.
+        command: Command without its arguments, such as "ganport sample". The help shows this text.
         engines: Names of the engines that `--engine` accepts.
     """
     parser = _Parser(prog=command, description="Generate images: one seed, one image.", allow_abbrev=False)

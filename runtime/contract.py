@@ -1,6 +1,6 @@
-"""The contract: the description of a model that the model's file holds.
+"""The contract: a description of a model, which is stored in the model's file.
 
-It is one JSON document under the key `ganport` of the file's ONNX metadata (docs/contract.md).
+A contract is one JSON document under the key `ganport` of the file's ONNX metadata (docs/contract.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ METADATA_KEY = "ganport"
 LABEL = "label"  # name of the graph input for labels
 FORMAT = 2  # the newest format; a contract without labels is written as format 1, which older runtimes read
 
-_LONGEST_FACT = 60  # limit for the characters of a fact in a `repr`
+_LONGEST_FACT = 60  # largest number of characters of one fact in a `repr`; longer facts are cut
 # Limit for the number of latents, of labels, and of pixels per side. A larger number means a damaged file.
 LARGEST_DIM = 65_536
 
@@ -35,15 +35,15 @@ class InputSpec:
 
     Attributes:
         kind: "latent" for float32 latents of shape (batch, dim). "seed" for int64 seeds of shape (batch,),
-            which the graph turns into latents. "fixed" for a graph without input that generates the images of
-            `seeds`.
+            which the graph turns into latents. "fixed" for a graph that has no input, and always generates
+            the images of the same seeds.
         name: Name of the graph input; empty if there is none.
         dim: Number of latents per image.
         distribution: Distribution of the latents; "normal" is the standard normal distribution.
         seeds: Seeds of a "fixed" graph; None for the other kinds.
-        labels: Names of the labels, by index. A generator with labels has a second input "label", int64
-            (batch,). In a "fixed" graph `latents.default_labels` gives the label of each seed. None for a
-            generator without labels.
+        labels: Names of the labels, in the order of their indices; None for a generator without labels. A
+            "latent" or "seed" graph takes label indices as a second input "label", int64 (batch,). A "fixed"
+            graph gives each seed the label that `latents.default_labels` returns.
     """
 
     kind: InputKind
@@ -103,7 +103,7 @@ class Contract:
         precision: Number type of weights and arithmetic: "float32", "float16" or "int8".
         recipe: Resolved recipe that the generator was trained with; empty for a third-party model.
         data: Name, number of images and licence of the training data.
-        training: Steps, images seen, metrics.
+        training: Number of training steps, number of images seen, and metrics.
         verification: Comparisons that were made at export, and the largest differences.
         golden: Some seeds, and one PNG grid of the images that this file generated for these seeds at export.
     """
@@ -131,7 +131,7 @@ class Contract:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def summary(self) -> dict[str, str]:
-        """Return the most important facts as texts, by name."""
+        """Return the most important facts, as a dict from the name of a fact to its text."""
         height, width, channels = self.image.shape
         given = {"latent": f"{self.input.dim} latents", "seed": "seeds", "fixed": f"{self.batch} fixed seeds"}
         facts = {
@@ -157,7 +157,7 @@ class Contract:
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
-        """Return the contract that a JSON text holds, after all checks.
+        """Check the contract that a JSON text holds, and return the contract.
 
         Raises:
             ContractVersionError: The contract has a newer format than this runtime reads.
@@ -196,7 +196,10 @@ def _html_row(name: str, fact: str) -> str:
 
 
 class _Fields:
-    """A JSON object whose fields are read by name and type. Errors name a field by its path."""
+    """A JSON object, of which each field is checked when it is read.
+
+    Errors give the path of the field in the whole document, such as "input.dim".
+    """
 
     def __init__(self, document: object, path: str) -> None:
         if not isinstance(document, dict):

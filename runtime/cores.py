@@ -17,8 +17,8 @@ def usable_cores() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
-        # If there is no quota, the file holds "max 100000". int("max") raises ValueError, and the number of
-        # cores is not reduced.
+        # If the control group has no quota, cpu.max holds "max 100000". Then int("max") raises ValueError,
+        # and the number of cores is not reduced.
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(1, cores)

@@ -36,7 +36,7 @@ class Finding:
     Attributes:
         name: Name of the checked item, such as "numpy" or "provider cuda".
         state: "works", "absent" or "broken". An absent item is a problem only if you need it.
-        detail: Version or number of the item, or the reason why it does not work.
+        detail: Fact about the item, such as a version, or the reason why the item does not work.
         remedy: Instruction that fixes the item; empty if there is nothing to do.
     """
 
@@ -63,7 +63,7 @@ def examine() -> list[Finding]:
 
 
 def is_healthy(findings: list[Finding], provider: str | None = None) -> bool:
-    """Return whether nothing is broken. If a provider is given, it must work as well."""
+    """Return True if no finding is "broken" and, if a provider is given, this provider works."""
     works = {finding.name for finding in findings if finding.state == "works"}
     has_provider = provider is None or f"provider {provider}" in works
     return has_provider and all(finding.state != "broken" for finding in findings)

@@ -34,7 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, GanportError):
-            raise  # The caller's block raised an error of ganport. Some of these errors are also OSErrors.
+            # The block raised an error of ganport that is also an OSError. The error is passed on.
+            raise
         raise OutputError(path, system_reason(error)) from error
     finally:
         with contextlib.suppress(OSError):

@@ -19,8 +19,8 @@ from .sampler import Sampler
 # pixel by at most one level. In float16 and int8, an activation can have only few values. One device may
 # round a sum to the value above it, and the other device to the value below. Some pixels then differ by
 # several levels.
-_FLOAT32_LIMITS = (1, 1e-2, 1e-2)  # largest difference, share of differing pixels, mean difference
-_COARSE_LIMITS = (24, 1.0, 0.25)  # the same limits for float16 and int8
+_FLOAT32_LIMITS = (1, 1e-2, 1e-2)  # limits for `largest`, `share` and `mean` of a GoldenCheck
+_COARSE_LIMITS = (24, 1.0, 0.25)  # limits for the same three values in float16 and int8
 
 
 @dataclasses.dataclass(frozen=True)

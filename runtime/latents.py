@@ -6,7 +6,7 @@
 2. Each word gives two 16-bit numbers, the high half first.
 3. A table gives the normal variate of each 16-bit number. Bit 15 is the sign, and the next 12 bits choose the
    magnitude. The table is computed in double precision and rounded to float32. Hosts may differ in the last
-   bits of a double, and the rounding hides this difference. A test compares the hash of the table.
+   bits of a double, and the rounding hides this difference. A test checks the table by its hash.
 
 So latent j of a seed depends on the seed and on j only. It never depends on the batch, on the order, or on
 earlier calls. Only the table is computed in floating-point arithmetic.
@@ -25,7 +25,7 @@ from .arrays import LabelIndices, Latents, Seeds
 from .errors import UsageError
 from .seeds import check_seeds
 
-_LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # position of each half of a 64-bit word
+_LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # index of each half of a 64-bit word in memory
 # Multipliers and key increments of Philox4x32 (table 2 and section 3.3 of the paper). Philox handles its four
 # words in two pairs, and each pair has its own multiplier and key increment.
 MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint32).reshape(2, 1, 1)
@@ -33,7 +33,7 @@ KEY_STEPS = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint32).reshape(2, 1, 1)
 _WIDE_MULTIPLIERS = MULTIPLIERS.astype(np.uint64)
 ROUNDS = 10
 LATENTS_PER_BLOCK = 8
-_MAGNITUDES = 4096  # number of magnitudes in the table, which 12 bits choose from
+_MAGNITUDES = 4096  # number of magnitudes in the table; 12 bits choose one of them
 
 _WORD = 0xFFFFFFFF  # mask of the lowest 32 bits
 (_MULTIPLIER, _OTHER_MULTIPLIER), (_KEY_STEP, _OTHER_KEY_STEP) = (
@@ -128,7 +128,7 @@ def _numbers_of_many(seeds: Seeds, blocks: int) -> npt.NDArray[np.uint16]:
     keys[0, 0] = seeds & 0xFFFFFFFF
     keys[1, 0] = seeds >> 32
     numbers = np.empty((len(seeds), blocks, 4, 2), dtype=np.uint16)
-    for index, word in enumerate(philox4x32(counters, keys)):  # each (blocks, n)
+    for index, word in enumerate(philox4x32(counters, keys)):  # each word has the shape (blocks, n)
         numbers[:, :, index, 0] = (word >> 16).T
         numbers[:, :, index, 1] = word.T  # conversion to uint16 keeps the low half
     return numbers.reshape(len(seeds), -1)
@@ -220,7 +220,8 @@ def philox4x32(
     # Two product buffers are used alternately. Round r + 1 still reads the low words of round r, and
     # round r + 2 overwrites them.
     high, low = ([_halves(product, half)[::-1] for product in products] for half in (_HIGH, _LOW))
-    schedule = keys + KEY_STEPS * np.arange(ROUNDS, dtype=np.uint32).reshape(ROUNDS, 1, 1, 1)  # modulo 2**32
+    # The keys of each round. The uint32 arithmetic is modulo 2**32, as Philox requires.
+    schedule = keys + KEY_STEPS * np.arange(ROUNDS, dtype=np.uint32).reshape(ROUNDS, 1, 1, 1)
     for round_, round_keys in enumerate(schedule):
         turn = round_ % 2
         np.multiply(wide, _WIDE_MULTIPLIERS, out=products[turn])

@@ -1,4 +1,4 @@
-"""Model: an open generator, its checks, contract and sessions. It also works after a fork."""
+"""Model: an open generator with its contract, checks and sessions. A Model also works after a fork."""
 
 from __future__ import annotations
 
@@ -42,10 +42,12 @@ BATCH_SIZE = 256
 # its images, so fewer large images are run at a time.
 LARGE_BATCH_SIZE = 64
 _LARGE = 64 * 64 * 3  # an image is large if it has more values than this
-_MOST_THREADS = 1_024  # limit, because onnxruntime starts all threads, and ends the process if it can't
-_LARGEST_BATCH = 2**24  # limit for the option `batch_size`; so large a batch does not fit into memory
-# Limit for the levels (0 to 255) by which a pixel may differ between an image alone and in a batch. Rounding
-# causes smaller differences, and statistics over the batch cause larger ones.
+# Limit for the option `threads`. onnxruntime starts all threads at once. If that fails, the process ends.
+_MOST_THREADS = 1_024
+_LARGEST_BATCH = 2**24  # limit for the option `batch_size`; a batch of this size does not fit into memory
+# Largest accepted difference of a pixel, in levels of 0 to 255, between an image that is generated alone and
+# the same image in a batch. Rounding causes smaller differences, and statistics over the batch cause larger
+# ones.
 _MOST_LEVELS_OFF = 16
 
 
@@ -83,7 +85,7 @@ class Model:
         contract: Contract in the file, or the contract that was derived from a third-party file's graph.
         source: Path of the file as the caller gave it, or the bytes.
         provider: Provider that runs the model.
-        passed_over: For "auto", the reason why each faster provider is not used, by provider.
+        passed_over: Reasons why "auto" did not choose faster providers: a dict from provider to reason.
         threads: Number of CPU threads.
         batch_size: Largest number of images in one run.
     """
@@ -228,8 +230,8 @@ class Model:
             try:
                 return self._open(self.threads)
             except ProviderError as error:
-                # The provider works on this machine, but it can't run this model. It has too little memory,
-                # or it does not support one of the model's operations.
+                # The provider works on this machine, but can't run this model. The model needs too much
+                # memory, or has an operation that the provider does not support.
                 self.passed_over[self.provider] = error.problem
 
     def _open(self, threads: int) -> Any:
@@ -263,9 +265,9 @@ class Model:
                 "a CUDA session does not work in a forked process",
                 "start processes with the method spawn, or open the model in the new process",
             )
-        # The session was opened before the fork, and its threads do not exist in this forked process. Its
-        # destructor would wait for these threads forever. An additional reference keeps the session alive, so
-        # that the destructor never runs.
+        # The session was opened before the fork, and its threads do not exist in this forked process. The
+        # session's destructor would wait for these threads forever. An additional reference keeps the session
+        # alive, so that the destructor never runs.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
         self._runner = self._make_runner(self._open(self.threads))
         self._process = os.getpid()

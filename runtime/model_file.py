@@ -81,7 +81,7 @@ def find_model_file(model: str | os.PathLike[str] | bytes) -> ModelFile:
 
 
 def resolve_model(model: str | os.PathLike[str]) -> Path:
-    """Return the path of a model, given by path or by the name of a pretrained generator.
+    """Return the path of a model that is given as a path, or as the name of a pretrained generator.
 
     >>> resolve_model("mnist").name, str(resolve_model("./mnist"))
     ('mnist.onnx', 'mnist')

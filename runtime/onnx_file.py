@@ -35,13 +35,14 @@ from .protobuf import (
 
 # Limit for the number of values of a tensor whose shape is stated in the file. As float32 they take 1 GiB.
 _MOST_VALUES = 2**28
-_MOST_DIMS = 16  # limit for the dimensions of a tensor
-_DEEPEST = 16  # limit for nested graphs, such as the branches of an If, and for nested function calls
+_MOST_DIMS = 16  # limit for the number of dimensions of a tensor
+_DEEPEST = 16  # limit for the depth of nested graphs, such as the branches of an If, and of function calls
 _SUPPORTED = f"supported are at most {_MOST_DIMS} dimensions and {_MOST_VALUES:,} values"
 
 _EXTERNAL = 1  # value of TensorProto.DataLocation
 _INT32 = 6  # value of TensorProto.DataType
-# By data type: the `struct` format of a number in raw bytes, and the field for numbers that are not raw.
+# Dict from a data type to the `struct` format of a number in raw bytes, and to the field of TensorProto that
+# holds numbers of this type if they are not raw.
 _NUMBER_FORMATS = {1: ("f", 4), _INT32: ("i", 5), 7: ("q", 7), 11: ("d", 10)}
 _RAW_DATA = 9  # field of TensorProto that holds numbers as raw bytes
 
@@ -55,11 +56,11 @@ _RANDOM = (
     "Bernoulli",
     "Multinomial",
 )
-# Index of the input that decides the size of the output, by operation. The input holds a shape, factors or a
-# length.
+# Dict from an operation to the index of the input that decides the size of the output. This input holds a
+# shape, factors or a length.
 _SHAPE_INPUT = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
 
-# The first numbers of each constant tensor, by the tensor's name. An operation may use them as a shape.
+# Dict from the name of a constant tensor to its first numbers, which an operation may use as a shape.
 _Constants = ChainMap[str, list[float]]
 _FunctionId = tuple[str, str]  # domain and name of a function
 
@@ -149,7 +150,7 @@ class _GraphReader:
     Attributes:
         folder: Folder of the model's file; None if the model was given as bytes.
         weight_files: Files beside the model that hold weights.
-        functions: Operations of the model's functions.
+        functions: Dict from the domain and name of a function to the function's operations.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -294,7 +295,7 @@ class _GraphReader:
     def _read_tensor(self, message: memoryview) -> tuple[str, list[float] | None]:
         """Return a tensor's name and its first numbers. The numbers are None if they can't be a shape."""
         dims: list[int] = []
-        parts: dict[int, list[Value]] = {}  # first values of each content field, by field number
+        parts: dict[int, list[Value]] = {}  # from the number of a content field to the field's first values
         external: dict[str, str] = {}
         name, kind, size, is_external = "", 0, 0, False
         for number, value in fields(message):
@@ -425,7 +426,8 @@ def _resize_factors(
     """
     if kind == "Upsample" and len(inputs) == 1:
         return attribute or []
-    index = 1 if len(inputs) == 2 else 2  # from opset 11 on the second input is a region of interest
+    # From opset 11 on, Resize has the factors in the third input, and a region of interest in the second.
+    index = 1 if len(inputs) == 2 else 2
     return constants.get(inputs[index], []) if index < len(inputs) else []
 
 
@@ -446,11 +448,12 @@ def _check_content(name: str, dims: list[int], size: int) -> None:
 
 
 def _size_of(number: int, value: Value) -> int:
-    """Return the size in bytes of one occurrence of a content field, for the check in `_check_content`."""
+    """Return the number of bytes of content in one field of a tensor, as `_check_content` counts them."""
     if isinstance(value, int):
-        # In a list that is not packed, each number is a field of its own.
+        # The list of numbers is not packed, so this field holds one number of the list. A number counts as 1
+        # byte in the field `int64_data` (7), and as 8 bytes in other fields.
         return 1 if number == 7 else 8
-    # The 1 is added so that an empty string counts as content, too.
+    # In the field `string_data` (6), 1 is added so that an empty string counts as content, too.
     return len(value) + 1 if number == 6 else len(value)
 
 
@@ -459,8 +462,8 @@ def _first_numbers(kind: int, parts: Mapping[int, Sequence[Value]]) -> list[floa
 
     Args:
         kind: Data type of the tensor, a key of _NUMBER_FORMATS.
-        parts: Data that was read from each field that can hold the tensor's numbers, such as `raw_data`,
-            by field number.
+        parts: Dict from field number to the data that was read from the field. The fields are those that can
+            hold the tensor's numbers, such as `raw_data`.
     """
     form, own_field = _NUMBER_FORMATS[kind]
     if _RAW_DATA in parts:

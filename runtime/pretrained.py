@@ -10,7 +10,7 @@ from typing import Any
 from .errors import ModelNotFoundError
 
 DEFAULT = "mnist"
-# Path of each bundled generator, by name.
+# Dict from the name of each bundled generator to the path of its file.
 PRETRAINED: Mapping[str, Path] = {
     path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.onnx"))
 }
@@ -28,6 +28,6 @@ def default_pretrained() -> Path:
 
 
 def measured_quality(name: str) -> dict[str, Any]:
-    """Return what `ganport evaluate` measured for a pretrained generator, as the fields of its report."""
+    """Return the fields of the report that `ganport evaluate` wrote for a pretrained generator."""
     figures: dict[str, Any] = json.loads(PRETRAINED[name].with_suffix(".json").read_text())
     return figures

@@ -21,7 +21,10 @@ class WireError(Exception):
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
-    """Yield the field numbers and values of a message. Raises WireError or IndexError if it is damaged."""
+    """Yield the number and the value of each field of a message.
+
+    Raises WireError or IndexError if the message is damaged.
+    """
     offset, end = 0, len(message)
     while offset < end:
         tag, offset = _read_varint(message, offset)
@@ -61,7 +64,8 @@ def _read_varint(message: memoryview, offset: int) -> tuple[int, int]:
 def single_message(earlier: memoryview | None, value: Value) -> memoryview:
     """Return the message of a field, and raise WireError if the field occurred earlier.
 
-    Readers of Protocol Buffers merge repeated messages, so the first one alone would not be the value.
+    If a field occurs twice, readers of Protocol Buffers merge the two messages. So neither message alone is
+    the value of the field.
     """
     if earlier is not None:
         raise WireError

@@ -54,9 +54,9 @@ class Provider:
 
 AUTO = "auto"
 _SEPARATELY = "in a separate environment, run: pip install"
-# TF32, the default on newer GPUs, rounds the factors of a product to 10 bits of mantissa. This changes pixels
-# by whole levels. An exhaustive search for the fastest convolution algorithm takes 20 times as long as the
-# heuristic, and finds no faster algorithm (H100, rps-dcgan).
+# TF32, the default on newer GPUs, rounds the factors of a product to 10 bits of mantissa. This changes pixel
+# values (0 to 255) by 1 or more. An exhaustive search for the fastest convolution algorithm takes 20 times as
+# long as the heuristic, and finds no faster algorithm (H100, rps-dcgan).
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 PROVIDERS: Mapping[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", "run: pip install 'ganport[cpu]'"),
@@ -87,9 +87,9 @@ ONE_NODE = (
     b'\x08\x07\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
 )
-# The reason in a line that onnxruntime prints if a library does not load.
+# Matches the reason in a line that onnxruntime prints if a library does not load.
 _LOADER_REASON = re.compile(r"with error: (.+)")
-# The name of a library in a line that `preload_dlls` prints.
+# Matches the name of a library in a line that `preload_dlls` prints if the library does not load.
 _NOT_PRELOADED = re.compile(r"Failed to load (\S+?):")
 # Operations that must not run on the CPU if another provider was requested.
 _HEAVY = re.compile(
@@ -165,7 +165,10 @@ def check_provider(provider: str, *others: str) -> None:
 
 
 def uses_graphs(session: Any) -> bool:
-    """Return whether a session replays captured CUDA graphs. Such a session needs bound buffers."""
+    """Return whether a session replays captured CUDA graphs.
+
+    The inputs and outputs of such a session must be bound to fixed buffers in GPU memory.
+    """
     options = session.get_provider_options().get(PROVIDERS["cuda"].name, {})
     return bool(options.get("enable_cuda_graph") == "1")
 
@@ -191,16 +194,16 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         ort.set_default_logger_severity(_ONLY_FATAL)
     if provider == "openvino":
         chosen["num_of_threads"] = str(threads)
-    # A captured CUDA graph halves the time of a batch of one image. Capturing fails unless all operations of
-    # the model run on the GPU. A second attempt then opens the model without a captured graph.
+    # A captured CUDA graph halves the time of a batch of one image. If an operation of the model does not run
+    # on the GPU, capturing fails, and a second attempt opens the model without a captured graph.
     attempts = [{**chosen, "enable_cuda_graph": "1"}, chosen] if provider == "cuda" else [chosen]
     for number, settings in enumerate(attempts, 1):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
-        # This entry tells onnxruntime which format the model has. Without the entry, onnxruntime would look
-        # for the mark of its own format (.ort) in the model.
+        # The entry `session.load_model_format` tells onnxruntime which format the model has. Without the
+        # entry, onnxruntime would look for the mark of its own format (.ort) in the model.
         options.add_session_config_entry(
             "session.load_model_format", "ORT" if is_ort_format(model) else "ONNX"
         )
@@ -217,8 +220,8 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
             if number < len(attempts) and "graph capture" in str(error):
                 continue
             if provider != "cpu":
-                # The trial has shown that the provider works, so the reason lies in this model. The model may
-                # need too much memory, or an operation that the provider does not support.
+                # `_try_provider` has shown that the provider works, so the reason lies in this model. The
+                # model may need too much memory, or an operation that the provider does not support.
                 problem = f"it can't run {model_name(model)} ({first_line(error)})"
                 raise ProviderError(provider, problem, "choose `provider='cpu'`") from error
             raise ModelFormatError(model, first_line(error)) from error
@@ -270,7 +273,8 @@ def _try_provider(ort: Any, provider: str) -> None:
             problem += f" (not found: {', '.join(missing)})"
         raise ProviderError(provider, problem, _remedy(wanted, problem))
     if sys.stderr is not None:
-        sys.stderr.write(captured.getvalue())  # warnings of the provider, and lines of other threads
+        # The captured text may hold warnings of the provider, and lines that other threads have printed.
+        sys.stderr.write(captured.getvalue())
 
 
 def _preload(ort: Any) -> list[str]:
@@ -292,7 +296,7 @@ def _preload_tensorrt() -> None:
 
     folder = Path(sysconfig.get_path("purelib"), "tensorrt_libs")
     for library in (*folder.glob("libnvinfer.so.*"), *folder.glob("libnvonnxparser.so.*")):
-        with contextlib.suppress(OSError):  # if a library does not load, the trial session reports it
+        with contextlib.suppress(OSError):  # `_try_provider` reports a library that does not load
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 

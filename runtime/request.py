@@ -28,7 +28,7 @@ from .seeds import check_seeds
 
 Label = str | int  # a name in the contract's labels, or an index into them
 Labels = Label | Sequence[Label] | npt.NDArray[np.integer[Any]] | None
-Inputs = Mapping[str, npt.NDArray[Any]]  # arrays of shape (n, ...), by the name of the graph's input
+Inputs = Mapping[str, npt.NDArray[Any]]  # from the name of a graph input to an array of shape (n, ...)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +178,7 @@ def resolve_labels(contract: Contract, labels: Labels, seeds: Seeds) -> LabelInd
 
 
 def graph_inputs(contract: Contract, request: Request) -> Inputs:
-    """Return the inputs of the graph for a request, by name; empty for a generator with fixed seeds."""
+    """Return a dict from the name of a graph input to its array; empty for a generator with fixed seeds."""
     if contract.input.kind == "fixed":
         return {}
     labels = {} if request.labels is None else {LABEL: request.labels}

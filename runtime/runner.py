@@ -1,4 +1,8 @@
-"""Runners: functions that run one batch. On a GPU they pad batches, and they use bound buffers."""
+"""Runners: functions that generate the images of one batch.
+
+On a GPU, batches are padded, so that there are few batch sizes. With CUDA, inputs and outputs may also be
+bound to fixed buffers in GPU memory, which a captured CUDA graph needs.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +47,9 @@ def make_runner(
         return _padded(run, lambda count: contract.batch or count)
     if split_session is not None:
         return _split(run, _call(split_session, contract), parts)
-    # On a GPU, every new batch size costs a search for algorithms and a captured graph, up to 70 ms (H100).
-    # So batches are padded to powers of two. On the CPU a new batch size costs nothing.
+    # On a GPU, the first run with a new batch size takes up to 70 ms longer (H100), because algorithms are
+    # searched and a graph is captured. So batches are padded to powers of two. On the CPU a new batch size
+    # costs nothing.
     return run if provider == "cpu" else _padded(run, _next_power)
 
 
@@ -69,7 +74,10 @@ def _one_at_a_time(run: Runner) -> Runner:
 
 
 def _split(run: Runner, run_part: Runner, parts: int) -> Runner:
-    """Return a function that runs one image by `run`, and a batch as parallel chunks by `run_part`."""
+    """Return a function that splits a batch into chunks, and calls `run_part` for the chunks in parallel.
+
+    A batch of one image is not split. For such a batch the function calls `run`.
+    """
     # This import takes 30 ms, and some models do not need it.
     from concurrent.futures import ThreadPoolExecutor
 
@@ -118,7 +126,7 @@ def _next_power(count: int) -> int:
 
 @dataclasses.dataclass
 class _Bound:
-    """Device buffers for one batch size, and the run options with the ID of the CUDA graph that uses them."""
+    """Device buffers for one batch size, and run options that select the CUDA graph of these buffers."""
 
     inputs: Mapping[str, Any]
     images: Any

@@ -34,7 +34,7 @@ from .request import (
 )
 from .third_party import ValueRange
 
-_MOST_FRAMES = 2**24  # limit for the frames of a walk from one seed to the next
+_MOST_FRAMES = 2**24  # largest number of frames from one seed of a walk to the next
 _SHOWN = 16  # number of images that a notebook shows for a Sampler
 
 
@@ -51,7 +51,7 @@ class Sampler:
         provider: Execution provider. There is no fallback: the requested provider runs the model, or
             ProviderError is raised. "auto" chooses the fastest provider that works, and the attribute
             `provider` then holds its name.
-        threads: Number of CPU threads. By default all cores that the process may use.
+        threads: Number of CPU threads. By default the number of cores that the process may use.
         batch_size: Largest number of images in one run. By default 256, and 64 on the CPU for images of more
             than 64x64x3 values.
         repeatable: Whether the same bytes are generated each time on CUDA, too. By default a few pixels in a
@@ -207,14 +207,17 @@ class Sampler:
         labels: Label | None = None,
         truncation: float = 1.0,
     ) -> Iterator[Pixels]:
-        """Generate the frames of a walk from seed to seed, on the sphere that their latents lie near.
+        """Generate the frames of a walk from seed to seed.
+
+        Between two seeds, the latents are interpolated on the sphere near which normal latents lie
+        (`latents.slerp`).
 
         Args:
             seeds: Two or more seeds.
             frames: Number of frames from one seed to the next.
-            loop: Whether the walk goes on from the last seed to the first seed. It then ends one frame before
-                it would reach the first seed, so that the frames can be repeated without a double frame.
-                Otherwise the walk ends on the last seed.
+            loop: Whether the walk goes on from the last seed to the first seed. A walk with a loop ends one
+                frame before the first seed, so that no frame is doubled when the frames are repeated. A walk
+                without a loop ends on the last seed.
             labels: One label for all frames. By default it is the label of the first seed.
             truncation: Factor of the latents in [0, 1], as for `sample`.
 
@@ -306,7 +309,7 @@ def _generate_ahead(
     if second is None:
         yield generate(first)
         return
-    # This import takes 30 ms, and a single part does not need it.
+    # This import takes 30 ms, and it is needed only if there are two or more parts.
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, "ganport-stream") as worker:

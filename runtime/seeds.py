@@ -99,7 +99,8 @@ def _check_array(seeds: npt.NDArray[np.generic]) -> Seeds:
     if seeds.size == 0:
         raise SeedError(seeds, "is an empty list")
     checked: Seeds = seeds.astype(np.int64)
-    if seeds.dtype != np.int64 or (checked < 0).any():  # no int64 value is too large
+    # Every int64 value of 0 or more is a valid seed, so an int64 array without negative values is accepted.
+    if seeds.dtype != np.int64 or (checked < 0).any():
         for extreme in (seeds.min(), seeds.max()):
             _check_seed(extreme)
     return checked

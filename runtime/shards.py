@@ -28,10 +28,10 @@ from .request import Label, check_single_label, request_seeds
 from .sampler import Sampler
 from .writers import image_name
 
-SHARD_SIZE = 10_000  # default for the images per shard; a shard takes a minute or less
+SHARD_SIZE = 10_000  # default number of images per shard; such a shard is written in a minute or less
 
 _BLOCK = 512  # bytes of a block in a tar file
-# Problem and remedy of an OutputError.
+# Problem and remedy of the OutputError that is raised if shards exist and `resume` is not set.
 _EXISTING = "shards exist already", "continue with `resume=True`, or choose another `out`."
 _CHUNK = 64  # images that a thread encodes at a time
 
@@ -107,7 +107,7 @@ def plan_shards(
         labels: One label for all images.
         truncation: Factor of the latents in [0, 1].
         shard_size: Images per shard, at least 1. The last shard holds the remaining images.
-        resume: Continue with existing shards of the same model, seeds and options.
+        resume: Whether to continue with existing shards of the same model, seeds and options.
 
     Raises:
         OutputError: Shards exist and `resume` is not set, or the existing shards were generated
@@ -132,7 +132,10 @@ def plan_shards(
 
 
 def begin(plan: Plan) -> None:
-    """Write the index. A resumed run first removes its old temporary files. Raises OutputError."""
+    """Write the index of a plan. Raises OutputError.
+
+    If the run is resumed, the temporary files that the killed run has left are removed first.
+    """
     if plan.is_resumed:
         remove_parts(plan)
     elif plan.index.exists():  # another process has written the index since the plan was made

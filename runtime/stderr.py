@@ -1,4 +1,4 @@
-"""Capturing standard error at the file descriptor. C++ libraries write to it without sys.stderr."""
+"""Capturing standard error at the file descriptor, because C++ libraries bypass sys.stderr."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 import threading
 from collections.abc import Iterator
 
-# Captures must not overlap. A second capture would take the first capture's temporary file for standard
-# error, and it would direct standard error to that file when it ends.
+# Captures must not overlap. If a second capture began during the first capture, file descriptor 2 would be
+# the first capture's temporary file. At the end, the second capture would restore that file, not standard
+# error.
 _lock = threading.Lock()
 
 

@@ -21,7 +21,7 @@ from .providers import onnxruntime_errors, open_session
 ValueRange = Literal["tanh", "sigmoid"]
 RANGES: Mapping[ValueRange, tuple[int, int]] = {"tanh": (-1, 1), "sigmoid": (0, 1)}
 
-# Range of the images, by the kind of the last activation.
+# Dict from the kind of the last activation to the range of the images.
 _ENDS: Mapping[str, ValueRange] = {"Tanh": "tanh", "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid"}
 # Operations that may follow the last activation, because they do not change the values.
 _MOVES = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")

@@ -24,8 +24,8 @@ SHARDS = ".tar"
 GRIDS = (".png", ".webp")
 ARRAYS = (".npz", ".npy")
 ANIMATIONS = (".gif", ".webp")
-_WRITERS = 4  # number of threads that encode PNGs; zlib releases the interpreter's lock
-LARGEST_GRID = 16_384  # limit for the images of a grid; if they are 28x28, the PNG has 3,838 x 3,838 pixels
+_WRITERS = 4  # threads that encode PNGs; they run in parallel, because zlib releases Python's global lock
+LARGEST_GRID = 16_384  # most images in one grid; if they are 28x28, the PNG has 3,838 x 3,838 pixels
 # Limits for the size in bytes of all pixels in one file. Such a file is made in memory. The limit for a grid
 # is the lowest, because several copies of a grid are in memory at once.
 _GRID_BYTES, _ARRAY_BYTES, _ANIMATION_BYTES = 2**28, 2**31, 2**30
@@ -35,8 +35,8 @@ def check_output(path: Path) -> None:
     """Raise UsageError if a path has an ending for which there is no image writer.
 
     Args:
-        path: Path of a file with the ending of a grid, an array or shards. A path without an ending is a
-            folder, and "-" is standard output.
+        path: Output path. These paths are accepted: a file with the ending of a grid, an array or shards, a
+            folder, which has no ending, and "-" for standard output.
     """
     if path.suffix.lower() not in (*GRIDS, *ARRAYS, SHARDS, ""):
         raise UsageError(
@@ -96,11 +96,9 @@ def _check_fit(
 
 
 def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | Seeds, path: Path) -> None:
-    """Write images in the form that the ending of the path decides.
+    """Write images as a grid, an array, or a folder of PNGs. The ending of the path decides which.
 
-    The form is one grid, one array, or a folder of PNGs that are named by seed.
-
-    An .npz file holds the seeds as well.
+    The name of each PNG in a folder holds the seed of the image. An .npz file holds the seeds as well.
 
     Args:
         batches: Batches of images, uint8 (n, height, width, channels), in the order of the seeds.
@@ -155,7 +153,7 @@ def write_frames(batches: Iterable[Pixels], stream: BinaryIO) -> int:
 
 
 def write_animation(frames: Sequence[Pixels], seconds: Sequence[float], path: Path) -> None:
-    """Write an animation that loops forever, as GIF or WebP by the ending of the path.
+    """Write an animation that loops forever. The ending of the path decides between GIF and WebP.
 
     Args:
         frames: One or more images (height, width, channels) of one shape.

@@ -160,8 +160,8 @@ class PngResponder:
         if known_etags is not None and _matches(known_etags, etag):
             return PngResponse(304, headers, b"")
         headers["content-type"] = "image/png"
-        # If the request fits into one batch, the batcher encodes the images during the next batch.
-        # A larger request is generated in several parts. The parts are joined here, and then encoded.
+        # If the request fits into one batch, the batcher encodes the images, and meanwhile generates the next
+        # batch. A larger request is generated in several parts, which are joined and encoded here.
         if len(request) <= self.sampler.model.batch_size:
             return PngResponse(200, headers, (await self._batcher.generate(request, encode))[0])
         parts = await self._batcher.generate(request, _unchanged)

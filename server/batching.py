@@ -142,7 +142,7 @@ class Batcher:
                 self._metrics.queue_seconds.observe(started - job.queued_at)
             try:
                 await self._run_batch(batch)
-            except Exception as error:  # the error fails only this batch; the loop goes on with the next one
+            except Exception as error:  # only this batch fails; the loop goes on with the next batch
                 _deliver([(job, None, error) for job in batch])
         self._running = None
 
@@ -224,7 +224,7 @@ def _encode_batch(
             continue
         try:
             outcomes.append((job, job.encode(own), None))
-        except Exception as error:  # the error fails only this job
+        except Exception as error:  # only this job fails; the other jobs of the batch do not
             outcomes.append((job, None, error))
     loop.call_soon_threadsafe(_deliver, outcomes)
     loop.call_soon_threadsafe(release)

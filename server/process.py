@@ -52,7 +52,7 @@ def serve(
         write_page: Function that writes the browser page into a folder, such as `lambda out:
             write_site("mnist", out)` with `ganport.web.write_site`. The page is then served at /. It is
             not served if there is an API key, because the page contains the model.
-        on_start: Function that is called with one argument, the service's URL, when it accepts requests.
+        on_start: Function that is called with the service's URL as soon as the service accepts requests.
         on_page_error: Function that is called with the error if the page can't be built. The service then
             starts without the page. By default the error is raised.
 
@@ -135,10 +135,10 @@ def connection_limit() -> int:
     """Return the largest number of connections. It stays below the number of files the process may open."""
     try:
         import resource
-    except ImportError:  # Windows has no module `resource`, and no such limit
+    except ImportError:  # Windows has no module `resource`, and no comparable limit for open files
         return _MAX_CONNECTIONS
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if files < 0:  # unlimited
+    if files < 0:  # no limit for open files is set
         return _MAX_CONNECTIONS
     return max(1, min(_MAX_CONNECTIONS, files - _RESERVED_FILES))
 

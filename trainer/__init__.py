@@ -22,7 +22,7 @@ errors.py          the errors of this package
 The modules above import TensorFlow only when a function needs it. The modules below import it at the top:
 
 loop.py            the training loop: chunks of steps, checkpoints, previews
-step.py            one training step, and the compilation of many steps into a chunk
+step.py            one training step, and a compiled function that makes a chunk of many steps
 losses.py          losses and penalties
 augment.py         augmentation
 random_numbers.py  the random numbers of a step

@@ -40,9 +40,10 @@ class TrainingStart:
 
 
 class Callback:
-    """Base class of the receivers of a training run's events. A subclass overrides the methods that it needs.
+    """Base class for objects that receive the events of a training run.
 
-    An error that a method raises ends the training. In a cluster, only the first process reports progress.
+    A subclass overrides the methods for the events that it handles. If a method raises an error, the training
+    ends. In a cluster, only the first process reports progress.
     """
 
     def on_stage(self, stage: str) -> None:
@@ -52,14 +53,14 @@ class Callback:
         """Receive the facts of the run, before its networks are built."""
 
     def on_steps(self, step: int, metrics: Metrics, images_per_second: float) -> None:
-        """Receive the last step that was made, and the mean metrics since the previous call.
+        """Receive the number of the newest step, and the mean metrics since the previous call.
 
         This event comes about once a second. The metrics are d_loss and g_loss, the losses of the two
         networks, and d_accuracy, the share of images that the discriminator classifies correctly.
         """
 
     def on_log(self, step: int, metrics: Metrics, images_per_second: float) -> None:
-        """Receive the mean metrics since the previous `on_log`, after they were added to the history."""
+        """Receive the mean metrics since the previous `on_log`. They are already in the history."""
 
     def on_checkpoint(self, step: int, preview: Pixels, measures: Metrics) -> None:
         """Receive the preview and the distances of a checkpoint that was saved.
@@ -79,7 +80,7 @@ class Callback:
 
 
 class Callbacks(Callback):
-    """A callback that passes each event on to several callbacks, in their order."""
+    """A callback that passes each event on to several callbacks, in the order in which they were added."""
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self._callbacks = list(callbacks)

@@ -27,7 +27,7 @@ class _Panel:
 
     Attributes:
         axis: Label of the vertical axis.
-        curves: Label of each curve, by the name of its metric in the history.
+        curves: Labels of the curves. Each key is the name of a metric in the history.
     """
 
     axis: str

@@ -14,17 +14,17 @@ from ganport.runtime.seeds import SEED_LIMIT
 from .networks import Networks, batch_norm_layers, random_states
 from .recipe import Recipe
 
-# Number of batches for the statistics of BatchNormalization. Their latents come from the highest seeds, which
-# are hardly ever sampled or evaluated.
+# Number of batches for the statistics of BatchNormalization. The latents of these batches come from the
+# highest seeds, because images of these seeds are hardly ever sampled or evaluated.
 _CALIBRATION_BATCHES = 16
-_CALIBRATION_PIXELS = 2**19  # target number of pixels in a batch of 32 to 512 images
+_CALIBRATION_PIXELS = 2**19  # target number of pixels in a batch; a batch has 32 to 512 images
 
 
 def update_average(average: keras.Model, generator: keras.Model, decay: float, step: tf.Tensor) -> None:
     """Update the averaged generator with the generator's weights after one training step.
 
-    Polyak and Juditsky 1992; for GANs Yazici et al., ICLR 2019. At step t the decay is (1 + t) / (10 + t),
-    until this reaches `decay`. So the random initial weights soon have no influence on the average.
+    Polyak and Juditsky 1992; for GANs Yazici et al., ICLR 2019. At step t the decay is the smaller of
+    (1 + t) / (10 + t) and `decay`. So the random initial weights soon have no influence on the average.
     """
     t = tf.cast(step, tf.float32)
     kept = tf.minimum(decay, (1.0 + t) / (10.0 + t))
@@ -37,7 +37,7 @@ def shipped_generator(recipe: Recipe, networks: Networks, classes: Mapping[str, 
 
     It is the averaged generator, after its BatchNormalization statistics were recalibrated. For a recipe
     without an average (`ema_decay` 0, as in the published settings), it is a copy of the trained generator
-    with the BatchNormalization statistics of the training.
+    with the BatchNormalization statistics that were computed during the training.
 
     Args:
         recipe: The settings.

@@ -228,7 +228,7 @@ class _Session:
         return measures
 
     def _generate_preview(self, generator: Any) -> Any:
-        """Return a grid of the generator's images of the first seeds, uint8 (height, width, channels)."""
+        """Return a grid of images, generated from the first seeds, uint8 (height, width, channels)."""
         fitting = (PREVIEW_PIXELS // (self.recipe.image_shape[1] + 2)) ** 2 or 1
         seeds = check_seeds(range(min(PREVIEW_SEEDS, fitting)))
         inputs = generator_inputs(seeds, self.recipe.latent_dim, len(self.recipe.labels))
@@ -279,7 +279,7 @@ def _next(step: int, interval: int) -> int:
 
 
 def _clean_up(run: RunFolder, first: int) -> None:
-    """Remove temporary files that a killed process left, and the history's lines of steps after `first`."""
+    """Remove temporary files that a killed process left, and all lines in the history after step `first`."""
     for folder in (run.path, run.checkpoint_file(0).parent, run.preview_file(0).parent):
         remove_leftovers(folder)
     if run.history_file.exists():

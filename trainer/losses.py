@@ -77,12 +77,12 @@ def _half_squares(logits: tf.Tensor, target: float) -> tf.Tensor:
 
 
 LOSSES: Mapping[LossName, Loss] = {
-    # Goodfellow et al., "Generative adversarial nets", NIPS 2014: the discriminator's side of equation 1. The
-    # generator maximizes log D(G(z)), as section 3 recommends.
+    # Goodfellow et al., "Generative adversarial nets", NIPS 2014. The discriminator's loss follows
+    # equation 1. The generator maximizes log D(G(z)), as section 3 recommends.
     "non-saturating": Loss(
         _cross_entropy_real, _cross_entropy_fake, lambda logits: _cross_entropy_real(logits, 0.0)
     ),
-    # The same paper, equation 1 without change: the generator minimizes log(1 - D(G(z))).
+    # Goodfellow et al., NIPS 2014. Both losses follow equation 1: the generator minimizes log(1 - D(G(z))).
     "minimax": Loss(_cross_entropy_real, _cross_entropy_fake, lambda logits: -_cross_entropy_fake(logits)),
     # Mao et al., "Least squares generative adversarial networks", ICCV 2017, equation 9: a = 0, b = c = 1.
     "least-squares": Loss(
@@ -99,7 +99,8 @@ LOSSES: Mapping[LossName, Loss] = {
         generator=lambda logits: -tf.reduce_mean(logits),
     ),
     # Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, equations 7 and 8 with the logistic
-    # function. Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, combine it with R1.
+    # function. Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, combine this loss
+    # with the R1 penalty.
     "relativistic": Loss(
         real=_cross_entropy_real,
         fake=lambda logits: tf.zeros(()),
@@ -107,8 +108,9 @@ LOSSES: Mapping[LossName, Loss] = {
         is_relativistic=True,
     ),
     # Arjovsky et al., "Wasserstein GAN", ICML 2017, equation 3; to be used with `gradient_penalty`. The paper
-    # updates the discriminator several times per step; here it is updated as often as with the other losses.
-    # Instead, give it a higher learning rate than the generator (Heusel et al., NIPS 2017).
+    # updates the discriminator several times per step. Here the number of updates is the same as with the
+    # other losses, so give the discriminator a higher learning rate than the generator (Heusel et al.,
+    # NIPS 2017).
     "wasserstein": Loss(
         real=lambda logits, _: -tf.reduce_mean(logits),
         fake=lambda logits: tf.reduce_mean(logits),

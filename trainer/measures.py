@@ -53,7 +53,7 @@ class RealImages:
             label_count: Number of the generator's labels. The generated images have the labels of the real
                 images. With other labels, a difference between the proportions of the labels would increase
                 the distance.
-            first_seed: Seed of the first generated image; the following images have the following seeds.
+            first_seed: Seed of the first generated image. Each further image has the next seed.
         """
         dim = generator.input_shape[1] - label_count
         for part in self._parts():
@@ -125,11 +125,12 @@ class PixelDistance:
 class FrechetDistance:
     """Fréchet distance between generated images and the images that the run trains on.
 
-    The features come from the classifier for the data set, if there is one, else from the classifier for
-    images of any kind. The distance is defined as in `evaluate`, but the values are not comparable with those
-    of `evaluate`. Two differences have opposite effects. This measure uses fewer images, which makes the
-    distance larger. The real images are training images, and the generated images have the same labels as
-    the real images, which makes the distance smaller.
+    The distance compares features that a classifier computes from the images: the classifier for the data
+    set, if there is one, else the classifier for images of any kind. The distance is defined as in
+    `evaluate`, but the values are not comparable with those of `evaluate`. Two differences have opposite
+    effects. This measure uses fewer images, which makes the distance larger. The real images are training
+    images, and the generated images have the same labels as the real images, which makes the distance
+    smaller.
 
     Raises:
         EvaluationError: The data set has too few images.

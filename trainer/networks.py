@@ -38,11 +38,14 @@ class Networks:
     discriminator_optimizer: keras.Optimizer
 
     def read(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the value of each variable that training changes, by the name that `variables` yields."""
+        """Return the values of all variables that training changes.
+
+        The keys are the names that `variables` yields.
+        """
         return {name: np.asarray(variable.numpy()) for name, variable in self.variables()}
 
     def variables(self) -> Iterator[tuple[str, keras.Variable]]:
-        """Yield (unique name, variable) of all variables that training changes, in a fixed order.
+        """Yield (unique name, variable) for each variable that training changes, in a fixed order.
 
         The random states of layers, such as Dropout, are left out, because each step sets them to new values.
         """
@@ -73,8 +76,8 @@ def build_networks(
         recipe: The settings, and the functions that build the networks.
         strategy: TensorFlow's strategy whose devices hold the networks; by default one device. With several
             devices, BatchNormalization computes its statistics over the whole batch that the devices share.
-        images: Number of images in the data set. The length of an epoch, and so the number of updates with
-            the schedule "alternating", depends on it. Only training needs this argument.
+        images: Number of images in the data set. This number determines the length of an epoch, and so the
+            number of updates with the schedule "alternating". Only training needs this argument.
 
     Raises:
         RecipeError: A network does not return the expected shape, or the discriminator returns probabilities
@@ -205,7 +208,7 @@ def count_updates(recipe: Recipe, images: int) -> tuple[int, int]:
 def _build_optimizer(settings: Optimizer, updates: int, fused: bool) -> keras.Optimizer:
     rate = settings.learning_rate
     if settings.decay == "cosine":
-        # Keras computes the decay from the number of updates that this optimizer has made. With some
+        # Keras computes the learning rate from the number of updates that this optimizer has made. With some
         # schedules this number is larger or smaller than the number of steps.
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=max(1, updates))
     if settings.name == "sgd":

@@ -79,9 +79,10 @@ class NotebookProgress(Callback):
 
 
 def _show(handle: Any, content: Any) -> Any:
-    """Show content in the display of a handle, and return the handle.
+    """Show content in a notebook, and return IPython's handle of the display.
 
-    If the handle is None, the content is shown in a new display.
+    If `handle` is None, a new display is created. Otherwise the content replaces what is shown in the display
+    of this handle.
     """
     from IPython.display import display
 

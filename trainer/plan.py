@@ -30,8 +30,8 @@ class TrainingPlan:
         recipe: The recipe. If the images are loaded, its image shape, labels and data set are those of the
             images.
         source: Name or path of the data.
-        data: The images; None if they are not loaded yet. The settings of a recipe on its own data set are
-            known without the images.
+        data: The images; None if they are not loaded yet. If the recipe is trained on its own data set, the
+            images are not needed to resolve the settings.
         notes: Messages to the user about settings that were chosen automatically.
     """
 

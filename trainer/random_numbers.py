@@ -25,7 +25,7 @@ Indices = npt.NDArray[np.int32]
 
 
 class Purpose(enum.IntEnum):
-    """The use of random numbers, which is part of the key that they are generated from.
+    """A purpose of random numbers. In one step, different purposes have different random numbers.
 
     The values must not change, or runs that are resumed would continue with other random numbers.
     """
@@ -76,7 +76,8 @@ class StepRandom:
         seed: Seed of the run.
         step: The step, an int32 scalar.
         batch_size: Size of the batch over all devices.
-        shard: Index of this device. Each device computes the numbers of the whole batch, and keeps its part.
+        shard: Index of this device. Each device computes the random numbers of the whole batch, and keeps
+            those of its own part.
         shards: Number of devices.
     """
 
@@ -124,7 +125,7 @@ class StepRandom:
         return self.part(words)
 
     def part(self, batch: tf.Tensor) -> tf.Tensor:
-        """Return the rows of this device, given an array with a row for each image of the whole batch."""
+        """Return this device's rows of an array that has one row for each image of the whole batch."""
         if self.shards == 1:
             return batch
         size = self.batch_size // self.shards

@@ -29,7 +29,7 @@ _LOADED: list[tuple[Recipe, bytes]] = []
 
 
 def load_recipe_file(path: Path, *, as_published: bool = False) -> Recipe:
-    """Return the recipe in an existing file, which is executed.
+    """Execute an existing recipe file, and return the recipe that the file defines.
 
     Raises:
         RecipeError: The code of the file raises an error, or the file defines no valid recipe.
@@ -59,8 +59,8 @@ def has_networks_of(recipe: Recipe, other: Recipe) -> bool:
 def recipe_of(module: ModuleType, source: str, *, as_published: bool = False) -> Recipe:
     """Return the recipe that a module defines.
 
-    Its settings are those of RECIPE in the module, or of AS_PUBLISHED if `as_published`. Its networks are
-    built by the functions build_generator and build_discriminator of the module. If the module does not
+    The settings are those of RECIPE in the module, or of AS_PUBLISHED if `as_published` is true. The networks
+    are built by the functions build_generator and build_discriminator of the module. If the module does not
     define one of these functions, the function in the settings is used instead.
 
     Args:
@@ -108,9 +108,9 @@ def _execute(path: Path) -> ModuleType:
 
 
 def _line_in(path: Path, error: Exception) -> int | str:
-    """Return the number of the line in a file where an error was raised; "?" if it is unknown.
+    """Return the number of the line in a recipe file that caused an error; "?" if the line is unknown.
 
-    If the error was raised outside of the file, the last line of the file in the traceback is returned.
+    If the error was raised in other code, the line is the last one of the file in the traceback.
     """
     if isinstance(error, SyntaxError) and error.lineno:
         return error.lineno
@@ -156,7 +156,7 @@ def _is_former_name(module: str) -> bool:
 
 
 def _is_in_clone(spec: ModuleSpec) -> bool:
-    """Return whether a module lies in a clone of the repository from which ganport itself is imported."""
+    """Return whether ganport is imported from a clone of its repository, and a module lies in this clone."""
     root = Path(__file__).resolve().parents[1]
     if (root / "__init__.py").exists():  # ganport is installed: its packages lie in the folder ganport
         return False

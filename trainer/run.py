@@ -60,9 +60,9 @@ class Run:
         """The lines of the history, the oldest line first.
 
         Each line has a step. A line of metrics has the means since the previous line of metrics: d_loss,
-        g_loss, d_accuracy and images_per_second. A line of a checkpoint has its distances to real images:
-        "distance" is the sliced Wasserstein distance of the pixels, and "frechet" is the Fréchet distance, if
-        it was measured.
+        g_loss, d_accuracy and images_per_second. A line of a checkpoint has the distances of its generated
+        images to real images: "distance" is the sliced Wasserstein distance of the pixels, and "frechet" is
+        the Fréchet distance, if it was measured.
         """
         return self._folder.read_history()
 

@@ -1,4 +1,4 @@
-"""One training step, and the compilation of many steps into one function, a chunk."""
+"""One training step, and a compiled function that makes a chunk of many steps in one call."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def train_step(
     images: int,
     labels: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Make one step of the recipe's schedule, update the average, and return METRICS, float32 (3,).
+    """Make a step of the recipe's schedule, update the averaged generator, and return METRICS, float32 (3,).
 
     d_loss is the mean of the discriminator's losses for real and for generated images, without the penalties;
     for a relativistic loss it is half the loss of the pairs. d_accuracy is the share of images, or of pairs,
@@ -128,14 +128,14 @@ class Updates:
 
     @property
     def loss(self) -> Loss:
-        """The losses of both networks, by the name in the recipe."""
+        """The losses of both networks, as chosen in the recipe."""
         return LOSSES[self.recipe.loss]
 
     def generate(self, purpose: Purpose, training: bool) -> tf.Tensor:
         """Return a batch of generated images, float32.
 
         Args:
-            purpose: Key of the latents: each purpose gives different latents.
+            purpose: Purpose of the latents. In one step, different purposes have different latents.
             training: Whether the generator's layers run in training mode.
         """
         inputs = self.rng.normal(purpose, self.recipe.latent_dim)
@@ -182,7 +182,10 @@ class Updates:
     def gradients_of_both(
         self, real: tf.Tensor, fake: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        """Return the discriminator's gradients, the logits of real and the logits of generated images."""
+        """Return the discriminator's gradients for real and generated images, and the logits of both.
+
+        The gradients include those of the penalties. The logits of the real images come first.
+        """
         with tf.GradientTape() as tape:
             real_logits, fake_logits = self.discriminate_both(real, fake)
             loss = self.loss.of_discriminator(real_logits, fake_logits, self.recipe.label_smoothing)
@@ -249,7 +252,7 @@ class Updates:
     def _mean_over_devices(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the gradients divided by the number of devices.
 
-        Keras' optimizers sum the gradients over the devices, so the sum becomes a mean.
+        Keras' optimizers sum the gradients over the devices. The sum of the divided gradients is the mean.
         """
         if self.rng.shards == 1:
             return gradients
@@ -305,7 +308,7 @@ def _separate(updates: Updates, real: tf.Tensor) -> Outputs:
 
 
 def _update_generator_on_new_latents(updates: Updates, real_logits: tf.Tensor) -> tf.Tensor:
-    """Update the generator on images of new latents, and return its loss."""
+    """Update the generator on images generated from new latents, and return the generator's loss."""
     with tf.GradientTape() as tape:
         g_loss = updates.generator_loss(
             updates.generate(Purpose.GENERATOR_LATENTS, training=True), real_logits

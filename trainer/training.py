@@ -50,9 +50,10 @@ def train(
     """Train a GAN, and return its run: a folder with checkpoints, previews and history.
 
     Args:
-        recipe: Name of a bundled recipe (see `ganport recipes`), path of a recipe file, or a Recipe. It may
-            also be a folder of images, on which the default recipe is then trained, or, with `resume`, a run
-            folder. The default recipe is "digits"; it is trained without labels if the data has no labels.
+        recipe: Name of a bundled recipe (see `ganport recipes`), path of a recipe file, or a Recipe. If
+            `recipe` is a folder of images, the default recipe is trained on these images. With `resume`, it
+            may also be a run folder. The default recipe is "digits"; it is trained without labels if the data
+            has no labels.
         data: Name of a data set, a folder of images, or an .npz or IDX file. By default the data set of the
             recipe.
         data_dir: Folder that is searched for named data sets before the folder $GANPORT_DATA.

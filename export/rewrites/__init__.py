@@ -5,9 +5,9 @@ Otherwise it returns False. `simplify` applies the rewrites until none of them f
 
     shapes.py        turns computed shapes into constants, and nodes that repeat pixels into a Resize
     layout.py        removes, merges or moves transposes and reshapes
-    affine.py        folds affine steps (a Mul or an Add with a constant) into linear steps
+    affine.py        folds affine steps (a Mul or an Add with a constant) into dense layers and convolutions
     convolutions.py  replaces convolutions by operations that onnxruntime computes faster
-    steps.py         functions for all rewrites: which nodes are linear or affine, and what their weights mean
+    steps.py         functions that all rewrites share: they find the kind of a node, and read its weights
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from . import affine, convolutions, layout, shapes
 
 Rewrite = Callable[[Graph], bool]
 
-# All rewrites by name, in the order in which `simplify` tries them. After each change it starts again with
-# the first one.
+# Maps the name of each rewrite to its function, in the order in which `simplify` tries the rewrites. After
+# each change, `simplify` starts again with the first rewrite.
 REWRITES: Mapping[str, Rewrite] = {
     "drop no-ops": layout.drop_no_ops,
     "fix reshape targets": shapes.fix_reshape_targets,
@@ -67,7 +67,8 @@ def simplify(model: onnx.ModelProto, rewrites: Mapping[str, Rewrite] | None = No
     ):
         return model  # a nested graph may use values of the outer graph, and `Graph` does not see these uses
     if model.functions or model.graph.sparse_initializer:
-        return model  # `Graph` does not support these; tf2onnx does not write them
+        # `Graph` does not support functions and sparse constants. tf2onnx does not write them.
+        return model
     graph = Graph(model)
     chosen = list((REWRITES if rewrites is None else rewrites).values())
     while any(rewrite(graph) for rewrite in chosen):

@@ -1,6 +1,7 @@
 """Affine steps: each Mul or Add with a constant is folded into the linear step before or after it.
 
-A BatchNormalization in inference mode is first split into two affine steps.
+A linear step is a dense layer or a convolution with constant weights. A BatchNormalization in inference mode
+is first split into two affine steps.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def fold_affine_into_next_layer(graph: Graph) -> bool:
 
 
 def _keeps_rank(graph: Graph, name: str, constant: Array) -> bool:
-    """Return whether a value keeps its number of axes when it is combined with the constant."""
+    """Return whether the value `name` has the same number of axes after a Mul or an Add with `constant`."""
     return constant.ndim <= 1 or (graph.rank(name) or 0) >= constant.ndim
 
 
@@ -197,7 +198,10 @@ def _swap_with_activation(graph: Graph, activation: onnx.NodeProto, affine: onnx
 
 
 def move_affine_before_reshape(graph: Graph) -> bool:
-    """Move an affine step that follows the Reshape of a dense layer's output before this Reshape."""
+    """Exchange the Reshape of a dense layer's output and the affine step after it.
+
+    The affine step then comes first, and can be folded into the dense layer.
+    """
     for node, constant in affine_steps(graph):
         reshape = graph.producer(variable_input(graph, node))
         if (
@@ -250,9 +254,10 @@ def _along_columns(graph: Graph, dense: onnx.NodeProto, shape: Array, constant: 
 
 
 def move_affine_before_depth_to_space(graph: Graph) -> bool:
-    """Move an affine step that follows the DepthToSpace of a convolution's output before the DepthToSpace.
+    """Exchange the DepthToSpace of a convolution's output and the affine step after it.
 
-    The constant of the affine step must have one value, or one value for each channel.
+    The affine step then comes first, and can be folded into the convolution. The constant of the affine step
+    must have one value, or one value for each channel.
     """
     for node, constant in affine_steps(graph):
         shuffle = graph.producer(variable_input(graph, node))
@@ -274,8 +279,8 @@ def move_affine_before_depth_to_space(graph: Graph) -> bool:
         if values is None:
             continue
         pixels = settings["blocksize"] ** 2
-        # In mode CRD, consecutive input channels are the pixels of one output channel. In mode DCR, they are
-        # the output channels of one pixel.
+        # In mode CRD of DepthToSpace, consecutive input channels are the pixels of one output channel.
+        # In mode DCR, consecutive input channels are the output channels of one pixel.
         is_crd = settings.get("mode") == b"CRD"
         spread = np.repeat(values, pixels) if is_crd else np.tile(values, pixels)
         name, middle = graph.add_constant(broadcast_along(spread, 4, 1).astype(np.float32)), graph.new_value()

@@ -156,7 +156,7 @@ def make_pads_even(graph: Graph) -> bool:
 
 
 def _is_simple(node: onnx.NodeProto, strided: bool = False) -> bool:
-    """Return whether a convolution has explicit pads or no pads, no dilation, and a stride of 1.
+    """Return whether a convolution has a stride of 1 and no dilation, and does not use `auto_pad`.
 
     If `strided` is true, any stride is allowed.
     """
@@ -178,7 +178,7 @@ def _transposed(graph: Graph, node: onnx.NodeProto, source: str, repeats: Array)
         graph: The graph, which gets the new weights and bias as constants.
         node: The Conv.
         source: Name of the new node's input: the input of the Resize, or of the Conv if there is no Resize.
-        repeats: How often the Resize repeats rows and columns, int64 (2,); [1, 1] if there is no Resize.
+        repeats: Factors by which rows and columns are repeated, int64 (2,); [1, 1] if there is no Resize.
     """
     weights, bias = weights_and_bias(graph, node)
     kernel = weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)  # (in, out, height, width)

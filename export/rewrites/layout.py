@@ -1,4 +1,7 @@
-"""Transposes and reshapes: removed, merged, or moved to where they cost least."""
+"""Rewrites that remove or merge transposes and reshapes, or move them to where they cost least.
+
+A pointwise step is a node that applies the same function to each single value of its input.
+"""
 
 from __future__ import annotations
 
@@ -98,8 +101,8 @@ def _copies_no_size(shape: Array | None) -> bool:
 def move_transpose_forward(graph: Graph) -> bool:
     """Move a Transpose that turns NHWC into NCHW one step towards the input, or fold it into a dense layer.
 
-    If the Transpose follows a pointwise step, or a Resize that repeats pixels, it moves before this step. If
-    it follows the Reshape of a dense layer's output, it is removed, and the columns of the dense layer are
+    A Transpose after a pointwise step, or after a Resize that repeats pixels, moves before this node. A
+    Transpose after the Reshape of a dense layer's output is removed, and the columns of the dense layer are
     reordered instead.
     """
     for node in graph.nodes:

@@ -37,7 +37,7 @@ def is_pointwise(graph: Graph, node: onnx.NodeProto) -> bool:
     constants = [graph.constants[name] for name in node.input if name in graph.constants]
     if node.op_type not in POINTWISE or len(variables) != 1:
         return False
-    # A node is not pointwise if its constant has more axes than its input, since it adds axes to the result.
+    # If the constant has more axes than the input, the node is not pointwise: the result has more axes, too.
     rank = graph.rank(variables[0]) or 0
     return all(constant.size == 1 and (constant.ndim == 0 or rank >= constant.ndim) for constant in constants)
 

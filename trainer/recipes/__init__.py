@@ -24,8 +24,8 @@ DEFAULT_RECIPE = "digits"
 
 # Results of complete runs by recipe: minutes of training on two cores of 2.6 GHz, and the Fréchet distance
 # that `evaluate` reports (docs/quality.md). All convolutional recipes except `digits` were trained with mixed
-# precision. If other programs used the machine during a run, its minutes are computed from the steps per
-# second of a run without other programs. Recipes without an entry were not measured in this way.
+# precision. If other programs used the machine during a run, the minutes of this run are computed from the
+# steps per second of a run without other programs. Recipes without an entry were not measured in this way.
 _MEASURED: Mapping[str, tuple[float, float]] = {
     "digits": (1.2, 0.22),
     "mnist-dense": (7.6, 1.23),
@@ -45,7 +45,7 @@ def is_recipe_file(name: str) -> bool:
 
 
 def load_recipe(recipe: str | os.PathLike[str], *, as_published: bool = False) -> Recipe:
-    """Return a bundled recipe by its name, or the recipe in a file by the path of the file.
+    """Return the bundled recipe of the given name, or the recipe in the file of the given path.
 
     Args:
         recipe: One of RECIPES, or the path of a recipe file, NAME.py. The file is executed.
@@ -72,7 +72,7 @@ def is_bundled(recipe: Recipe) -> bool:
 
 
 def has_published_settings(name: str) -> bool:
-    """Return whether a bundled recipe also has published settings, those of the description it follows."""
+    """Return whether a bundled recipe follows a published description, and so has published settings."""
     return hasattr(_module(name), "AS_PUBLISHED")
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SMALLEST = 10  # largest side of the last block's output, in pixels
 # Smallest and largest number of channels of a block. The generator's last block and the discriminator's first
-# block have the smallest.
+# block have the smallest number.
 _NARROWEST, _WIDEST = 16, 256
 
 
@@ -52,7 +52,7 @@ def block_widths(blocks: int) -> list[int]:
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return a generator with a dense layer and the discriminator's block sizes in reverse order.
+    """Return a generator: a dense layer, then blocks of the discriminator's sizes in reverse order.
 
     For images of 300x300, the feature maps have the sides 10, 19, 38, 75, 150 and 300.
     """
