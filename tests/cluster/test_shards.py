@@ -46,7 +46,8 @@ def write(sampler, count, path, *, size=500, address=None, resume=False):
         yield from write_shards_on_ray(sampler, plan, address=address)
 
 
-@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [20_000, 200_000], ids=["soon", "late"])
 def test_a_lost_machine_does_not_change_the_shards(machines, sampler, tmp_path, count):
     """A machine is removed after the first shards are written."""
     size = count // 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ganport.trainer.run_records import start_run
 load_tensorflow()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_recipe() -> Recipe:
     """The networks of mnist-minimal, and few steps. XLA, which takes seconds to compile, is off."""
     recipe = load_recipe("mnist-minimal")
@@ -73,3 +74,21 @@ def run_small(run_on: Callable[..., RunFolder], small_data: Dataset) -> Callable
         return run_on(recipe, small_data, folder, resume)
 
     return run_it
+
+
+@pytest.fixture(scope="session")
+def trained_once(small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A complete run of `small_recipe` on the small data. Tests change a copy of it only: see `trained`."""
+    from ganport.trainer.loop import run_training
+
+    run, data = RunFolder(tmp_path_factory.mktemp("trained") / "run"), load_squares()
+    start_run(run, small_recipe, data)
+    assert run_training(small_recipe, data, run, Callback(), one_device()) is None
+    return run
+
+
+@pytest.fixture
+def trained(trained_once: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of `trained_once` in the folder that `run_small` uses by default."""
+    shutil.copytree(trained_once.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")

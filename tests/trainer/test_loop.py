@@ -33,8 +33,8 @@ def history(run):
     return [json.loads(line) for line in run.history_file.read_text().splitlines()]
 
 
-def test_run_writes_all_files_of_its_folder(run_small, small_recipe, small_data):
-    run = run_small(small_recipe)
+def test_run_writes_all_files_of_its_folder(trained_once, small_recipe):
+    run = trained_once
     assert run.checkpoint_steps()[-2:] == [20, 25]
     assert run.read_recipe() == small_recipe
     assert run.read_data()["images"] == 50
@@ -61,6 +61,11 @@ SLOW = {  # cases that only `make test-slow` runs; the other recipes have the sa
     ("fashion-dense", "ours"),
     ("mnist-minimal", "ours"),
     ("mnist-minimal", "published"),
+    ("mnist-dropout", "ours"),
+    ("mnist-dense", "published"),
+    ("fashion-dense", "published"),
+    ("mnist-conditional", "ours"),  # test_conditional.py resumes a smaller run of this recipe
+    ("fashion-conditional", "ours"),
 }
 EVERY_RECIPE = [
     (name, settings)
@@ -147,10 +152,9 @@ def test_kill_9_then_resume_ends_bit_identical(tmp_path, recipe):
     assert_same_checkpoint(RunFolder(tmp_path / "whole"), killed, 2000)
 
 
-def test_seed_changes_the_run(run_small, small_recipe):
-    first = run_small(small_recipe, "first")
-    second = run_small(dataclasses.replace(small_recipe, seed=1), "second")
-    with np.load(first.checkpoint_file(25)) as a, np.load(second.checkpoint_file(25)) as b:
+def test_seed_changes_the_run(run_small, small_recipe, trained_once):
+    second = run_small(dataclasses.replace(small_recipe, seed=1))
+    with np.load(trained_once.checkpoint_file(25)) as a, np.load(second.checkpoint_file(25)) as b:
         assert not np.array_equal(a[a.files[0]], b[b.files[0]])
 
 
@@ -170,8 +174,8 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(run_small, 
     assert run.checkpoint_steps() == [10]
 
 
+@pytest.mark.usefixtures("trained")
 def test_folder_that_holds_a_run_is_not_overwritten(run_small, small_recipe):
-    run_small(small_recipe)
     with pytest.raises(RunExistsError, match="`resume=True`"):
         run_small(small_recipe)
 
@@ -234,31 +238,28 @@ def test_earlier_best_checkpoint_is_not_removed(run_small, small_recipe):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK and no more"])
-def test_damaged_newest_checkpoint_is_skipped_with_a_warning(run_small, small_recipe, content):
-    whole, damaged = run_small(small_recipe, "whole"), run_small(small_recipe, "damaged")
-    damaged.checkpoint_file(25).write_bytes(content)
+def test_damaged_newest_checkpoint_is_skipped_with_a_warning(trained, trained_once, small_recipe, content):
+    trained.checkpoint_file(25).write_bytes(content)
     warnings = []
     callback = Callback()
     callback.on_warning = warnings.append
-    run_training(small_recipe, load_squares(), damaged, callback, one_device())
+    run_training(small_recipe, load_squares(), trained, callback, one_device())
     (warning,) = warnings
     assert "step-00000025.npz is damaged" in warning
     assert "continuing from the checkpoint before it" in warning
-    assert_same_checkpoint(whole, damaged, 25)
+    assert_same_checkpoint(trained_once, trained, 25)
 
 
-def test_run_with_only_damaged_checkpoints_is_rejected(run_small, small_recipe):
-    run = run_small(small_recipe)
-    for step in run.checkpoint_steps():
-        run.checkpoint_file(step).write_bytes(b"")
+def test_run_with_only_damaged_checkpoints_is_rejected(trained, run_small, small_recipe):
+    for step in trained.checkpoint_steps():
+        trained.checkpoint_file(step).write_bytes(b"")
     with pytest.raises(CheckpointError, match="damaged"):
         run_small(small_recipe, resume=True)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "other networks"])
-def test_damaged_checkpoint_is_rejected(run_small, small_recipe, damage):
-    run = run_small(small_recipe)
-    file = run.checkpoint_file(25)
+def test_damaged_checkpoint_is_rejected(trained, damage):
+    file = trained.checkpoint_file(25)
     content = bytearray(file.read_bytes())
     if damage == "truncated":
         content = content[: len(content) // 2]
@@ -270,16 +271,15 @@ def test_damaged_checkpoint_is_rejected(run_small, small_recipe, damage):
     if damage == "other networks":
         np.savez(file, **{"generator/000/kernel": np.zeros((2, 2))})
     with pytest.raises(CheckpointError, match="step-00000025"):
-        load_generator(run)
+        load_generator(trained)
 
 
-def test_error_of_a_damaged_checkpoint_has_a_remedy(run_small, small_recipe):
-    run = run_small(small_recipe)
-    run.checkpoint_file(25).write_bytes(b"")
+def test_error_of_a_damaged_checkpoint_has_a_remedy(trained):
+    trained.checkpoint_file(25).write_bytes(b"")
     with pytest.raises(CheckpointError, match="remove this file"):
-        load_generator(run)
-    run.checkpoint_file(25).unlink()
-    load_generator(run)
+        load_generator(trained)
+    trained.checkpoint_file(25).unlink()
+    load_generator(trained)
 
 
 def test_run_without_a_checkpoint_is_an_error(tmp_path, small_recipe, small_data):

@@ -298,7 +298,12 @@ def first_weights(networks):
 
 
 @pytest.mark.parametrize(
-    ("name", "jit"), [("mnist-dense", True), ("mnist-minimal", True), ("mnist-dropout", False)]
+    ("name", "jit"),
+    [
+        pytest.param("mnist-dense", True, marks=pytest.mark.slow),
+        ("mnist-minimal", True),
+        ("mnist-dropout", False),
+    ],
 )
 def test_chunks_of_any_length_give_the_same_bits(small_recipe, small_data, name, jit):
     recipe = dataclasses.replace(with_networks_of(small_recipe, name), jit=jit)
