@@ -64,8 +64,8 @@ def _write_with_golden(verified: Verified, path: Path, file_format: FileFormat) 
     contract = _describe(source, options, verified.verification)
     seeds = options.seeds[: len(GOLDEN_SEEDS)] or GOLDEN_SEEDS
     _write(path, verified.model, contract, file_format)
-    # The runtime generates the golden images with the written file, as it does on a user's machine.
-    # The golden images are then compared with the images of the verified graph.
+    # The runtime generates the golden images from the written file. They are then compared with the images
+    # that the verified graph generates.
     images = Sampler(path).sample(seeds)
     size = InputSize(source.latent_dim, len(source.labels))
     require_same_images(verified.model, size, options, seeds=seeds, images=images)

@@ -176,7 +176,7 @@ class Sampler:
     def stream(
         self, seeds: Iterable[int], *, labels: Label | None = None, truncation: float = 1.0
     ) -> Iterator[Pixels]:
-        """Generate images batch by batch, each batch while the caller works on the batch before.
+        """Generate images batch by batch. While the caller works on one batch, the next one is generated.
 
         Args:
             seeds: Whole numbers in [0, 2**63). The iterable may be endless: a seed is read when its batch is
@@ -302,7 +302,7 @@ class Sampler:
 def _generate_ahead(
     parts: Iterator[Seeds | list[int]], generate: Callable[[Seeds | list[int]], Pixels]
 ) -> Iterator[Pixels]:
-    """Yield the images part by part. Each part is generated while the caller works on the part before."""
+    """Yield the images part by part. While the caller works on one part, the next one is generated."""
     first, second = next(parts, None), next(parts, None)
     if first is None:
         raise SeedError((), "is an empty list")

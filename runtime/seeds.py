@@ -71,7 +71,7 @@ def _parse_item(item: str) -> tuple[int, int]:
     # A seed has at most 19 digits. Longer texts are rejected before int(), which raises a ValueError for
     # thousands of digits.
     if match is None or not item.isascii() or len(item) > 2 * 19 + 1:
-        raise SeedError(item, "is not a number or a range of numbers")
+        raise SeedError(item, "is not a seed or a range of seeds")
     first = _check_seed(int(match[1]))
     last = _check_seed(int(match[2])) if match[2] else first
     if last < first:

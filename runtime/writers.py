@@ -40,8 +40,8 @@ def check_output(path: Path) -> None:
     """
     if path.suffix.lower() not in (*GRIDS, *ARRAYS, SHARDS, ""):
         raise UsageError(
-            f"`out` is {path}; it must be a file name that ends in .png or .webp for a grid, in .npz or .npy "
-            "for an array, or in .tar for shards, a folder without an ending, or - for standard output."
+            f"`out` is {path}; it must end in .png or .webp (a grid), .npz or .npy (an array), or .tar (shards); "
+            "or give a folder name without an ending, or - for standard output."
         )
 
 

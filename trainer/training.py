@@ -158,8 +158,8 @@ def _check_resumed(shape: dict[str, Any]) -> None:
     given = [f"`{name}`" for name, value in shape.items() if value is not None and value is not False]
     if given:
         raise UsageError(
-            f"`resume=True` continues a run as it was started: leave out {', '.join(given)}. It can be "
-            "combined with `out`, `device`, `devices` and `tensorboard`."
+            f"`resume=True` continues a run as it was started: leave out {', '.join(given)}. `resume` can "
+            "be combined with `out`, `device`, `devices` and `tensorboard`."
         )
 
 
