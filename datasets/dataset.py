@@ -60,7 +60,8 @@ class Dataset:
         classes: Mapping from the name of each class to its number of images. A class is a sub-folder or a
             label. The mapping is empty if there are no classes.
         labels: Class of each image, as an index into `classes`, int32 (n,); None if there are no classes.
-        unlabelled: Reason why the labels in the data can't be used; empty if there is none.
+        unlabelled: Reason why the labels in the data can't be used; empty if they are used, or if the data
+            has no labels.
         preparation: How the images were prepared.
     """
 

@@ -43,10 +43,11 @@ class Reference:
         network: Name of the network that extracted the features, a key of LABELS.
         features: Features of the real images, float32 (n, 64).
         protocol: Two texts: what the real images are, and what the images of the baseline are.
-        baseline: Mapping from the names of the metrics to their values for other real images. A generator
-            can't be expected to score better. The other images are one or more parts, each with as many
-            images as there are real images. The metrics are means over the parts. The entry
-            "label_accuracy" is the accuracy of the classifier on the real images.
+        baseline: Mapping from the names of the metrics to their values for a second set of real images. It is
+            compared with the first set, as generated images are, and a generator can't be expected to score
+            better. The second set may have several parts of the size of the first set. The values are then
+            means over the parts. The entry "label_accuracy" is the accuracy of the classifier on the first
+            set.
         labels: Names of the labels of the data set; empty if it has no labels.
         shares: Share of each label in the training split, or in the user's own images; empty without labels.
         knows_labels: Whether the network predicts these labels.

@@ -29,9 +29,8 @@ def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> 
         width, channels), with the same range as the output of the generator. BatchNormalization is in
         inference mode.
     """
-    logging.getLogger("tf2onnx").setLevel(
-        logging.ERROR
-    )  # tf2onnx would print a line for each pass over the graph
+    # By default tf2onnx prints a line for each pass over the graph.
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec((batch, generator.input_shape[1]), tf.float32, name=LATENT)]
     function = tf.function(lambda latent: generator(latent, training=False), autograph=False)
     model, _ = tf2onnx.convert.from_function(

@@ -114,4 +114,4 @@ def _remedy_for_folder(folder: Path) -> str:
     for inside in (folder / "generator.onnx", folder / "1" / "model.onnx"):
         if inside.is_file():
             return f"the model in this folder is {inside}"
-    return f"create one with: ganport export {shlex.quote(str(folder))}"
+    return f"if the folder is a run, export its generator with: ganport export {shlex.quote(str(folder))}"

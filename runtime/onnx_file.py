@@ -254,7 +254,7 @@ class _GraphReader:
         return Node(kind, tuple(inputs), tuple(outputs), domain)
 
     def _read_attribute(self, message: memoryview, depth: int, constants: _Constants) -> list[float] | None:
-        """Return the first numbers of an attribute; None if it holds no numbers that can be a shape."""
+        """Return the numbers at the start of an attribute, as a possible shape; None without numbers."""
         numbers: list[float] | None = None
         tensor = graph = None
         for number, value in fields(message):

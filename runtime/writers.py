@@ -40,8 +40,8 @@ def check_output(path: Path) -> None:
     """
     if path.suffix.lower() not in (*GRIDS, *ARRAYS, SHARDS, ""):
         raise UsageError(
-            f"`out` is {path}; it must end in .png or .webp (a grid), .npz or .npy (an array), or .tar (shards); "
-            "or give a folder name without an ending, or - for standard output."
+            f"`out` is {path}; it must end in .png or .webp (a grid), .npz or .npy (an array), or .tar "
+            "(shards); or give a folder name without an ending, or - for standard output."
         )
 
 

@@ -180,7 +180,7 @@ def test_truncation_narrows_the_images(report):
         ({"seeds": [*range(500), 7]}, SeedError, "lists a seed twice"),
         ({"seeds": "0-16384"}, SeedError, "lists 16,385 seeds, and the limit is 16,384"),
         ({"seeds": range(16_385)}, SeedError, "lists 16,385 seeds, and the limit is 16,384"),
-        ({"seeds": "many"}, SeedError, "is not a number or a range"),
+        ({"seeds": "many"}, SeedError, "is not a seed or a range"),
         ({"seeds": 7}, SeedError, "is not a list of seeds"),
         ({"truncation": 1.5}, UsageError, "`truncation` is 1.5"),
         ({"data": "cats"}, DatasetNotFoundError, "No data set 'cats'; `data` takes mnist, fashion-mnist"),

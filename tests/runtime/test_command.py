@@ -42,7 +42,7 @@ def test_copied_folder_generates_images_from_the_shell(tmp_path):
         (["--truncation", "nan"], 2, "'nan' is not a number from 0 to 1"),
         (["--thread", "1"], 2, "--thread"),
         (["--layout", "HWC"], 2, "--layout"),
-        (["-o", "x.jpg"], 2, "--out is x.jpg; it must be a file name that ends in .png or .webp"),
+        (["-o", "x.jpg"], 2, "--out is x.jpg; it must end in .png or .webp (a grid)"),
         (["--resume"], 2, "--resume is for shards, and --out is grid.png; use --out NAME.tar"),
         (["--layout", "NCHW"], 2, "leave out --layout and --range"),
         (["--label", "7"], 2, "the generator has no labels; leave the label out"),

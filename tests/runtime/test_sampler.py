@@ -112,7 +112,7 @@ def test_missing_file_is_rejected_with_a_remedy(tmp_path):
     [
         ("generator.onnx", "the model in this folder is .*generator.onnx"),
         ("1/model.onnx", "the model in this folder is .*1/model.onnx"),
-        ("recipe.json", "create one with: ganport export '.*a run'"),
+        ("recipe.json", "export its generator with: ganport export '.*a run'"),
     ],
 )
 def test_folder_is_rejected_with_the_path_of_the_model_in_it(tmp_path, inside, remedy):
