@@ -67,8 +67,8 @@ def check_image_shape(network: str, shape: tuple[int, ...]) -> None:
         raise ImageShapeError(shape, problem)
     if network != GENERAL_NETWORK and shape != (28, 28, 1):
         problem = (
-            f"the images are {size}, and those of {network} are 28x28x1; give a folder or file of real "
-            "images as `data`, to compare by the features of the general-purpose network"
+            f"the images are {size}, and those of {network} are 28x28x1; give a folder or a file of real "
+            "images of the same kind as `data`"
         )
         raise ImageShapeError(shape, problem)
 

@@ -284,7 +284,7 @@ def _read_batch(root: _Fields) -> int | None:
 
 def _read_data(root: _Fields) -> Mapping[str, Any]:
     fields = root.nested("data")
-    if "name" in fields.document:  # the name is missing if the training data is unknown
+    if "name" in fields.document:  # the name of the data set is missing if it is unknown
         fields.take("name", str)
     return fields.document
 

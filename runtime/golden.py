@@ -43,7 +43,9 @@ class GoldenCheck:
 
 
 def check_golden(sampler: Sampler) -> list[GoldenCheck]:
-    """Generate the golden images of a file on the sampler's provider, and return the comparison of each.
+    """Compare the golden images in a file with images that the sampler generates for the same seeds.
+
+    Returns one comparison for each image.
 
     Raises:
         ContractError: The file holds no golden images, or their PNG is damaged.

@@ -432,7 +432,7 @@ def _resize_factors(
 
 
 def _is_supported(shape: Sequence[float]) -> bool:
-    """Return whether a tensor of this shape is small enough. Dimensions below 1 count as 1."""
+    """Return whether this shape is within the limits of this module. Dimensions below 1 count as 1."""
     return len(shape) <= _MOST_DIMS and math.prod(max(1, dim) for dim in shape) <= _MOST_VALUES
 
 

@@ -53,10 +53,8 @@ def check_size(path: Path, count: int, shape: tuple[int, int, int]) -> None:
         count: Number of images.
         shape: Height, width and channels of one image.
     """
-    suffix, remedy = (
-        path.suffix.lower(),
-        "for more images, choose a folder, a .tar for shards, or - for raw RGB",
-    )
+    suffix = path.suffix.lower()
+    remedy = "for more images, choose a folder, a .tar for shards, or - for raw RGB on standard output"
     if suffix in GRIDS:
         _check_fit(path, count, "images", shape, min(LARGEST_GRID, _GRID_BYTES // math.prod(shape)), remedy)
     elif suffix in ARRAYS:
@@ -81,7 +79,8 @@ def check_frames(path: Path, count: int, shape: tuple[int, int, int]) -> None:
     """Raise UsageError if there are too many frames for an animation. Arguments are as for `check_size`."""
     if path != STDOUT:
         fitting = min(LARGEST_GRID, _ANIMATION_BYTES // math.prod(shape))
-        _check_fit(path, count, "frames", shape, fitting, "for more frames, choose - for raw RGB")
+        remedy = "for more frames, choose - for raw RGB on standard output"
+        _check_fit(path, count, "frames", shape, fitting, remedy)
 
 
 def _check_fit(

@@ -35,7 +35,7 @@ API_KEY_VARIABLE = "GANPORT_API_KEY"  # environment variable from which `ganport
 # Largest number of bytes of all images of one request. Large images reach this limit before `MAX_IMAGES`.
 _MAX_IMAGE_BYTES = 64_000_000
 _MAX_TIMEOUT_S = 3_600
-_JSON_BYTES_PER_VALUE = 32  # upper bound for the number of bytes of one latent in JSON
+_JSON_BYTES_PER_VALUE = 32  # upper bound for the length of one number in JSON
 _SMALL_BODY_BYTES = 65_536  # largest size of a body without its latents
 # Headers of the page. Without the first two, browsers run WebAssembly on one thread only.
 _PAGE_HEADERS = {
