@@ -1,4 +1,4 @@
-"""The networks and training steps of the recipes in PyTorch: eager mode, fused Adam, channels last."""
+"""The networks and training steps of the recipes in PyTorch: fused Adam, channels last, eager or compiled."""
 
 from __future__ import annotations
 
@@ -20,9 +20,18 @@ else:
 Steps = Callable[[int], None]
 
 
-def build(recipe: Recipe, images: np.ndarray) -> Steps:
-    """Return a loop with the same training steps as ganport's, for the published schedules."""
+def build(recipe: Recipe, images: np.ndarray, *, compiled: bool = False) -> Steps:
+    """Return a loop with the same training steps as ganport's, for the published schedules.
+
+    Args:
+        recipe: The settings.
+        images: Real images, uint8 (n, height, width, channels).
+        compiled: Whether torch.compile compiles the networks, which needs a C++ compiler.
+    """
     generator, discriminator = networks(recipe)
+    if compiled:
+        generator.compile()
+        discriminator.compile()
     g_optimizer = _optimizer(recipe.generator_optimizer, generator)
     d_optimizer = _optimizer(recipe.discriminator_optimizer, discriminator)
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))

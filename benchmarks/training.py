@@ -1,17 +1,21 @@
-"""Training speed of ganport's loop, the published reference loops, and an equal loop in PyTorch.
+"""Training speed of ganport's loop, the published reference loops, and equal loops in PyTorch and JAX.
 
     make bench
 
 Each recipe runs as published, on the CPU. All loops have the same networks, the same maths and the same
 batch. After a warm-up the loops run in turns in one process. The output has medians over the repeats, and
-ratios with their range. The images are random, because the speed does not depend on their content. PyTorch is
-not a dependency of this project; if it is not installed, its lines are left out.
+ratios with their range. The images are random, because the speed does not depend on their content.
+
+PyTorch runs in eager mode, and compiled by torch.compile if there is a C++ compiler. JAX runs a compiled loop
+over the steps. Neither is a dependency of this project. The lines of a package that is not installed are left
+out.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -24,7 +28,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from benchmarks import described_loops, torch_loops  # noqa: E402
+from benchmarks import described_loops, jax_loops, torch_loops  # noqa: E402
 from ganport.trainer.networks import build_networks  # noqa: E402
 from ganport.trainer.random_numbers import image_order  # noqa: E402
 from ganport.trainer.recipe import Recipe  # noqa: E402
@@ -35,15 +39,15 @@ IMAGES = 10_000
 
 Steps = Callable[[int], None]
 
-# The cases: recipe, batch size, image shape.
+# The cases: recipe, batch size, image shape, and number of steps in one call of a loop.
 CASES = (
-    ("mnist-dense", 32, (28, 28, 1)),
-    ("mnist-dense", 128, (28, 28, 1)),
-    ("fashion-dense", 256, (28, 28, 1)),
-    ("mnist-dropout", 128, (28, 28, 1)),
-    ("mnist-minimal", 128, (28, 28, 1)),
-    ("rps-dcgan", 128, (28, 28, 1)),
-    ("rps-dcgan", 32, (100, 100, 3)),
+    ("mnist-dense", 32, (28, 28, 1), 100),
+    ("mnist-dense", 128, (28, 28, 1), 100),
+    ("fashion-dense", 256, (28, 28, 1), 100),
+    ("mnist-dropout", 128, (28, 28, 1), 100),
+    ("mnist-minimal", 128, (28, 28, 1), 100),
+    ("rps-dcgan", 128, (28, 28, 1), 10),
+    ("rps-dcgan", 32, (100, 100, 3), 10),
 )
 
 
@@ -73,7 +77,7 @@ def our_loop(recipe: Recipe, images: np.ndarray) -> Steps:
     return run
 
 
-def images_per_second(run: Steps, batch_size: int, seconds: float, steps: int = 10) -> float:
+def images_per_second(run: Steps, batch_size: int, seconds: float, steps: int) -> float:
     """Return the speed in images/s over at least `seconds` seconds, with `steps` steps per call of `run`."""
     done, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
@@ -82,27 +86,39 @@ def images_per_second(run: Steps, batch_size: int, seconds: float, steps: int = 
     return done * batch_size / elapsed
 
 
-def compare(name: str, batch_size: int, shape: tuple[int, int, int], repeats: int, seconds: float) -> None:
+def other_loops(recipe: Recipe, images: np.ndarray) -> dict[str, Steps]:
+    """Return the loops that ganport's loop is compared with, by their labels in the output."""
+    loops = {"reference": described_loops.build(recipe, images)}
+    if torch_loops.AVAILABLE:
+        loops["PyTorch"] = torch_loops.build(recipe, images)
+        if shutil.which("g++"):
+            loops["torch.compile"] = torch_loops.build(recipe, images, compiled=True)
+    if jax_loops.AVAILABLE:
+        loops["JAX"] = jax_loops.build(recipe, images)
+    return loops
+
+
+def compare(
+    name: str, batch_size: int, shape: tuple[int, int, int], steps: int, repeats: int, seconds: float
+) -> None:
     recipe = case_recipe(name, batch_size, shape)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
     started = time.perf_counter()
     ours = our_loop(recipe, images)
     ours(1)
     compiling = time.perf_counter() - started
-    others = {"reference": described_loops.build(recipe, images)}
-    if torch_loops.AVAILABLE:
-        others["PyTorch"] = torch_loops.build(recipe, images)
+    others = other_loops(recipe, images)
     for run in (ours, *others.values()):
-        run(3)
+        run(steps)
     speeds: dict[str, list[float]] = {"ours": [], **{other: [] for other in others}}
     for _ in range(repeats):
         for label, run in {"ours": ours, **others}.items():
-            speeds[label].append(images_per_second(run, batch_size, seconds))
+            speeds[label].append(images_per_second(run, batch_size, seconds, steps))
     height, width, channels = shape
     print(f"{name}, batch {batch_size}, {height}x{width}x{channels}, compiled in {compiling:.1f} s")
     for label, measured in speeds.items():
         ratios = [mine / its for mine, its in zip(speeds["ours"], measured, strict=True)]
-        line = f"  {label:12s} {statistics.median(measured):8,.0f} images/s"
+        line = f"  {label:13s} {statistics.median(measured):8,.0f} images/s"
         if label != "ours":
             spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
             line += f"  ours is {statistics.median(ratios):5.2f} times as fast {spread}"
@@ -111,18 +127,18 @@ def compare(name: str, batch_size: int, shape: tuple[int, int, int], repeats: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Compare the training speed of ganport, the reference loops, and PyTorch."
+        description="Compare the training speed of ganport, the reference loops, PyTorch and JAX."
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each loop in each repeat")
     parser.add_argument("--only", default="", help="name of the only recipe to measure")
     arguments = parser.parse_args()
-    torch_version = torch_loops.VERSION or "not installed"
-    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}, PyTorch {torch_version}"
-    print(f"{versions}; {arguments.repeats} repeats")
-    for name, batch_size, shape in CASES:
-        if arguments.only in ("", name):
-            compare(name, batch_size, shape, arguments.repeats, arguments.seconds)
+    peers = {"PyTorch": torch_loops.VERSION, "JAX": jax_loops.VERSION}
+    versions = [f"{peer} {version or 'not installed'}" for peer, version in peers.items()]
+    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {', '.join(versions)}")
+    for case in CASES:
+        if arguments.only in ("", case[0]):
+            compare(*case, arguments.repeats, arguments.seconds)
 
 
 if __name__ == "__main__":
