@@ -15,6 +15,7 @@ smallest and the largest ratio. The weights are random, because the time does no
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import statistics
@@ -32,7 +33,7 @@ from PIL import Image
 
 from ganport.runtime import Sampler, sample_latents, to_uint8
 from ganport.runtime.cores import usable_cores
-from ganport.runtime.images import encode_pngs
+from ganport.runtime.png import encode_pngs, fast_encoder
 from ganport.runtime.shards import plan_shards, write_shards
 
 ROOT = Path(__file__).parent.parent
@@ -292,11 +293,11 @@ def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
     print(f"\nbulk: {count:,} images of mnist-dense to shards, on {usable_cores()} cores")
     session, latents = bare_session(path), sample_latents(np.arange(BATCH), 100)
     images = Sampler(path).sample(range(BATCH))
-    pool = ThreadPoolExecutor(usable_cores())
+    pool, encode = ThreadPoolExecutor(usable_cores()), functools.partial(encode_pngs, encoder=fast_encoder())
     parts = np.array_split(images, usable_cores())
     alone = {
         "onnxruntime": lambda: session.run(None, {"latent": latents}),
-        "PNG encoding": lambda: list(pool.map(encode_pngs, parts)),
+        f"{fast_encoder().name}": lambda: list(pool.map(encode, parts)),
     }
     before = in_turns(alone, BATCH, 5, 0.5)
     sampler = Sampler(path, batch_size=BATCH, repeatable=True)
@@ -329,7 +330,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="seconds of each repeat")
     parser.add_argument("--images", type=int, default=1_000_000, help="number of images of the part bulk")
+    parser.add_argument("--zlib", action="store_true", help="do not use ISA-L, even if it is installed")
     arguments = parser.parse_args()
+    if arguments.zlib:
+        sys.modules["isal"] = None  # type: ignore[assignment]  # an import of isal then fails
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         made = {name: export(name, folder) for name in SYSTEMS}

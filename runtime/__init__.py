@@ -7,8 +7,9 @@ can be copied into an app, under any name.
 from .contract import Contract, ImageSpec, InputSpec
 from .errors import GanportError
 from .golden import GoldenCheck, check_golden
-from .images import encode_png, make_grid, save_png, to_uint8
+from .images import make_grid, to_uint8
 from .latents import sample_latents
+from .png import encode_png, save_png
 from .pretrained import PRETRAINED
 from .providers import PROVIDERS
 from .sampler import Sampler

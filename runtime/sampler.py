@@ -16,9 +16,10 @@ from .arrays import Latents, Pixels, Seeds
 from .contract import Contract, Layout
 from .display import model_name, printable
 from .errors import ClosedSamplerError, InferenceError, InputKindError, SeedError, UsageError
-from .images import encode_png, make_grid, to_image
+from .images import make_grid, to_image
 from .latents import sample_latents, slerp
 from .model import Model, ModelOptions
+from .png import encode_png
 from .pretrained import DEFAULT
 from .providers import ProviderChoice
 from .request import (

@@ -10,12 +10,15 @@ its files have the same bytes as those of a run that was not killed.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
+import functools
 import glob
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from .arrays import Pixels, Seeds
@@ -23,7 +26,7 @@ from .cores import usable_cores
 from .display import system_reason
 from .errors import OutputError
 from .files import remove_leftovers, replacing, write_bytes
-from .images import encode_pngs
+from .png import Encoder, encode_pngs, encoder_of, fast_encoder
 from .request import Label, check_single_label, request_seeds
 from .sampler import Sampler
 from .writers import image_name
@@ -33,7 +36,8 @@ SHARD_SIZE = 10_000  # default number of images per shard; such a shard is writt
 _BLOCK = 512  # bytes of a block in a tar file
 # Problem and remedy of the OutputError that is raised if shards exist and `resume` is not set.
 _EXISTING = "shards exist already", "continue with `resume=True`, or choose another `out`."
-_CHUNK = 64  # images that a thread encodes at a time
+_CHUNK = 64  # images that a thread encodes at a time, if a GPU generates them
+_AHEAD = 2  # batches for each core that may wait until they are written, to limit the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +71,11 @@ class Plan:
     label: str | None
 
     @property
+    def encoder(self) -> str:
+        """Name of the encoder that compresses the PNGs."""
+        return str(self.facts["encoder"])
+
+    @property
     def index(self) -> Path:
         """Path of the JSON file with the facts that the shards were generated from."""
         return self.path.with_suffix(".json")
@@ -83,9 +92,24 @@ def write_shards(sampler: Sampler, plan: Plan) -> Iterator[int]:
         OutputError: A shard can't be written.
     """
     begin(plan)
-    with ThreadPoolExecutor(usable_cores(), "ganport-png") as encoders:
+    threads = sampler.model.threads if sampler.provider == "cpu" else usable_cores()
+    with ThreadPoolExecutor(threads, "ganport-shards") as pool, _single_threaded(sampler) as worker:
         for shard in plan.missing:
-            yield from write_shard(sampler, shard, plan, encoders)
+            yield from write_shard(worker, shard, plan, pool)
+
+
+@contextlib.contextmanager
+def _single_threaded(sampler: Sampler) -> Iterator[Sampler]:
+    """Yield a Sampler of the same model, whose session runs on one thread. A GPU's Sampler stays as it is.
+
+    Each thread of the pool generates and encodes its own images. This is faster than a session with several
+    threads beside threads that encode, since no thread waits for another one.
+    """
+    if sampler.provider != "cpu" or sampler.model.threads == 1:
+        yield sampler
+        return
+    with Sampler.of(sampler.model.opener(threads=1)()) as worker:
+        yield worker
 
 
 def plan_shards(
@@ -150,15 +174,27 @@ def remove_parts(plan: Plan) -> None:
         remove_leftovers(path.parent, stem)
 
 
-def write_shard(sampler: Sampler, shard: Shard, plan: Plan, encoders: ThreadPoolExecutor) -> Iterator[int]:
+def write_shard(sampler: Sampler, shard: Shard, plan: Plan, pool: ThreadPoolExecutor) -> Iterator[int]:
     """Write one shard of a plan, whole or not at all, and yield the number of images of each batch.
+
+    Args:
+        sampler: Sampler of the plan's model. On the CPU, all threads of the pool use it, so its session
+            should run on one thread.
+        shard: The shard.
+        plan: The plan.
+        pool: Threads that encode the images and, on the CPU, also generate them.
 
     Raises:
         OutputError: The shard can't be written.
+        UsageError: The encoder that the plan was made with is not installed here.
     """
-    batches = sampler.stream(shard.seeds, labels=plan.label, truncation=plan.truncation)
+    pack = _pack_on_cpu if sampler.provider == "cpu" else _pack_from_gpu
     try:
-        yield from _write_batches(shard, batches, encoders)
+        with replacing(shard.path) as temporary, temporary.open("wb") as file:
+            for count, entries in pack(sampler, shard, plan, pool):
+                file.write(entries)
+                yield count
+            file.write(bytes(2 * _BLOCK))  # two empty blocks are the end of a tar file
     except OutputError as error:
         remedy = "the finished shards are complete; remove the cause, and continue with `resume=True`."
         raise OutputError(error.path, error.problem, remedy) from error
@@ -184,6 +220,7 @@ def _describe(
         "truncation": truncation,
         "label": label,
         "shard_size": shard_size,
+        "encoder": fast_encoder().name,
         "images": len(seeds),
         "first_seed": int(seeds[0]),
         "seeds_sha256": hashlib.sha256(seeds.astype("<i8").tobytes()).hexdigest(),
@@ -210,29 +247,48 @@ def _check_index(index: Path, facts: dict[str, object], begun: bool) -> None:
         )
 
 
-def _write_batches(shard: Shard, batches: Iterator[Pixels], encoders: ThreadPoolExecutor) -> Iterator[int]:
-    """Write the batches of one shard, and yield the number of images of each."""
-    with replacing(shard.path) as temporary, temporary.open("wb") as file:
-        written = 0
-        for images in batches:
-            names = [image_name(seed) for seed in shard.seeds[written : written + len(images)].tolist()]
-            starts = range(0, len(images), _CHUNK)
-            for packed in encoders.map(
-                lambda start, images=images, names=names: _pack(images, names, start), starts
-            ):
-                file.write(packed)
-            written += len(images)
-            yield len(images)
-        file.write(bytes(2 * _BLOCK))  # two empty blocks are the end of a tar file
+def _pack_on_cpu(
+    sampler: Sampler, shard: Shard, plan: Plan, pool: ThreadPoolExecutor
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of images and the tar entries of each batch. Each thread generates whole batches."""
+    encoder, size = encoder_of(plan.encoder), sampler.model.batch_size
+
+    def generate(seeds: Seeds) -> tuple[int, bytes]:
+        images = sampler.sample(seeds, labels=plan.label, truncation=plan.truncation)
+        return len(seeds), _pack(images, seeds, encoder)
+
+    parts = (shard.seeds[start : start + size] for start in range(0, len(shard.seeds), size))
+    waiting: collections.deque[Future[tuple[int, bytes]]] = collections.deque()
+    try:
+        for part in parts:
+            waiting.append(pool.submit(generate, part))
+            if len(waiting) > _AHEAD * usable_cores():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
-def _pack(images: Pixels, names: Sequence[str], start: int) -> bytes:
-    """Return the tar entries of up to 64 images of a batch."""
+def _pack_from_gpu(
+    sampler: Sampler, shard: Shard, plan: Plan, pool: ThreadPoolExecutor
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of images and the tar entries of each batch. The threads encode the GPU's batches."""
+    pack, written = functools.partial(_pack, encoder=encoder_of(plan.encoder)), 0
+    for images in sampler.stream(shard.seeds, labels=plan.label, truncation=plan.truncation):
+        seeds = shard.seeds[written : written + len(images)]
+        starts = range(0, len(images), _CHUNK)
+        chunks = ([values[start : start + _CHUNK] for start in starts] for values in (images, seeds))
+        yield len(images), b"".join(pool.map(pack, *chunks))
+        written += len(images)
+
+
+def _pack(images: Pixels, seeds: Seeds, encoder: Encoder) -> bytes:
+    """Return the tar entries of some images."""
     entries = []
-    for name, png in zip(
-        names[start : start + _CHUNK], encode_pngs(images[start : start + _CHUNK]), strict=True
-    ):
-        entries += [_header(name, len(png)), png, bytes(-len(png) % _BLOCK)]
+    for seed, png in zip(seeds.tolist(), encode_pngs(images, encoder=encoder), strict=True):
+        entries += [_header(image_name(seed), len(png)), png, bytes(-len(png) % _BLOCK)]
     return b"".join(entries)
 
 
@@ -241,13 +297,13 @@ def _header(name: str, size: int) -> bytes:
 
     Python's `tarfile` is not used, because it takes as long for a header as the encoder takes for an image.
     """
-    fields = (
-        name.encode().ljust(100, b"\0")
-        + b"0000644\0"
-        + b"0000000\0" * 2
-        + b"%011o\0" % size
-        + b"00000000000\0"
-    )
-    rest = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
-    checksum = sum(fields) + 8 * ord(" ") + sum(rest)
-    return (fields + b"%06o\0 " % checksum + rest).ljust(_BLOCK, b"\0")
+    entry, length = name.encode(), b"%011o" % size
+    checksum = b"%06o\0 " % (_CHECKSUM_OF_REST + sum(entry) + sum(length))
+    return entry.ljust(100, b"\0") + _MODE_TO_GROUP + length + _TIME + checksum + _TYPE_TO_END
+
+
+_MODE_TO_GROUP = b"0000644\0" + b"0000000\0" * 2  # mode, user and group
+_TIME = b"\x0000000000000\0"
+_TYPE_TO_END = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
+# The checksum is the sum of all bytes of the header, in which the checksum itself counts as 8 spaces.
+_CHECKSUM_OF_REST = sum(_MODE_TO_GROUP) + sum(_TIME) + 8 * ord(" ") + sum(_TYPE_TO_END)

@@ -17,7 +17,8 @@ from .arrays import Pixels, Seeds
 from .display import system_reason
 from .errors import OutputError, UsageError
 from .files import replacing, write_bytes
-from .images import encode_png, make_grid, to_image
+from .images import make_grid, to_image
+from .png import encode_png
 
 STDOUT = Path("-")
 SHARDS = ".tar"

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ganport.runtime import Sampler, __version__, encode_png, make_grid, parse_seeds
 from ganport.runtime.arrays import Pixels, Seeds
 from ganport.runtime.errors import UsageError
-from ganport.runtime.images import encode_pngs
+from ganport.runtime.png import encode_pngs, fast_encoder
 from ganport.runtime.request import Request, request_seeds
 from ganport.runtime.seeds import SEED_LIMIT
 from ganport.runtime.writers import image_name
@@ -133,7 +133,7 @@ class PngResponder:
         """
         request = _make_request(self.sampler, [seed], label, truncation)
         options = f"{seed} {label!r} {truncation!r}"
-        return await self._respond(request, lambda images: encode_png(images[0]), options, model, known_etags)
+        return await self._respond(request, _encode_image, options, model, known_etags)
 
     async def grid(
         self, seeds: Seeds, label: str | None, truncation: float, model: str | None, known_etags: str | None
@@ -278,8 +278,12 @@ def _unchanged(images: Pixels) -> Pixels:
     return images
 
 
+def _encode_image(images: Pixels) -> bytes:
+    return encode_png(images[0], encoder=fast_encoder())
+
+
 def _encode_grid(images: Pixels) -> bytes:
-    return encode_png(make_grid(images))
+    return encode_png(make_grid(images), encoder=fast_encoder())
 
 
 def _encode_grid_file(images: Pixels, seeds: Seeds) -> bytes:
@@ -295,7 +299,7 @@ def _encode_npz(images: Pixels, seeds: Seeds) -> bytes:
 def _encode_tar(images: Pixels, seeds: Seeds) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
-        for seed, content in zip(seeds.tolist(), encode_pngs(images), strict=True):
+        for seed, content in zip(seeds.tolist(), encode_pngs(images, encoder=fast_encoder()), strict=True):
             entry = tarfile.TarInfo(image_name(seed))
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

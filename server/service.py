@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from ganport.runtime import Sampler, __version__
 from ganport.runtime.errors import GanportError, UsageError
+from ganport.runtime.png import fast_encoder
 
 from .api import MAX_IMAGES, PngResponder, make_api
 from .batching import Batcher
@@ -138,11 +139,11 @@ def service_name(sampler: Sampler) -> str:
 
 
 def fingerprint_of(sampler: Sampler) -> str:
-    """Return a hash of the model, ganport's version and the provider.
+    """Return a hash of the model, ganport's version, the provider and the encoder of PNGs.
 
-    An image depends on these three, on the seed and on the options, and on nothing else.
+    A response depends on these four, on the seed and on the options, and on nothing else.
     """
-    about = f"{__version__} {sampler.provider}".encode()
+    about = f"{__version__} {sampler.provider} {fast_encoder().name}".encode()
     return hashlib.sha256(bytes.fromhex(sampler.model.fingerprint()) + about).hexdigest()[:32]
 
 

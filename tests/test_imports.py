@@ -19,7 +19,7 @@ RUN = "from ganport.__main__ import main; main()"
 # Allowed imports of each package: packages of ganport, and third-party packages. The standard library is
 # always allowed.
 MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
-    "runtime": (set(), {"numpy", "PIL", "onnxruntime"}),
+    "runtime": (set(), {"numpy", "PIL", "onnxruntime", "isal"}),
     "datasets": ({"runtime"}, {"numpy", "PIL", "keras"}),
     "evaluation": ({"datasets", "runtime"}, {"numpy", "PIL"}),
     "trainer": (

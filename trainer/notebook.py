@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ganport.runtime.arrays import Pixels
-from ganport.runtime.images import encode_png
+from ganport.runtime.png import encode_png
 
 from .callbacks import MEASURE_LABELS, Callback, Metrics, TrainingStart
 

@@ -18,10 +18,9 @@ ray = pytest.importorskip("ray")
 pytest.importorskip("ray.serve")
 
 from ganport.cluster.replicas import serve_on_ray  # noqa: E402
-from ganport.runtime import encode_png  # noqa: E402
 from ganport.runtime.errors import UsageError  # noqa: E402
 from tests.conftest import ROOT, failure  # noqa: E402
-from tests.server.conftest import sampler, started  # noqa: E402
+from tests.server.conftest import encode_png, sampler, started  # noqa: E402
 
 __all__ = ["sampler"]
 on_three_machines = pytest.mark.slow  # it takes half a minute until all replicas are ready

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from ganport.runtime.errors import OutputError, UsageError
-from ganport.runtime.images import encode_png, encode_pngs, make_grid, save_png, to_uint8
+from ganport.runtime.images import make_grid, to_uint8
+from ganport.runtime.png import encode_png, encode_pngs, save_png
 from ganport.runtime.writers import write_animation
 
 

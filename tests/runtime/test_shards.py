@@ -1,5 +1,6 @@
 """Shards: other programs read the files, and a killed run ends with the bytes of an uninterrupted one."""
 
+import dataclasses
 import io
 import json
 import os
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganport.runtime import Sampler
+from ganport.runtime import Sampler, shards
 from ganport.runtime.errors import OutputError, UsageError
+from ganport.runtime.png import ZLIB, fast_encoder
 from ganport.runtime.shards import plan_shards, write_shards
 from tests.conftest import ROOT
 
@@ -81,6 +83,17 @@ def test_resume_generates_the_missing_images(sampler, tmp_path):
     (tmp_path / ".x-000001.0123abcd.part.tar").write_bytes(b"from a killed run")
     assert write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4, resume=True) == [7, 2, 2]
     assert contents(tmp_path) == whole
+
+
+def test_a_resumed_run_does_not_mix_encoders(sampler, tmp_path, monkeypatch):
+    write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4)
+    assert json.loads((tmp_path / "x.json").read_text())["encoder"] == fast_encoder().name
+    (tmp_path / "x-000001.tar").unlink()
+    other = dataclasses.replace(ZLIB, name="zlib 0.1")
+    monkeypatch.setattr(shards, "fast_encoder", lambda: other)
+    with pytest.raises(OutputError, match="the existing shards differ in encoder"):
+        write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4, resume=True)
+    assert not (tmp_path / "x-000001.tar").exists()
 
 
 def test_existing_shards_are_not_overwritten(sampler, tmp_path):

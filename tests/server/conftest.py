@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import http.client
 import json
 import os
@@ -18,10 +19,12 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from ganport.runtime import PRETRAINED, Sampler
+from ganport.runtime import PRETRAINED, Sampler, png
 from ganport.server import Settings, make_service
 from ganport.server.limits import TimeoutProtocol
 from tests.conftest import ROOT
+
+encode_png = functools.partial(png.encode_png, encoder=png.fast_encoder())  # as the service encodes
 
 
 @dataclasses.dataclass

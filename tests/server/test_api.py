@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import tarfile
 
@@ -10,10 +11,12 @@ import onnx
 import pytest
 from PIL import Image
 
-from ganport.runtime import InputSpec, Sampler, encode_png, make_grid
+from ganport.runtime import InputSpec, Sampler, make_grid
 from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.images import split_grid
-from tests.server.conftest import started
+from ganport.runtime.png import ZLIB
+from ganport.server import service as service_module
+from tests.server.conftest import encode_png, started
 from tests.tiny_generator import DIM, SHAPE, tiny_contract
 
 
@@ -306,3 +309,9 @@ def test_a_stopped_service_leaves_no_files(tmp_path):
         assert client.get("/").status in (200, 307)
     assert client.process.returncode == 0
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_the_etag_depends_on_the_encoder(sampler, monkeypatch):
+    before = service_module.fingerprint_of(sampler)
+    monkeypatch.setattr(service_module, "fast_encoder", lambda: dataclasses.replace(ZLIB, name="zlib 0.1"))
+    assert service_module.fingerprint_of(sampler) != before

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ganport.runtime import PRETRAINED, Sampler, encode_png
+from ganport.runtime import PRETRAINED, Sampler
 from ganport.runtime.request import request_seeds
 from ganport.server.batching import Batcher
 from ganport.server.errors import QueueFullError, TimedOutError
 from ganport.server.metrics import Metrics
-from tests.server.conftest import started
+from tests.server.conftest import encode_png, started
 
 
 class Service:

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from ganport.runtime import encode_png
 from ganport.server import limits
+from tests.server.conftest import encode_png
 
 
 @pytest.fixture
