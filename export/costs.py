@@ -18,13 +18,12 @@ from ganport.runtime.seeds import check_seeds
 from .conversion import LATENT
 from .parity import open_on_cpu
 from .rewrites import REWRITES, simplify
+from .workload import workload_of
 
-BATCH_SIZES = (1, 64)
-
-_REPEATS = 7
-# One measurement calls a graph with one batch size until this number of seconds has passed. There are
-# `_REPEATS` measurements for each pair of a graph and a batch size.
-_SECONDS = 0.03
+_REPEATS = 7  # measurements of each pair of a graph and a batch size
+_FEWEST_REPEATS = 2
+_SECONDS = 0.03  # one measurement calls a graph until this number of seconds has passed
+_MOST_SECONDS = 5.0  # no further repeats are made after this number of seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +46,15 @@ class Cost:
 def measure_costs(models: Sequence[onnx.ModelProto]) -> list[Cost]:
     """Return the cost of each graph.
 
-    The graphs are measured in turns, so that other work on the machine slows all of them down alike.
+    The graphs are measured in turns, so that other work on the machine slows all of them down alike. Slow
+    graphs are measured less often.
     """
+    started = time.perf_counter()
     runs = [{batch: _prepare_run(model, batch) for batch in _batch_sizes(model)} for model in models]
     times: list[dict[int, list[float]]] = [{batch: [] for batch in batches} for batches in runs]
-    for _ in range(_REPEATS):
+    for repeat in range(_REPEATS):
+        if repeat >= _FEWEST_REPEATS and time.perf_counter() - started > _MOST_SECONDS:
+            break
         for batches, measured in zip(runs, times, strict=True):
             for batch, run in batches.items():
                 measured[batch].append(1e3 * seconds_per_call(run, _SECONDS) / batch)
@@ -101,7 +104,7 @@ def _outline(model: onnx.ModelProto) -> list[tuple[str, int]]:
 
 
 def _batch_sizes(model: onnx.ModelProto) -> tuple[int, ...]:
-    """Return the batch sizes to measure; an empty tuple for a graph without an input.
+    """Return the batch sizes to measure: 1, and up to 64. The result is empty for a graph without an input.
 
     onnxruntime computes the images of a graph without an input when it loads the graph, so there is no time
     per call to measure.
@@ -109,7 +112,7 @@ def _batch_sizes(model: onnx.ModelProto) -> tuple[int, ...]:
     if not model.graph.input:
         return ()
     fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    return (fixed,) if fixed else BATCH_SIZES
+    return (fixed,) if fixed else (1, workload_of(model).batch())
 
 
 def _prepare_run(model: onnx.ModelProto, batch: int) -> Callable[[], object]:

@@ -26,12 +26,11 @@ from .conversion import IMAGE, LATENT
 from .errors import VerificationError
 from .input_stages import SEED, seed_stage_model
 from .options import Options
+from .workload import workload_of
 
-BATCH_SIZES = (1, 7, 64)  # batch sizes that are compared if the batch size of the graph is free
-# Seeds whose images are compared: the first 248, which people use most, and seeds at the limits of number
-# formats. A seed of 2**32 or more needs a second 32-bit word. Above 2**53, double precision can't represent
-# every whole number.
-SEEDS = (*range(248), 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
+# Seeds at the limits of number formats. A seed of 2**32 or more needs a second 32-bit word. Above 2**53,
+# double precision can't represent every whole number.
+_LARGE_SEEDS = (2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
 # Limit for the difference between floats in [-1, 1]. Half a level of 8-bit pixels is 0.0039.
 MAX_ABS_ERROR = 1e-4
 # With large weights, the image that Keras generates for a seed depends on the size of the batch. The limit
@@ -45,8 +44,6 @@ MAX_PIXEL_MISMATCH = 1e-3
 FEW_PIXELS = 4
 # Limits for the mean difference of 8-bit pixels, in levels.
 MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}
-
-_CHUNK = 64  # number of images that are compared at a time, to limit the memory
 
 Floats = npt.NDArray[np.float32]
 Generate = Callable[[Seeds], npt.NDArray[Any]]  # seeds -> images (n, height, width, channels)
@@ -114,29 +111,34 @@ def verify_parity(
     Raises:
         VerificationError: A difference is over its limit, or Keras' images are not in [-1, 1].
     """
-    seeds = check_seeds(options.seeds or SEEDS)
+    workload = workload_of(float_model)
+    seeds = check_seeds(options.seeds or compared_seeds(workload.images()))
+    chunk_size = workload.batch()
+    sizes = (1, 7, chunk_size)
     generate_floats, float_batch = _open_graph(float_model, size, seeds)
     generate_shipped, shipped_batch = _open_graph(shipped, size, seeds, options.layout)
     opened_lossy = None if lossy is None else _open_graph(lossy, size, seeds)
     if any(value.name == SEED for value in shipped.graph.input):
         _verify_seed_stage(size.dim, options.opset)
     errors, levels = [], []
-    for start in range(0, len(seeds), _CHUNK):
-        chunk = seeds[start : start + _CHUNK]
+    for start in range(0, len(seeds), chunk_size):
+        chunk = seeds[start : start + chunk_size]
         inputs = generator_inputs(chunk, size.dim, size.label_count)
-        expected = generate_with_keras(generator, inputs)  # (n, height, width, channels), n <= 64
+        expected = generate_with_keras(generator, inputs)  # (n, height, width, channels), n <= chunk_size
         _require(
             "the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR
         )
-        batchings = list(_generate_in_batches(generate_floats, float_batch, chunk))
+        batchings = list(_generate_in_batches(generate_floats, float_batch, chunk, sizes))
         _require_shapes(batchings, expected)
-        error = require_close(batchings, expected, functools.partial(_keras_rounding, generator, inputs))
+        rounding = functools.partial(_keras_rounding, generator, inputs, chunk_size)
+        error = require_close(batchings, expected, rounding)
         if opened_lossy is not None:
-            lossy_images = next(_generate_in_batches(*opened_lossy, chunk))
+            lossy_images = next(_generate_in_batches(*opened_lossy, chunk, sizes))
             error = float(np.abs(lossy_images - expected).max())
         errors.append(error)
         pixels = [
-            _to_pixels(images) for images in _generate_in_batches(generate_shipped, shipped_batch, chunk)
+            _to_pixels(images)
+            for images in _generate_in_batches(generate_shipped, shipped_batch, chunk, sizes)
         ]
         levels.append(_compare_pixels(pixels, to_uint8(expected), options.precision))
     differences = np.concatenate(levels)
@@ -147,16 +149,21 @@ def verify_parity(
     elif not options.allow_loss:
         check = f"the mean difference of {options.precision} to Keras in 8-bit levels"
         _require(check, mean, MAX_MEAN_LEVELS[options.precision], "`allow_loss=True` writes the file anyway")
-    batch_sizes = _compared_batches(options, shipped_batch)
+    batch_sizes = _compared_batches(options, shipped_batch, sizes)
     return Verification(max(errors), mismatch, mean, int(differences.max()), batch_sizes, len(seeds))
 
 
-def _compared_batches(options: Options, batch: int | None) -> tuple[int, ...]:
+def compared_seeds(count: int) -> tuple[int, ...]:
+    """Return the seeds whose images are compared: the first ones, which people use most, and large ones."""
+    return (*range(count - len(_LARGE_SEEDS)), *_LARGE_SEEDS)
+
+
+def _compared_batches(options: Options, batch: int | None, free_sizes: tuple[int, ...]) -> tuple[int, ...]:
     if options.seeds:
         return (len(options.seeds),)
     if batch is not None:
         return (batch,)
-    return BATCH_SIZES
+    return free_sizes
 
 
 def generate_with_keras(generator: keras.Model, inputs: Latents) -> Floats:
@@ -198,12 +205,12 @@ def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Calla
     return error
 
 
-def _keras_rounding(generator: keras.Model, inputs: Latents) -> float:
+def _keras_rounding(generator: keras.Model, inputs: Latents, batch: int) -> float:
     """Generate images with Keras one at a time and again in one batch, and return the largest difference.
 
     The images differ since the order in which Keras adds up numbers depends on the batch size.
     """
-    together = generate_with_keras(generator, np.resize(inputs, (_CHUNK, *inputs.shape[1:])))
+    together = generate_with_keras(generator, np.resize(inputs, (batch, *inputs.shape[1:])))
     alone = np.concatenate(
         [generate_with_keras(generator, inputs[row : row + 1]) for row in range(len(inputs))]
     )
@@ -244,7 +251,7 @@ def _compare_pixels(batchings: list[Pixels], expected: Pixels, precision: Precis
 
 def _verify_seed_stage(dim: int, opset: int) -> None:
     """Raise VerificationError unless the graph's latents equal those of the runtime in every bit."""
-    seeds = check_seeds(SEEDS)
+    seeds = check_seeds(compared_seeds(256))
     (latents,) = open_on_cpu(seed_stage_model(dim, opset)).run(None, {SEED: seeds})
     wrong = int((latents.view(np.uint32) != sample_latents(seeds, dim).view(np.uint32)).sum())
     _require("the number of latents in which the graph differs from the runtime", wrong, 0)
@@ -264,7 +271,7 @@ def require_same_images(
     """
     chosen = check_seeds(seeds)
     generate, batch = _open_graph(shipped, size, check_seeds(options.seeds or seeds), options.layout)
-    (verified, *_) = _generate_in_batches(generate, batch, chosen)
+    verified = next(_generate_in_batches(generate, batch, chosen, (1,)))
     difference = int(_level_differences(images, _to_pixels(verified)).max())
     _require(
         "the largest difference of the golden images to the verified graph in 8-bit levels", difference, 1
@@ -275,6 +282,7 @@ def open_on_cpu(model: onnx.ModelProto) -> ort.InferenceSession:
     """Return a plain onnxruntime session of the model, without the runtime's checks and settings."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # several graphs are open at once, and an arena never shrinks
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -317,14 +325,16 @@ def _open_graph(
     return generate, batch if isinstance(batch, int) else None
 
 
-def _generate_in_batches(generate: Generate, batch: int | None, seeds: Seeds) -> Iterator[npt.NDArray[Any]]:
+def _generate_in_batches(
+    generate: Generate, batch: int | None, seeds: Seeds, free_sizes: Sequence[int]
+) -> Iterator[npt.NDArray[Any]]:
     """Yield the images of all seeds several times, each time with a different division into batches.
 
-    If the batch size is free (`batch` is None), the batches have 1, 7 and 64 images. If the batch size is
-    fixed, the images are generated in the order of `seeds` and in reverse order.
+    If the batch size is free (`batch` is None), the batch sizes are `free_sizes`. If the batch size is fixed,
+    the images are generated in the order of `seeds` and in reverse order.
     """
     if batch is None:
-        for size in BATCH_SIZES:
+        for size in free_sizes:
             yield np.concatenate(
                 [generate(seeds[start : start + size]) for start in range(0, len(seeds), size)]
             )
