@@ -65,12 +65,11 @@ def sample_latents(seeds: Iterable[int], dim: int) -> Latents:
 
 def sample_checked(seeds: Seeds, dim: int) -> Latents:
     """Return the latents of seeds that `check_seeds` has checked, float32 (n, dim)."""
-    blocks = -(-dim // LATENTS_PER_BLOCK)
     if len(seeds) <= _FEW:
-        numbers = np.stack([_numbers_of_one(seed, blocks) for seed in seeds.tolist()])
+        numbers = _numbers_of_few(seeds, dim)
     else:
-        numbers = _numbers_of_many(seeds, blocks)
-    return signed_normal_table().take(numbers[:, :dim] >> 3)
+        numbers = _numbers_of_many(seeds, -(-dim // LATENTS_PER_BLOCK))[:, :dim]
+    return signed_normal_table().take(numbers >> 3)
 
 
 def default_labels(seeds: Seeds, count: int) -> LabelIndices:
@@ -134,8 +133,29 @@ def _numbers_of_many(seeds: Seeds, blocks: int) -> npt.NDArray[np.uint16]:
     return numbers.reshape(len(seeds), -1)
 
 
-def _numbers_of_one(seed: int, blocks: int) -> npt.NDArray[np.uint16]:
-    """Return the 16-bit numbers of one seed, shape (8 * blocks,), computed in Python's long integers.
+def _numbers_of_few(seeds: Seeds, dim: int) -> npt.NDArray[np.uint16]:
+    """Return the 16-bit numbers of up to four seeds, shape (n, dim), computed in Python's long integers."""
+    blocks = -(-dim // LATENTS_PER_BLOCK)
+    pairs = b"".join([_words_of_one(seed, blocks) for seed in seeds.tolist()])
+    halves = np.frombuffer(pairs, dtype="<u2").reshape(len(seeds), -1)
+    return halves.take(_positions(dim), axis=1)
+
+
+@functools.cache
+def _positions(dim: int) -> npt.NDArray[np.intp]:
+    """Return the position of each number in the bytes of `_words_of_one`, (dim,), in units of 16 bits."""
+    blocks = -(-dim // LATENTS_PER_BLOCK)
+    # The axes are (pair, block, word, half). In the bytes of a word, the low half is first. In the result,
+    # the high half is first.
+    positions = np.arange(LATENTS_PER_BLOCK * blocks).reshape(2, blocks, 2, 2)[..., ::-1]
+    return positions.swapaxes(0, 1).reshape(-1)[:dim]
+
+
+def _words_of_one(seed: int, blocks: int) -> bytes:
+    """Return Philox's words for one seed, computed in Python's long integers.
+
+    The first half of the bytes holds the first two words of each block, the second half the other two. Each
+    word is stored in little-endian order.
 
     Philox computes blocks of four 32-bit words. Four long integers hold all blocks: the first integer holds
     the first word of each block, and so on. Each word is stored in 64 bits, which leave room for the product
@@ -152,13 +172,8 @@ def _numbers_of_one(seed: int, blocks: int) -> npt.NDArray[np.uint16]:
         third = (product >> 32 & low) ^ fourth ^ other_key * ones
         second, fourth = other_product & low, product & low
         key, other_key = (key + _KEY_STEP) & _WORD, (other_key + _OTHER_KEY_STEP) & _WORD
-    pairs = b"".join(
-        part.to_bytes(8 * blocks, "little") for part in (first | second << 32, third | fourth << 32)
-    )
-    # The axes are (pair, block, word, half). In the bytes of a word, the low half is first. In the result,
-    # the high half is first.
-    halves = np.frombuffer(pairs, dtype="<u2").reshape(2, blocks, 2, 2)[..., ::-1]
-    return halves.swapaxes(0, 1).reshape(-1)
+    size = 8 * blocks
+    return (first | second << 32).to_bytes(size, "little") + (third | fourth << 32).to_bytes(size, "little")
 
 
 @functools.cache

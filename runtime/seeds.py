@@ -13,6 +13,7 @@ from .arrays import Seeds
 from .errors import SeedError
 
 SEED_LIMIT = 2**63
+_INT64 = np.dtype(np.int64)
 _ITEM = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -92,15 +93,17 @@ def _check_seed(seed: object) -> int:
 
 
 def _check_array(seeds: npt.NDArray[np.generic]) -> Seeds:
-    if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
+    if seeds.ndim != 1 or seeds.dtype.kind not in "iu":
         raise SeedError(
             f"array of {seeds.dtype} with shape {seeds.shape}", "is not a flat array of whole numbers"
         )
     if seeds.size == 0:
         raise SeedError(seeds, "is an empty list")
-    checked: Seeds = seeds.astype(np.int64)
+    checked: Seeds = seeds.astype(_INT64)
     # Every int64 value of 0 or more is a valid seed, so an int64 array without negative values is accepted.
-    if seeds.dtype != np.int64 or (checked < 0).any():
+    # `np.minimum.reduce` is a method in C. `ndarray.min` and `ndarray.any` are Python functions around such
+    # methods. Directly after a session has run, their code is no longer in the CPU's cache.
+    if seeds.dtype != _INT64 or np.minimum.reduce(checked) < 0:
         for extreme in (seeds.min(), seeds.max()):
             _check_seed(extreme)
     return checked
