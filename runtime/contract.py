@@ -6,7 +6,6 @@ A contract is one JSON document under the key `ganport` of the file's ONNX metad
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -191,6 +190,8 @@ def _cut(text: str) -> str:
 
 
 def _html_row(name: str, fact: str) -> str:
+    import html  # only notebooks need this module, and its import takes milliseconds
+
     left = "style='text-align: left'"
     return f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(fact)}</td></tr>"
 

@@ -9,6 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -29,7 +30,7 @@ from .errors import (
 from .images import to_pixels
 from .latents import sample_latents
 from .model_file import find_model_file
-from .onnx_file import Node, read_nodes
+from .onnx_file import Node, read_outline
 from .providers import AUTO, ProviderChoice, check_provider, choose_provider, onnxruntime_errors, open_session
 from .request import Inputs
 from .runner import Runner, batch_of, make_runner
@@ -43,6 +44,7 @@ BATCH_SIZE = 256
 LARGE_BATCH_SIZE = 64
 _LARGE = 64 * 64 * 3  # an image is large if it has more values than this
 # Limit for the option `threads`. onnxruntime starts all threads at once. If that fails, the process ends.
+_LARGEST_PRESERVED = 64_000_000  # bytes of a model that are kept in memory until its second session opens
 _MOST_THREADS = 1_024
 _LARGEST_BATCH = 2**24  # limit for the option `batch_size`, above any batch that fits into memory
 # Largest accepted difference of a pixel, in levels of 0 to 255, between an image that is generated alone and
@@ -96,12 +98,13 @@ class Model:
         self.provider: ProviderChoice = options.provider
         self.passed_over: dict[str, str] = {}
         self.threads = options.threads or usable_cores()
-        nodes = read_nodes(self.source)
+        outline = read_outline(self.source)
         session = self._open_fastest() if options.provider == AUTO else self._open(self.threads)
         # onnxruntime computes a ConvTranspose on one core. Parallel chunks of a batch use the other cores.
-        has_serial_work = any(node.kind == "ConvTranspose" for node in nodes)
+        has_serial_work = any(node.kind == "ConvTranspose" for node in outline.nodes)
+        self._is_large = bool(outline.weight_files) or self._file.size > _LARGEST_PRESERVED
         self._splits_batches = has_serial_work and self.provider == "cpu" and self.threads > 1
-        self.contract = self._read_contract(session, nodes)
+        self.contract = self._read_contract(session, outline.nodes)
         self.batch_size = self._choose_batch_size()
         # Shape of the latents of one image: (dim,), or (dim, 1, 1) in some third-party graphs.
         self._latent_shape: tuple[int, ...] = ()
@@ -240,8 +243,22 @@ class Model:
 
     def _make_runner(self, session: Any) -> Runner:
         splits = self._splits_batches and self.contract.batch is None
-        split_session = self._open(threads=1) if splits else None
-        return make_runner(session, self.contract, self.provider, split_session, self.threads)
+        open_split = self._split_opener() if splits else None
+        return make_runner(session, self.contract, self.provider, open_split, self.threads)
+
+    def _split_opener(self) -> Callable[[], Any]:
+        """Return a function that opens the single-threaded session, also if the file is removed before.
+
+        The function holds the bytes of a small model. The session of a large model is opened at once.
+        """
+        source = self._file.location
+        if self._is_large:
+            session = self._open(threads=1)
+            return lambda: session
+        if isinstance(source, Path):
+            source = source.read_bytes()
+            self._file.check_unchanged()
+        return functools.partial(open_session, source, self.provider, threads=1)
 
     def _current_runner(self) -> Runner:
         """Return the runner of this process.

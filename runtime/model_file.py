@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
-import shlex
 from pathlib import Path
 
 from .display import shortened, system_reason
 from .errors import ModelFormatError, ModelNotFoundError, UsageError
-from .onnx_file import weight_files
+from .onnx_file import read_outline
 from .pretrained import PRETRAINED
 
 
@@ -29,6 +27,11 @@ class ModelFile:
     location: Path | bytes
     state: tuple[int, int, int] | None
 
+    @property
+    def size(self) -> int:
+        """Size in bytes, without weights that lie in separate files."""
+        return len(self.location) if isinstance(self.location, bytes) else (self.state or (0, 0, 0))[1]
+
     def check_unchanged(self) -> None:
         """Raise ModelFormatError if the file has changed, ModelNotFoundError if it no longer exists."""
         if isinstance(self.location, Path) and _read_state(self.location) != self.state:
@@ -46,11 +49,13 @@ class ModelFile:
         Raises:
             ModelError: The file has changed since it was opened, or it does not exist any more.
         """
+        import hashlib  # this import takes milliseconds, and an image needs no fingerprint
+
         if isinstance(self.location, bytes):
             return hashlib.sha256(self.location).hexdigest()
         self.check_unchanged()
         hashes = []
-        for path in (self.location, *weight_files(self.location)):
+        for path in (self.location, *read_outline(self.location).weight_files):
             with path.open("rb") as file:
                 hashes.append(hashlib.file_digest(file, "sha256"))
         if len(hashes) == 1:
@@ -114,4 +119,6 @@ def _remedy_for_folder(folder: Path) -> str:
     for inside in (folder / "generator.onnx", folder / "1" / "model.onnx"):
         if inside.is_file():
             return f"the model in this folder is {inside}"
+    import shlex
+
     return f"if the folder is a run, export its generator with: ganport export {shlex.quote(str(folder))}"

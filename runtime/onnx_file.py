@@ -82,22 +82,42 @@ class Node:
     domain: str = ""
 
 
-def read_nodes(model: Path | bytes) -> tuple[Node, ...]:
-    """Return the operations of a model's graph, after this module's checks.
+@dataclasses.dataclass(frozen=True)
+class Outline:
+    """What is read of a model before it is opened.
+
+    Attributes:
+        nodes: Operations of the model's graph.
+        weight_files: Files beside the model that hold its weights, sorted by name.
+    """
+
+    nodes: tuple[Node, ...]
+    weight_files: tuple[Path, ...]
+
+
+def read_outline(model: Path | bytes) -> Outline:
+    """Return the operations of a model and the files of its weights, after this module's checks.
 
     Args:
         model: An existing ONNX file, or its bytes. A model in onnxruntime's own format (.ort) is not read, so
-            no operations are returned for it.
+            its outline is empty.
 
     Raises:
         ModelFormatError: The model is not ONNX, or it is harmful.
     """
-    return _read(model)[0]
-
-
-def weight_files(model: Path | bytes) -> tuple[Path, ...]:
-    """Return the files beside a model that hold its weights, sorted by name. Raises ModelFormatError."""
-    return _read(model)[1]
+    if is_ort_format(model):
+        return Outline((), ())
+    try:
+        if isinstance(model, bytes):
+            return _read_model(memoryview(model), None)
+        with model.open("rb") as file:
+            # The memory map is released when the last view of it is released.
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _read_model(memoryview(content), model.parent)
+    except _RejectedError as error:
+        raise ModelFormatError(model, str(error)) from None
+    except (WireError, IndexError, struct.error, UnicodeDecodeError):
+        raise ModelFormatError(model, "it is damaged, or it is not ONNX") from None
 
 
 def is_ort_format(model: Path | bytes) -> bool:
@@ -112,24 +132,7 @@ class _RejectedError(Exception):
     """The file is harmful; the text of the error is the reason."""
 
 
-def _read(model: Path | bytes) -> tuple[tuple[Node, ...], tuple[Path, ...]]:
-    """Return the operations of a model, and the paths of separate files that hold its weights."""
-    if is_ort_format(model):
-        return (), ()
-    try:
-        if isinstance(model, bytes):
-            return _read_model(memoryview(model), None)
-        with model.open("rb") as file:
-            # The memory map is released when the last view of it is released.
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _read_model(memoryview(content), model.parent)
-    except _RejectedError as error:
-        raise ModelFormatError(model, str(error)) from None
-    except (WireError, IndexError, struct.error, UnicodeDecodeError):
-        raise ModelFormatError(model, "it is damaged, or it is not ONNX") from None
-
-
-def _read_model(content: memoryview, folder: Path | None) -> tuple[tuple[Node, ...], tuple[Path, ...]]:
+def _read_model(content: memoryview, folder: Path | None) -> Outline:
     reader = _GraphReader(folder)
     graph = None
     for number, value in fields(content):
@@ -141,7 +144,7 @@ def _read_model(content: memoryview, folder: Path | None) -> tuple[tuple[Node, .
         raise _RejectedError("it has no graph")
     nodes = reader.read_graph(graph, 0)
     reader.check_functions()
-    return nodes, tuple(sorted(reader.weight_files))
+    return Outline(nodes, tuple(sorted(reader.weight_files)))
 
 
 class _GraphReader:

@@ -23,7 +23,7 @@ Runner = Callable[[Inputs], Images]
 
 
 def make_runner(
-    session: Any, contract: Contract, provider: str, split_session: Any | None, parts: int
+    session: Any, contract: Contract, provider: str, open_split: Callable[[], Any] | None, parts: int
 ) -> Runner:
     """Return a function from the inputs of a batch to its images (n, ...), in the graph's layout and type.
 
@@ -33,9 +33,10 @@ def make_runner(
         session: Open onnxruntime session of the model.
         contract: Contract of the model.
         provider: Provider of the session.
-        split_session: A second, single-threaded session. If given, a batch is split into `parts` chunks that
-            run in parallel, one thread each. This is faster for ConvTranspose, which onnxruntime computes on
-            one core.
+        open_split: Function that opens a second, single-threaded session. If given, a batch is split into
+            `parts` chunks that run in parallel, one thread each. This is faster for ConvTranspose, which
+            onnxruntime computes on one core. The function is called when the first batch of several images
+            runs, because an app that generates single images needs no second session.
         parts: Number of chunks.
     """
     run = _bind(session, contract) if uses_graphs(session) else _call(session, contract)
@@ -45,8 +46,8 @@ def make_runner(
         return run
     if contract.batch is not None:
         return _padded(run, lambda count: contract.batch or count)
-    if split_session is not None:
-        return _split(run, _call(split_session, contract), parts)
+    if open_split is not None:
+        return _split(run, _OpenedLater(open_split, contract), parts)
     # On a GPU, the first run with a new batch size takes up to 70 ms longer (H100), because algorithms are
     # searched and a graph is captured. So batches are padded to powers of two. On the CPU a new batch size
     # costs nothing.
@@ -61,6 +62,26 @@ def _call(session: Any, contract: Contract) -> Runner:
         return images
 
     return run
+
+
+class _OpenedLater:
+    """A runner whose session is opened when the first batch runs."""
+
+    def __init__(self, open_session: Callable[[], Any], contract: Contract) -> None:
+        self._open_session: Callable[[], Any] | None = open_session
+        self._contract, self._lock = contract, threading.Lock()
+        self._run: Runner | None = None
+
+    def __call__(self, inputs: Inputs) -> Images:
+        return (self._run or self._open())(inputs)
+
+    def _open(self) -> Runner:
+        with self._lock:
+            if self._run is None:
+                assert self._open_session is not None  # noqa: S101
+                self._run = _call(self._open_session(), self._contract)
+                self._open_session = None  # it may hold the bytes of the model
+            return self._run
 
 
 def _one_at_a_time(run: Runner) -> Runner:

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import ganport.runtime as runtime
-from ganport.runtime import Sampler, sample_latents, to_uint8
+from ganport.runtime import PRETRAINED, Sampler, sample_latents, to_uint8
+from ganport.runtime import model as model_module
 from ganport.runtime.errors import (
     ClosedSamplerError,
     ContractError,
@@ -624,3 +625,22 @@ def test_open_sampler_does_not_depend_on_its_file(tmp_path, monkeypatch):
 def test_stream_needs_an_iterable(tiny_file):
     with pytest.raises(SeedError, match="not a list of seeds"):
         next(Sampler(tiny_file).stream(5))
+
+
+@pytest.mark.parametrize("largest", [10**9, 0], ids=["small", "large"])
+def test_a_batch_is_generated_after_the_file_was_removed(tmp_path, monkeypatch, largest):
+    """The second session, for batches of a model with ConvTranspose, is opened with the first batch."""
+    monkeypatch.setattr(model_module, "_LARGEST_PRESERVED", largest)
+    file = tmp_path / "removed.onnx"
+    shutil.copy(PRETRAINED["mnist"], file)
+    with Sampler(file, threads=2) as sampler:
+        file.unlink()
+        images = sampler.sample(range(6))
+        np.testing.assert_array_equal(images[4], sampler.sample([4])[0])
+
+
+def test_many_threads_may_ask_for_the_first_batch():
+    with Sampler("mnist", threads=2) as sampler, ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(sampler.sample, [range(6)] * 16))
+    for images in results:
+        np.testing.assert_array_equal(images, results[0])
