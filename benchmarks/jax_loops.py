@@ -176,7 +176,8 @@ def networks(recipe: Recipe) -> tuple[list[Layer], list[Layer]]:
         discriminator = _dense_layers([out, 128, 1], lambda n: [_leaky(0.01)])
     else:
         return _convolutional(recipe)
-    return [*generator, _function(jnp.tanh)], [_function(lambda x: x.reshape(len(x), -1)), *discriminator]
+    generator += [_function(jnp.tanh), _function(lambda x: x.reshape(-1, *recipe.image_shape))]
+    return generator, [_function(lambda x: x.reshape(len(x), -1)), *discriminator]
 
 
 def _dense_layers(widths: list[int], between: Callable[[int], list[Layer]]) -> list[Layer]:

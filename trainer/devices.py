@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import platform
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +41,10 @@ def load_tensorflow(purpose: str = "training", extra: str = "train") -> None:
     # Level 3 hides the errors in TensorFlow's log. At level 2, TensorFlow would print a harmless error when
     # its graph optimizer fails to fuse a convolution with LeakyReLU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        # By itself, TensorFlow uses oneDNN only on CPUs with AVX512-VNNI or AMX. On a CPU with AVX2 alone,
+        # oneDNN makes the convolutional recipes 1.7 to 2.0 times as fast. A user's own setting is kept.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     captured = io.StringIO()
     try:
         with captured_stderr() as captured:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -87,3 +88,20 @@ def test_unreadable_cluster_is_an_error(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(DeviceError, match="TF_CONFIG"):
         choose_devices("cpu")
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="oneDNN is for x86 CPUs")
+@pytest.mark.parametrize(("setting", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_the_user_decided_otherwise(setting, expected):
+    """TensorFlow by itself turns it on for some x86 CPUs only."""
+    code = (
+        "from ganport.trainer.devices import load_tensorflow; load_tensorflow(); "
+        "import os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    if setting is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = setting
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == expected
