@@ -80,8 +80,8 @@ class ModelOptions:
 class Model:
     """An open generator.
 
-    Many threads may share a Model. The file is read when the Model is created. It is read again by `opener`
-    and `fingerprint`, in a forked process, and when a pickled Model is loaded.
+    Many threads may share a Model. The file is read when the Model is created. It is read again by `opener`,
+    `with_threads` and `fingerprint`, in a forked process, and when a pickled Model is loaded.
 
     Attributes:
         contract: Contract in the file, or the contract that was derived from a third-party file's graph.
@@ -129,6 +129,16 @@ class Model:
         """
         chosen = dataclasses.replace(self._options, provider=self.provider, threads=threads)
         return functools.partial(Model, self._file.read(), chosen)
+
+    def with_threads(self, threads: int) -> Model:
+        """Return the same model, opened again with another number of CPU threads.
+
+        Raises:
+            ModelError: The file has changed since it was opened, or it does not exist any more.
+        """
+        self._file.check_unchanged()
+        chosen = dataclasses.replace(self._options, provider=self.provider, threads=threads)
+        return Model(self._file.location, chosen)
 
     def fingerprint(self) -> str:
         """Return the sha256 of the model's file in hex; see `ModelFile.fingerprint`. Raises ModelError."""

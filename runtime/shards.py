@@ -108,7 +108,7 @@ def _single_threaded(sampler: Sampler) -> Iterator[Sampler]:
     if sampler.provider != "cpu" or sampler.model.threads == 1:
         yield sampler
         return
-    with Sampler.of(sampler.model.opener(threads=1)()) as worker:
+    with Sampler.of(sampler.model.with_threads(1)) as worker:
         yield worker
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ import tarfile
 import time
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from ganport.runtime import Sampler, shards
-from ganport.runtime.errors import OutputError, UsageError
+from ganport.runtime.errors import ModelFormatError, OutputError, UsageError
 from ganport.runtime.png import ZLIB, fast_encoder
 from ganport.runtime.shards import plan_shards, write_shards
 from tests.conftest import ROOT
+from tests.tiny_generator import tiny_model
 
 SEEDS = np.array([3, 1, 4, 1, 5, 9, 2, 6, 2**62, 35, 8])
 
@@ -207,3 +210,21 @@ def test_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(tiny_file, tmp_p
         kills += 1
     subprocess.run([*command, "--out", str(killed), "--resume"], check=True, capture_output=True)
     assert contents(killed.parent) == contents(tmp_path / "whole")
+
+
+def test_weights_in_a_separate_file_are_found(tmp_path):
+    onnx.save_model(
+        tiny_model(), tmp_path / "x.onnx", save_as_external_data=True, location="x.data", size_threshold=100
+    )
+    with Sampler(tmp_path / "x.onnx", threads=2) as sampler:
+        assert sum(write(sampler, SEEDS, tmp_path / "shards" / "x.tar")) == len(SEEDS)
+
+
+def test_a_model_that_was_replaced_is_rejected(tiny_file, tmp_path):
+    shutil.copy(tiny_file, tmp_path / "x.onnx")
+    with Sampler(tmp_path / "x.onnx", threads=2) as sampler:
+        plan = plan_shards(sampler, SEEDS, tmp_path / "x.tar")
+        (tmp_path / "x.onnx").write_bytes((tmp_path / "x.onnx").read_bytes() + b"\0")
+        with pytest.raises(ModelFormatError, match="it has changed since it was opened"):
+            list(write_shards(sampler, plan))
+    assert not list(tmp_path.glob("*-000000.tar"))
