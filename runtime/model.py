@@ -43,8 +43,8 @@ BATCH_SIZE = 256
 # its images, so fewer large images are run at a time.
 LARGE_BATCH_SIZE = 64
 _LARGE = 64 * 64 * 3  # an image is large if it has more values than this
-# Limit for the option `threads`. onnxruntime starts all threads at once. If that fails, the process ends.
 _LARGEST_PRESERVED = 64_000_000  # bytes of a model that are kept in memory until its second session opens
+# Limit for the option `threads`. onnxruntime starts all threads at once. If that fails, the process ends.
 _MOST_THREADS = 1_024
 _LARGEST_BATCH = 2**24  # limit for the option `batch_size`, above any batch that fits into memory
 # Largest accepted difference of a pixel, in levels of 0 to 255, between an image that is generated alone and
