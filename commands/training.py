@@ -67,7 +67,10 @@ def train(
         int | None,
         typer.Option(min=1, help="Steps between measurements of the Fréchet distance.", show_default="none"),
     ] = None,
-    mixed_precision: Annotated[bool, typer.Option("--mixed-precision", help="Compute in bfloat16.")] = False,
+    mixed_precision: Annotated[
+        Literal["auto", "on", "off"] | None,
+        typer.Option(help="Compute in bfloat16; auto: if that is faster here.", show_default="the recipe's"),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "gpu"], typer.Option(help="There is no fallback from gpu to cpu.")
     ] = "auto",

@@ -25,15 +25,15 @@ MODELS = Path("runtime/models")
 # smallest that keeps the quality (docs/quality.md).
 MADE_BY = {
     "mnist": (
-        ["mnist-conditional", "--mixed-precision", "--evaluate-interval", "3000"],
+        ["mnist-conditional", "--mixed-precision", "on", "--evaluate-interval", "3000"],
         ["--best", "--precision", "float16"],
     ),
     "fashion-mnist": (
-        ["fashion-conditional", "--mixed-precision", "--evaluate-interval", "5000"],
+        ["fashion-conditional", "--mixed-precision", "on", "--evaluate-interval", "5000"],
         ["--best", "--precision", "float16"],
     ),
     "rock-paper-scissors": (
-        ["rps-conditional", "--mixed-precision", "--evaluate-interval", "1000"],
+        ["rps-conditional", "--mixed-precision", "on", "--evaluate-interval", "1000"],
         # Without --best, the last checkpoint is exported. Its Fréchet distance equals that of the best
         # checkpoint, and all its other figures are better.
         ["--precision", "float16"],

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganport.runtime.display import first_line
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 DeviceName = Literal["auto", "cpu", "gpu"]
+
+_BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # Linux' names of the CPU's instructions for bfloat16 products
+_AMPERE = (8, 0)  # compute capability of the first GPUs that multiply bfloat16
 
 
 def load_tensorflow(purpose: str = "training", extra: str = "train") -> None:
@@ -121,6 +125,34 @@ def choose_devices(device: DeviceName = "auto", count: int = 1) -> Devices:
         names = [f"{kind.upper()}:{index}" for index in range(count)]
         return Devices(f"{count} {kind.upper()} devices", tf.distribute.MirroredStrategy(names))
     return Devices(kind.upper(), tf.distribute.get_strategy())
+
+
+def has_fast_bfloat16(recipe: Recipe) -> bool:
+    """Return whether the chosen devices train a recipe faster in bfloat16 than in float32.
+
+    GPUs do so from Ampere on. CPUs do so if they have instructions for products in bfloat16, and if XLA does
+    not compile the recipe: XLA multiplies in bfloat16 more slowly than in float32. On two cores with AMX,
+    `digits` is 1.3 times as fast, and `mnist-dense`, which XLA compiles, 0.87 times.
+
+    This function must be called after `choose_devices`.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.get_visible_devices("GPU")
+    if gpus:
+        details = (tf.config.experimental.get_device_details(gpu) for gpu in gpus)
+        return all(each.get("compute_capability", (0, 0)) >= _AMPERE for each in details)
+    return not recipe.jit and not _BFLOAT16_FLAGS.isdisjoint(_cpu_flags())
+
+
+def _cpu_flags() -> frozenset[str]:
+    """Return the instruction sets of the CPU by Linux' names; an empty set on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return frozenset(flags.partition(":")[2].split())
 
 
 def check_sharing(recipe: Recipe, devices: Devices) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ganport.datasets.dataset import Dataset, Preparation
 from ganport.datasets.errors import DatasetContentError
@@ -20,6 +20,7 @@ from .recipes import DEFAULT_RECIPE, RECIPES, is_recipe_file, load_recipe
 from .run_folder import RunFolder
 
 RecipeSource = str | os.PathLike[str] | Recipe
+MixedPrecision = Literal["auto", "on", "off"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +34,14 @@ class TrainingPlan:
         data: The images; None if they are not loaded yet. If the recipe is trained on its own data set, the
             images are not needed to resolve the settings.
         notes: Messages to the user about settings that were chosen automatically.
+        chooses_precision: Whether `train` chooses between float32 and bfloat16 when it knows the devices.
     """
 
     recipe: Recipe
     source: str
     data: Dataset | None = None
     notes: tuple[str, ...] = ()
+    chooses_precision: bool = False
     _data_dir: Path | None = None
     _preparation: Preparation = dataclasses.field(default_factory=Preparation)
     _may_drop_labels: bool = False
@@ -79,7 +82,7 @@ def plan_training(
     data_memory: int | None = None,
     preview_interval: int | None = None,
     evaluate_interval: int | None = None,
-    mixed_precision: bool = False,
+    mixed_precision: MixedPrecision | None = None,
     as_published: bool = False,
 ) -> TrainingPlan:
     """Return the plan that `train` would follow with the same arguments. See `train` for the arguments.
@@ -113,6 +116,9 @@ def plan_training(
         preview_interval=(preview_interval, 1),
         evaluate_interval=(evaluate_interval, 1),
     )
+    if mixed_precision not in (None, *get_args(MixedPrecision)):
+        known = ", ".join(get_args(MixedPrecision))
+        raise UsageError(f"`mixed_precision` is {mixed_precision!r}; it must be one of {known}.")
     if channels not in (None, 1, 3):
         raise UsageError(f"`channels` is {channels!r}; it must be 1 for grey or 3 for colour.")
     settings = _find_recipe(DEFAULT_RECIPE if source is None else source, as_published)
@@ -122,7 +128,7 @@ def plan_training(
         "seed": seed,
         "preview_interval": preview_interval,
         "evaluate_interval": evaluate_interval,
-        "mixed_precision": mixed_precision or None,
+        "mixed_precision": {"on": True, "off": False}.get(mixed_precision or ""),
     }
     settings = dataclasses.replace(
         settings, **{name: value for name, value in changes.items() if value is not None}
@@ -137,6 +143,7 @@ def plan_training(
         source=text,
         _data_dir=None if data_dir is None else Path(data_dir),
         _preparation=_prepare(image_size, channels, data_memory),
+        chooses_precision=mixed_precision == "auto",
         _may_drop_labels=is_default,
     )
     return plan.load() if data is not None or is_prepared else plan

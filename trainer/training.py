@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 from collections.abc import Iterable
@@ -12,10 +13,18 @@ from ganport.datasets.dataset import Dataset
 from ganport.runtime.errors import MissingPackageError, UsageError
 
 from .callbacks import Callback, Callbacks
-from .devices import DeviceName, Devices, check_sharing, choose_devices, count_workers, load_tensorflow
+from .devices import (
+    DeviceName,
+    Devices,
+    check_sharing,
+    choose_devices,
+    count_workers,
+    has_fast_bfloat16,
+    load_tensorflow,
+)
 from .errors import RunExistsError, RunNotFoundError, TrainingInterrupted
 from .notebook import NotebookProgress, in_notebook
-from .plan import RecipeSource, TrainingPlan, is_folder, plan_training
+from .plan import MixedPrecision, RecipeSource, TrainingPlan, is_folder, plan_training
 from .recipe import Recipe
 from .recipes import is_bundled, is_recipe_file, load_recipe
 from .run import Run
@@ -39,7 +48,7 @@ def train(
     data_memory: int | None = None,
     preview_interval: int | None = None,
     evaluate_interval: int | None = None,
-    mixed_precision: bool = False,
+    mixed_precision: MixedPrecision | None = None,
     device: DeviceName = "auto",
     devices: int = 1,
     resume: bool = False,
@@ -70,7 +79,9 @@ def train(
             saved with each preview.
         evaluate_interval: Steps between two measurements of the Fréchet distance; by default the interval of
             the recipe. If this distance is measured, the best checkpoint is the one with the smallest value.
-        mixed_precision: Whether to compute in bfloat16; the weights stay in float32.
+        mixed_precision: Whether to compute in bfloat16; the weights stay in float32. "auto" does so if it is
+            faster on the chosen devices. The choice is saved in the run. By default that of the recipe, which
+            is "off" for all bundled recipes.
         device: Kind of the devices. "auto" is the GPU if TensorFlow finds a GPU, else the CPU. "gpu" raises
             DeviceError if there is no GPU.
         devices: Number of devices that share each batch.
@@ -137,6 +148,7 @@ def train(
             for note in plan.notes:
                 callback.on_warning(note)
             chosen = _prepare_devices(plan.recipe, device, devices, callback)
+            plan = _choose_precision(plan, callback)
             run = _start(plan, folder, chosen)
             resolved, images = plan.recipe, _loaded(plan)
         if tensorboard and chosen.is_chief:
@@ -213,6 +225,16 @@ def _prepare_devices(recipe: Recipe, device: DeviceName, count: int, callback: C
     chosen = choose_devices(device, count)
     check_sharing(recipe, chosen)  # raises RecipeError before a run folder is created
     return chosen
+
+
+def _choose_precision(plan: TrainingPlan, callback: Callback) -> TrainingPlan:
+    """Return a plan that computes in bfloat16 if it is to choose, and if bfloat16 is faster here."""
+    if not plan.chooses_precision:
+        return plan
+    is_mixed = has_fast_bfloat16(plan.recipe)
+    choice = "on, in bfloat16" if is_mixed else "off, since bfloat16 is not faster here"
+    callback.on_warning(f"mixed precision: {choice}")
+    return dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, mixed_precision=is_mixed))
 
 
 def _start(plan: TrainingPlan, folder: RunFolder | None, devices: Devices) -> RunFolder:

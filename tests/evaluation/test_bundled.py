@@ -46,8 +46,8 @@ def test_evaluate_gives_the_figures_again(name):
 
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_files_are_those_that_the_script_makes(name):
-    (recipe, mixed, option, interval), export = MADE_BY[name]
-    assert (mixed, option) == ("--mixed-precision", "--evaluate-interval")
+    (recipe, mixed, choice, option, interval), export = MADE_BY[name]
+    assert (mixed, choice, option) == ("--mixed-precision", "on", "--evaluate-interval")
     expected = dataclasses.replace(load_recipe(recipe), mixed_precision=True, evaluate_interval=int(interval))
     contract = Sampler(name).contract
     assert contract.recipe == json.loads(json.dumps(expected.to_dict()))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -57,6 +58,8 @@ def squares(tmp_path):
     return tmp_path / "squares"
 
 
+BFLOAT16 = {"amx_bf16", "avx512_bf16"}
+CPU_INFO = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
 SHORT = {"steps": 6, "batch_size": 4, "preview_interval": 3}
 
 
@@ -150,7 +153,7 @@ def test_recipe_from_memory_trains_and_resumes_bit_identical(tmp_path, squares, 
 
 def test_networks_of_a_recipe_from_memory_are_rebuilt_without_their_code(tmp_path, squares, own_recipe):
     """Another process, without the functions above, resumes the run and loads its generator."""
-    options = {"data": squares, "mixed_precision": True}
+    options = {"data": squares, "mixed_precision": "on"}
     whole = ganport.train(own_recipe, out=tmp_path / "whole", **options)
     stopped = ganport.train(own_recipe, out=tmp_path / "stopped", **options)
     RunFolder(stopped.path).checkpoint_file(6).unlink()
@@ -164,6 +167,19 @@ def test_networks_of_a_recipe_from_memory_are_rebuilt_without_their_code(tmp_pat
     expected = keras.models.load_model(RunFolder(whole.path).keras_file).get_weights()
     for ours, theirs in zip(weights, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_auto_chooses_the_faster_precision_and_saves_the_choice(tmp_path, squares, own_recipe, jit):
+    notes, callback = [], Callback()
+    callback.on_warning = notes.append
+    recipe = dataclasses.replace(own_recipe, jit=jit, steps=2)
+    run = ganport.train(
+        recipe, data=squares, mixed_precision="auto", out=tmp_path / "run", callbacks=[callback], device="cpu"
+    )
+    expected = not jit and not BFLOAT16.isdisjoint(CPU_INFO.split())
+    assert run.recipe.mixed_precision is expected
+    assert f"mixed precision: {'on' if expected else 'off'}" in notes[0]
 
 
 def assert_same_checkpoint(one, other, step):
@@ -237,7 +253,7 @@ def test_interrupt_saves_the_run_and_raises(tmp_path, squares, own_recipe):
         ([], {"resume": True, "out": "nowhere"}, RunNotFoundError, "No run in nowhere"),
         (
             [],
-            {"resume": True, "steps": 5, "mixed_precision": True},
+            {"resume": True, "steps": 5, "mixed_precision": "on"},
             UsageError,
             "leave out `steps`, `mixed_precision`",
         ),
@@ -245,6 +261,7 @@ def test_interrupt_saves_the_run_and_raises(tmp_path, squares, own_recipe):
         ([], {"batch_size": 2.5}, UsageError, "`batch_size` is 2.5"),
         ([], {"image_size": 4}, UsageError, "`image_size` is 4; it must be a whole number of at least 8"),
         ([], {"channels": 2}, UsageError, "`channels` is 2; it must be 1 for grey or 3 for colour"),
+        ([], {"mixed_precision": True}, UsageError, "`mixed_precision` is True; it must be one of auto, on,"),
         ([], {"device": "tpu"}, UsageError, "`device` is 'tpu'; it must be one of auto, cpu, gpu"),
         ([], {"devices": 0}, UsageError, "`devices` is 0"),
         ([], {"data": "nowhere"}, DatasetNotFoundError, "No data set 'nowhere'"),
