@@ -101,7 +101,8 @@ def _describe(start: TrainingStart) -> str:
         steps = f"from step {start.first_step:,} to {recipe.steps:,}"
     else:
         steps = f"{recipe.steps:,} steps"
+    device = f"{start.device} in bfloat16" if recipe.mixed_precision else start.device
     return (
         f"{recipe.name}: {data.count:,} images of {height}x{width}x{channels} ({data.name}), "
-        f"batch {recipe.batch_size}, {steps}, on {start.device} -> {start.run.path}"
+        f"batch {recipe.batch_size}, {steps}, on {device} -> {start.run.path}"
     )

@@ -148,7 +148,7 @@ def train(
             for note in plan.notes:
                 callback.on_warning(note)
             chosen = _prepare_devices(plan.recipe, device, devices, callback)
-            plan = _choose_precision(plan, callback)
+            plan = _choose_precision(plan)
             run = _start(plan, folder, chosen)
             resolved, images = plan.recipe, _loaded(plan)
         if tensorboard and chosen.is_chief:
@@ -227,13 +227,11 @@ def _prepare_devices(recipe: Recipe, device: DeviceName, count: int, callback: C
     return chosen
 
 
-def _choose_precision(plan: TrainingPlan, callback: Callback) -> TrainingPlan:
+def _choose_precision(plan: TrainingPlan) -> TrainingPlan:
     """Return a plan that computes in bfloat16 if it is to choose, and if bfloat16 is faster here."""
     if not plan.chooses_precision:
         return plan
     is_mixed = has_fast_bfloat16(plan.recipe)
-    choice = "on, in bfloat16" if is_mixed else "off, since bfloat16 is not faster here"
-    callback.on_warning(f"mixed precision: {choice}")
     return dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, mixed_precision=is_mixed))
 
 

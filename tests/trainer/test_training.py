@@ -171,15 +171,10 @@ def test_networks_of_a_recipe_from_memory_are_rebuilt_without_their_code(tmp_pat
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_auto_chooses_the_faster_precision_and_saves_the_choice(tmp_path, squares, own_recipe, jit):
-    notes, callback = [], Callback()
-    callback.on_warning = notes.append
     recipe = dataclasses.replace(own_recipe, jit=jit, steps=2)
-    run = ganport.train(
-        recipe, data=squares, mixed_precision="auto", out=tmp_path / "run", callbacks=[callback], device="cpu"
-    )
+    run = ganport.train(recipe, data=squares, mixed_precision="auto", out=tmp_path / "run", device="cpu")
     expected = not jit and not BFLOAT16.isdisjoint(CPU_INFO.split())
     assert run.recipe.mixed_precision is expected
-    assert f"mixed precision: {'on' if expected else 'off'}" in notes[0]
 
 
 def assert_same_checkpoint(one, other, step):
