@@ -27,7 +27,10 @@ def test_our_settings_use_as_many_real_images_as_the_published_ones(name, publis
 
 def test_a_pretrained_generator_is_measured_with_the_options_that_made_it():
     assert variants("fashion-conditional") == {
-        "ours": (["--mixed-precision", "--evaluate-interval", "5000"], ["--best", "--precision", "float16"])
+        "ours": (
+            ["--mixed-precision", "on", "--evaluate-interval", "5000"],
+            ["--best", "--precision", "float16"],
+        )
     }
 
 
