@@ -46,11 +46,12 @@ class Cost:
 def measure_costs(models: Sequence[onnx.ModelProto]) -> list[Cost]:
     """Return the cost of each graph.
 
-    The graphs are measured in turns, so that other work on the machine slows all of them down alike. Slow
-    graphs are measured less often.
+    The graphs are measured in turns, so that other work on the machine slows all of them down alike. They all
+    have the same batch sizes. Slow graphs are measured less often.
     """
     started = time.perf_counter()
-    runs = [{batch: _prepare_run(model, batch) for batch in _batch_sizes(model)} for model in models]
+    largest = min(workload_of(model).batch() for model in models)
+    runs = [{batch: _prepare_run(model, batch) for batch in _batch_sizes(model, largest)} for model in models]
     times: list[dict[int, list[float]]] = [{batch: [] for batch in batches} for batches in runs]
     for repeat in range(_REPEATS):
         if repeat >= _FEWEST_REPEATS and time.perf_counter() - started > _MOST_SECONDS:
@@ -103,8 +104,8 @@ def _outline(model: onnx.ModelProto) -> list[tuple[str, int]]:
     return [(node.op_type, len(node.input)) for node in model.graph.node]
 
 
-def _batch_sizes(model: onnx.ModelProto) -> tuple[int, ...]:
-    """Return the batch sizes to measure: 1, and up to 64. The result is empty for a graph without an input.
+def _batch_sizes(model: onnx.ModelProto, largest: int) -> tuple[int, ...]:
+    """Return the batch sizes to measure: 1 and `largest`. The result is empty for a graph without an input.
 
     onnxruntime computes the images of a graph without an input when it loads the graph, so there is no time
     per call to measure.
@@ -112,7 +113,7 @@ def _batch_sizes(model: onnx.ModelProto) -> tuple[int, ...]:
     if not model.graph.input:
         return ()
     fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    return (fixed,) if fixed else (1, workload_of(model).batch())
+    return (fixed,) if fixed else (1, largest)
 
 
 def _prepare_run(model: onnx.ModelProto, batch: int) -> Callable[[], object]:

@@ -49,12 +49,10 @@ def workload_of(model: onnx.ModelProto) -> Workload:
     graph = Graph(model)
     total, largest = 0, 1
     for node in graph.nodes:
-        shapes = [_size_of_one(graph.shape(name)) for name in (node.input[0], node.output[0]) if name]
-        if len(shapes) < 2:
-            continue
-        (taken, given), weights = shapes, graph.constant(node, 1)
+        given, weights = _size_of_one(graph.shape(node.output[0])), graph.constant(node, 1)
         largest = max(largest, given)
         if weights is not None:
+            taken = _size_of_one(graph.shape(node.input[0]))
             total += _multiply_adds(node.op_type, taken, given, weights)
     return Workload(total, largest)
 

@@ -242,9 +242,13 @@ def _check_index(index: Path, facts: dict[str, object], begun: bool) -> None:
     differing = {name.removesuffix("_sha256") for name in facts if known.get(name) != facts[name]}
     if differing:
         problem = f"the existing shards differ in {', '.join(sorted(differing))}"
-        raise OutputError(
-            index, problem, "repeat the request that created the shards, or choose another `out`."
-        )
+        remedy = "repeat the request that created the shards, or choose another `out`."
+        if differing == {"encoder"}:
+            problem = (
+                f"the existing shards were compressed by {known.get('encoder')}, not by {facts['encoder']}"
+            )
+            remedy = "install the same packages as before, or choose another `out`."
+        raise OutputError(index, problem, remedy)
 
 
 def _pack_on_cpu(

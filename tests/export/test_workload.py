@@ -7,6 +7,7 @@ from onnx import TensorProto, helper
 import ganport
 from ganport.export import workload
 from ganport.export.conversion import convert_generator
+from ganport.export.costs import measure_costs
 from ganport.export.rewrites import simplify
 from ganport.export.workload import Workload, workload_of
 from tests.export.conftest import shake
@@ -53,6 +54,22 @@ def test_the_contract_says_what_was_compared(tmp_path, monkeypatch):
     contract = ganport.export(dcgan(16, 4), tmp_path / "large.onnx")
     assert contract.verification["seeds"] == 24
     assert contract.verification["batch_sizes"] == [1, 7, 8]
+
+
+def test_a_node_without_inputs_has_no_multiply_adds():
+    node = helper.make_node("Constant", [], ["y"], value_floats=[1.0, 2.0, 3.0])
+    graph = helper.make_graph(
+        [node], "constant", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3])]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    assert workload_of(model).multiply_adds == 0
+
+
+def test_all_graphs_are_measured_with_the_same_batch_sizes(monkeypatch):
+    monkeypatch.setattr(workload, "_MOST_BYTES", 4 * 16 * 16 * 16 * 16)
+    models = [simplify(convert_generator(dcgan(width, 4), 18, None)) for width in (8, 16)]
+    assert workload_of(models[0]).batch() > workload_of(models[1]).batch()
+    assert {tuple(cost.milliseconds) for cost in measure_costs(models)} == {(1, 16)}
 
 
 def test_a_value_without_a_known_shape_is_left_out():
