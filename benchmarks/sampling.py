@@ -3,18 +3,21 @@
     python -m benchmarks.sampling [--only overhead|peers|png|cold|bulk]
 
     overhead  Sampler.sample, from seeds to pixels; a bare session.run of the same file with given latents
-    peers     images/s of Sampler; of Keras, TensorFlow, LiteRT, OpenVINO and PyTorch, if they are installed
+    peers     images/s of Sampler with a file in float32 and in int8; of Keras, TensorFlow, LiteRT, OpenVINO
+              and PyTorch in float32, if they are installed
     png       ganport's PNG encoder; Pillow's PNG encoder
     cold      time and memory of a `python cli.py sample`; of a process that imports the same three libraries
     bulk      images/s to shards; of bare onnxruntime alone; of PNG encoding alone
 
 Alternatives are measured in turns, in one run. A ratio is the median of the ratios of the repeats, with the
 smallest and the largest ratio. The weights are random, because the time does not depend on their values.
+With `--busy`, another process keeps one core busy during all measurements.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import io
 import os
@@ -23,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,14 +53,21 @@ def export(name: str, folder: Path):
 
     load_tensorflow()
     from benchmarks.third_party_generators import shake
-    from ganport.export import export_generator
+    from ganport.export import Options, export_generator
     from ganport.export.sources import Source
     from ganport.trainer.recipes import load_recipe
 
-    generator = shake(load_recipe(name).build_generator(100, SYSTEMS[name]))
+    source = Source(name=name, generator=shake(load_recipe(name).build_generator(100, SYSTEMS[name])))
     path = folder / f"{name}.onnx"
-    export_generator(Source(name=name, generator=generator), path)
-    return generator, path
+    export_generator(source, path)
+    # Random weights lose more in int8 than trained ones, hence `allow_loss`.
+    export_generator(source, int8_form(path), Options(precision="int8", allow_loss=True))
+    return source.generator, path
+
+
+def int8_form(path: Path) -> Path:
+    """Return the path of the int8 file that `export` writes beside the float32 file."""
+    return path.with_suffix(".int8.onnx")
 
 
 def per_second(work: Work, count: int, seconds: float) -> float:
@@ -113,26 +123,31 @@ def overhead(files: Mapping[str, Path], repeats: int, seconds: float) -> None:
 
 
 def peers(generators: Mapping[str, object], files: Mapping[str, Path], repeats: int, seconds: float) -> None:
-    print("\nimages/s, and the speed of Sampler divided by that of each peer")
+    print("\nimages/s, and the speed of Sampler divided by that of each peer, for a float32 and an int8 file")
     for name, generator in generators.items():
-        sampler = Sampler(files[name])
+        samplers = {"float32": Sampler(files[name]), "int8": Sampler(int8_form(files[name]))}
         makers = [
             maker(generator, files[name], name)
             for maker in (_keras, _saved_model, _litert, _openvino, _pytorch)
         ]
         for batch in BATCHES:
             latents = sample_latents(np.arange(batch), 100)
-            calls: dict[str, Work] = {"ours": lambda call=sampler.sample, batch=batch: call(np.arange(batch))}
+            calls: dict[str, Work] = {
+                form: lambda call=sampler.sample, batch=batch: call(np.arange(batch))
+                for form, sampler in samplers.items()
+            }
             for maker in makers:
                 calls |= {
                     peer: lambda call=call, latents=latents: call(latents)
                     for peer, call in maker(batch).items()
                 }
             rates = in_turns(calls, batch, repeats, seconds)
-            print(f"  {name}, batch {batch}: ours {statistics.median(rates['ours']):,.0f} images/s")
-            for peer in list(rates)[1:]:
+            speeds = ", ".join(f"{form} {statistics.median(rates[form]):,.0f}" for form in samplers)
+            print(f"  {name}, batch {batch}: ours {speeds} images/s")
+            for peer in list(rates)[len(samplers) :]:
                 shown = f"{statistics.median(rates[peer]):9,.0f} images/s"
-                print(f"    {peer:26s} {shown}  {ratio(rates['ours'], rates[peer])}", flush=True)
+                ratios = ", ".join(ratio(rates[form], rates[peer]) for form in samplers)
+                print(f"    {peer:26s} {shown}  {ratios}", flush=True)
 
 
 def _keras(generator, path, name):
@@ -319,6 +334,19 @@ def bulk(files: Mapping[str, Path], folder: Path, count: int) -> None:
     print(f"  resident: {early:.0f} MB after a tenth, {late:.0f} MB at the end")
 
 
+@contextlib.contextmanager
+def busy_core(is_wanted: bool) -> Iterator[None]:
+    """Run a process that keeps one core busy, if it is wanted, until the `with` block ends."""
+    if not is_wanted:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            yield
+        finally:
+            busy.kill()
+
+
 def _resident() -> float:
     """Return the resident memory of this process in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
@@ -330,11 +358,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="seconds of each repeat")
     parser.add_argument("--images", type=int, default=1_000_000, help="number of images of the part bulk")
+    parser.add_argument("--busy", action="store_true", help="keep one core busy meanwhile")
     parser.add_argument("--zlib", action="store_true", help="do not use ISA-L, even if it is installed")
     arguments = parser.parse_args()
     if arguments.zlib:
         sys.modules["isal"] = None  # type: ignore[assignment]  # an import of isal then fails
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, busy_core(arguments.busy):
         folder = Path(temporary)
         made = {name: export(name, folder) for name in SYSTEMS}
         generators, files = ({name: pair[index] for name, pair in made.items()} for index in (0, 1))
