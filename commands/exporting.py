@@ -80,7 +80,7 @@ def export(
     """Turn a generator into one verified .onnx file."""
     from ganport.export.exporting import export_file
 
-    with messages.status("exporting"):
+    with messages.status("exporting") as status:
         exported = export_file(
             source,
             path,
@@ -99,6 +99,7 @@ def export(
             card=card,
             overwrite=overwrite,
             note=lambda line: messages.print(line, markup=False),
+            progress=status.update,
         )
     if explain:
         _print_rewrites(exported.measure_rewrites())

@@ -177,14 +177,16 @@ def export_file(  # noqa: D417  # the other arguments are described in `export`
     card: bool = False,
     overwrite: bool = False,
     note: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], object] = lambda line: None,
 ) -> Exported:
     """Do what `export` does, and return the contract together with the path, the size and the graph.
 
-    All arguments but `note`, and all errors, are those of `export`.
+    All arguments but `note` and `progress`, and all errors, are those of `export`.
 
     Args:
         note: Function that is called with a line of text about each choice that the arguments leave open,
             such as the newest run or the step of the checkpoint.
+        progress: Function that is called with a line of text when a step begins.
     """
     # Everything that can be checked without TensorFlow comes first, since loading TensorFlow takes seconds.
     options = Options(
@@ -209,6 +211,7 @@ def export_file(  # noqa: D417  # the other arguments are described in `export`
     for file in card_files(folder) if card else ():
         check_replaceable(file, overwrite)
 
+    progress("loading TensorFlow")
     load_packages()
     from .sources import load_source
     from .verified import convert_and_verify
@@ -216,7 +219,7 @@ def export_file(  # noqa: D417  # the other arguments are described in `export`
 
     loaded = load_source(found, best=best, value_range=value_range, trust=trust)
     _note_checkpoint(loaded, best, note)
-    verified = convert_and_verify(loaded, options)
+    verified = convert_and_verify(loaded, options, progress=progress)
     with _naming_the_path():
         contract = write_model(verified, target, file_format, overwrite=overwrite)
         size = _size(target)

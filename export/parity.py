@@ -92,6 +92,7 @@ def verify_parity(
     float_model: onnx.ModelProto,
     shipped: onnx.ModelProto,
     lossy: onnx.ModelProto | None = None,
+    progress: Callable[[str], object],
 ) -> Verification:
     """Compare the graph's images with those of Keras, and return the differences if they are small enough.
 
@@ -107,6 +108,7 @@ def verify_parity(
         shipped: The graph to write, with input and output stages.
         lossy: The graph from latents to floats in the precision of `shipped`, if that is float16 or int8;
             None if it is float32.
+        progress: Function that is called with a line of text before each part of the comparison.
 
     Raises:
         VerificationError: A difference is over its limit, or Keras' images are not in [-1, 1].
@@ -122,6 +124,7 @@ def verify_parity(
         _verify_seed_stage(size.dim, options.opset)
     errors, levels = [], []
     for start in range(0, len(seeds), chunk_size):
+        progress(f"comparing with Keras: {start} of {len(seeds)} images")
         chunk = seeds[start : start + chunk_size]
         inputs = generator_inputs(chunk, size.dim, size.label_count)
         expected = generate_with_keras(generator, inputs)  # (n, height, width, channels), n <= chunk_size

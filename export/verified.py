@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import onnx
 import onnx.shape_inference
@@ -52,8 +53,18 @@ class Verified:
     verification: Verification
 
 
-def convert_and_verify(source: Source, options: Options | None = None) -> Verified:
+def convert_and_verify(
+    source: Source,
+    options: Options | None = None,
+    *,
+    progress: Callable[[str], object] = lambda line: None,
+) -> Verified:
     """Convert a generator to a graph, compare the graph's images with Keras' images, and return the graph.
+
+    Args:
+        source: The generator, and what is known about it.
+        options: Options of the graph; None for the defaults.
+        progress: Function that is called with a line of text when a step begins.
 
     Raises:
         GeneratorError: An operation of the model has no counterpart in ONNX.
@@ -65,7 +76,7 @@ def convert_and_verify(source: Source, options: Options | None = None) -> Verifi
     # onnxruntime does not know, so the errors of onnxruntime are caught, too.
     errors: tuple[type[Exception], ...] = (*onnxruntime_errors(), *_ONNX_ERRORS, KeyError, TypeError)
     try:
-        return _convert_and_verify(source, chosen)
+        return _convert_and_verify(source, chosen, progress)
     except GanportError:
         raise
     except errors as error:
@@ -76,7 +87,8 @@ def convert_and_verify(source: Source, options: Options | None = None) -> Verifi
         ) from error
 
 
-def _convert_and_verify(source: Source, options: Options) -> Verified:
+def _convert_and_verify(source: Source, options: Options, progress: Callable[[str], object]) -> Verified:
+    progress("converting")
     size = InputSize(source.latent_dim, len(source.labels))
     converted = convert_generator(source.generator, options.opset, options.batch)
     float_model = simplify(converted)
@@ -90,7 +102,13 @@ def _convert_and_verify(source: Source, options: Options) -> Verified:
     model = float32 if lossy is None else simplify(_add_stages(lossy, options, size))
     onnx.checker.check_model(model, full_check=True)
     verification = verify_parity(
-        source.generator, size, options, float_model=float_model, shipped=model, lossy=lossy
+        source.generator,
+        size,
+        options,
+        float_model=float_model,
+        shipped=model,
+        lossy=lossy,
+        progress=progress,
     )
     return Verified(source, options, plain, float32, model, verification)
 

@@ -16,7 +16,7 @@ from .graph import Array, Graph, Shape
 # 10 to 50 billion of them in a second, and each image is generated seven times or more.
 _MOST_WORK = 100e9
 # Bytes that the largest value in the graph may take for a whole batch. A session needs a few of such values.
-_MOST_BYTES = 100e6
+_MOST_BYTES = 50e6
 _FEWEST_IMAGES, _MOST_IMAGES = 24, 256
 _SMALLEST_BATCH, _LARGEST_BATCH = 8, 64
 
