@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -20,25 +22,46 @@ else:
 Steps = Callable[[int], None]
 
 
-def build(recipe: Recipe, images: np.ndarray, *, compiled: bool = False) -> Steps:
+def build(
+    recipe: Recipe,
+    images: np.ndarray,
+    *,
+    compiled: bool = False,
+    device: Literal["cpu", "cuda"] = "cpu",
+    mixed_precision: bool = False,
+) -> Steps:
     """Return a loop with the same training steps as ganport's, for the published schedules.
 
     Args:
         recipe: The settings.
         images: Real images, uint8 (n, height, width, channels).
         compiled: Whether torch.compile compiles the networks, which needs a C++ compiler.
+        device: Device of the networks and of the images. A call of the loop ends when the device has finished
+            its steps.
+        mixed_precision: Whether the networks compute in bfloat16 (torch.autocast). The weights and the losses
+            stay in float32.
     """
-    generator, discriminator = networks(recipe)
+    generator, discriminator = (network.to(device) for network in networks(recipe))
     if compiled:
-        generator.compile()
-        discriminator.compile()
+        # `torch.compile` is needed here. The method nn.Sequential.compile compiles nothing in PyTorch 2.13.
+        generator, discriminator = torch.compile(generator), torch.compile(discriminator)
+        # The step computes two gradients of one graph. Compiled code must therefore keep its buffers.
+        torch._functorch.config.donated_buffer = False
+        # All networks share the code of nn.Sequential. At its default limit of 8 compilations, PyTorch would
+        # run further networks in eager mode.
+        torch._dynamo.config.recompile_limit = 64
+    precision = torch.autocast(device, torch.bfloat16) if mixed_precision else contextlib.nullcontext()
     g_optimizer = _optimizer(recipe.generator_optimizer, generator)
     d_optimizer = _optimizer(recipe.discriminator_optimizer, discriminator)
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
     softplus, size = nn.functional.softplus, recipe.batch_size
 
     def latents() -> torch.Tensor:
-        return torch.randn(size, recipe.latent_dim)
+        return torch.randn(size, recipe.latent_dim, device=device)
+
+    def infer(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        with precision:
+            return network(inputs).float()
 
     def descend(optimizer: torch.optim.Optimizer, cost: torch.Tensor) -> None:
         optimizer.zero_grad()
@@ -48,18 +71,18 @@ def build(recipe: Recipe, images: np.ndarray, *, compiled: bool = False) -> Step
     def fakes_by_predict() -> torch.Tensor:
         generator.eval()
         with torch.no_grad():
-            fakes = generator(latents())
+            fakes = infer(generator, latents())
         generator.train()
         return fakes
 
     def step() -> None:
-        real = pixels[torch.randint(0, len(pixels), (size,))].float().div_(127.5).sub_(1)
+        real = pixels[torch.randint(0, len(pixels), (size,), device=device)].float().div_(127.5).sub_(1)
         if real[0].numel() > 784:
             real = real.contiguous(memory_format=torch.channels_last)
         if recipe.schedule == "simultaneous":
-            fake = generator(latents())
-            fake_logits = discriminator(fake)
-            d_cost = softplus(-discriminator(real)).mean() + softplus(fake_logits).mean()
+            fake = infer(generator, latents())
+            fake_logits = infer(discriminator, fake)
+            d_cost = softplus(-infer(discriminator, real)).mean() + softplus(fake_logits).mean()
             g_cost = softplus(-fake_logits).mean()
             g_gradients = torch.autograd.grad(g_cost, list(generator.parameters()), retain_graph=True)
             d_gradients = torch.autograd.grad(d_cost, list(discriminator.parameters()))
@@ -72,20 +95,22 @@ def build(recipe: Recipe, images: np.ndarray, *, compiled: bool = False) -> Step
             return
         fake = fakes_by_predict()
         if recipe.schedule == "stacked":
-            real_logits, fake_logits = discriminator(torch.cat([real, fake])).chunk(2)
+            real_logits, fake_logits = infer(discriminator, torch.cat([real, fake])).chunk(2)
             descend(d_optimizer, (softplus(-real_logits).mean() + softplus(fake_logits).mean()) / 2)
         else:
-            descend(d_optimizer, softplus(-discriminator(real)).mean())
-            descend(d_optimizer, softplus(discriminator(fake)).mean())
+            descend(d_optimizer, softplus(-infer(discriminator, real)).mean())
+            descend(d_optimizer, softplus(infer(discriminator, fake)).mean())
         for parameter in discriminator.parameters():
             parameter.requires_grad_(False)
-        descend(g_optimizer, softplus(-discriminator(generator(latents()))).mean())
+        descend(g_optimizer, softplus(-infer(discriminator, infer(generator, latents()))).mean())
         for parameter in discriminator.parameters():
             parameter.requires_grad_(True)
 
     def run(steps: int) -> None:
         for _ in range(steps):
             step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return run
 

@@ -1,9 +1,18 @@
-"""The options of the quality benchmark: variants of a recipe use equal numbers of real images."""
+"""The options of the quality benchmark, and the script that measures the speed on a GPU."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 
+from benchmarks import gpu
 from benchmarks.quality import variants
 from scripts.bundle_models import train
+from tests.conftest import ROOT, failure
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,111 @@ def test_a_run_of_other_settings_is_not_resumed(tmp_path):
     with pytest.raises(SystemExit, match=r"The settings of .* are not those of mnist-minimal"):
         train(tmp_path, "mnist-minimal", "--steps", 10)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def run_gpu_benchmark(*arguments, **environment):
+    command = [sys.executable, "-m", "benchmarks.gpu", *map(str, arguments)]
+    env = os.environ | environment
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def rows_of(report, *cells):
+    """Return the cells of each row of the tables in a report that begins with the given cells."""
+    rows = [line.strip("| ").split(" | ") for line in report.splitlines() if line.startswith("|")]
+    return [row for row in rows if row[: len(cells)] == list(cells)]
+
+
+def test_gpu_benchmark_without_a_gpu_names_the_option_for_a_trial():
+    line = failure(run_gpu_benchmark(CUDA_VISIBLE_DEVICES="-1"))
+    assert line.startswith("error: There is no GPU (training: TensorFlow ")
+    assert "; sampling: no provider of onnxruntime for a GPU works;" in line
+    assert line.endswith("Use --device cpu for a trial without a GPU.")
+
+
+def test_gpu_benchmark_compares_and_measures_each_working_provider(tmp_path, tiny_file):
+    for file in gpu.FILES:
+        shutil.copy(tiny_file, file.path(tmp_path))
+    options = ["--only", "sampling", "--device", "cpu", "--minutes", 0.01, "--files", tmp_path]
+    result = run_gpu_benchmark(*options, CUDA_VISIBLE_DEVICES="-1")
+    assert result.returncode == 0, result.stderr
+    assert "- provider `tensorrt` is not available: " in result.stdout
+    for precision in ("float32", "float16"):
+        (speeds,) = rows_of(result.stdout, "`cpu`", precision)
+        assert len(speeds) == 2 + 2 * len(gpu.BATCHES)
+        assert all(re.fullmatch(r"[\d,]+ \([\d,]+ to [\d,]+\)", speed) for speed in speeds[2:]), speeds
+        for generator in ("`mnist-dense`", "`rps-dcgan`"):
+            (comparison,) = rows_of(result.stdout, "`cpu`", generator, precision)
+            assert comparison[3:] == ["0 levels", "0 %", "0 levels", "yes"]
+
+
+@pytest.mark.slow
+def test_gpu_benchmark_runs_on_the_cpu_and_lists_what_it_had_no_time_for():
+    result = run_gpu_benchmark("--device", "cpu", "--minutes", 1)
+    assert result.returncode == 0, result.stderr
+    (dense,) = rows_of(result.stdout, "`mnist-dense`", "128", "float32")
+    assert re.match(r"[\d,]+ \([\d,]+ to [\d,]+\)", dense[3])
+    assert "not measured" in rows_of(result.stdout, "`digits`", "64", "bfloat16")[0]
+    assert re.search(r"^- `digits`, 64, bfloat16: .*\(no time was left\)$", result.stdout, re.MULTILINE)
+    assert len(rows_of(result.stdout, "`cpu`")) == 2 + len(gpu.FILES)
+
+
+@pytest.mark.parametrize(
+    ("precision", "levels", "share", "is_outside"),
+    [
+        ("float32", 0, 0.0, False),
+        ("float32", 1, 0.01, False),
+        ("float32", 1, 0.02, True),
+        ("float32", 2, 0.0001, True),
+        ("float16", 24, 0.01, False),
+        ("float16", 25, 0.0001, True),
+        ("float16", 1, 0.25, False),
+        ("float16", 1, 0.26, True),
+    ],
+)
+def test_images_that_differ_more_than_rounding_explains_are_an_error(precision, levels, share, is_outside):
+    expected = np.full((100, 10, 10, 1), 200, np.uint8)
+    images = expected.copy()
+    images.flat[: round(share * images.size)] -= np.uint8(levels)
+    difference = gpu.compare_images(images, expected)
+    assert (difference.largest, difference.share) == (levels, share)
+    assert gpu.exceeds_bounds(difference, precision) == is_outside
+    compared = gpu.Compared("cuda", gpu.ModelFile("rps-dcgan", precision), difference)
+    lines = gpu.comparison_failures([gpu.Available("cuda"), compared])
+    assert len(lines) == is_outside
+    if is_outside:
+        subject = f"The images of cuda differ too much from those of the CPU, for rps-dcgan-{precision}: "
+        assert lines[0].startswith(subject)
+    table = gpu.comparison_table([gpu.Available("cuda"), compared])
+    assert rows_of(table, "`cuda`", "`rps-dcgan`", precision)[0][-1] == ("no" if is_outside else "yes")
+    assert rows_of(table, "`cuda`", "`mnist-dense`", precision)[0][-1] == "not compared"
+
+
+def test_images_of_another_shape_are_not_compared():
+    with pytest.raises(ValueError, match=r"`images` has shape \(1, 4, 4, 1\); it must be \(1, 4, 4, 3\)"):
+        gpu.compare_images(np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4, 3), np.uint8))
+
+
+def test_the_loop_that_the_recipe_chooses_is_compared_with_pytorch():
+    case = gpu.CASES[0]
+    variants = gpu.plan_variants(case, ("PyTorch", "torch.compile"))
+    messages = [gpu.Planned(variant.cell) for variant in variants]
+    rates = {"XLA": (300.0, 200.0, 100.0), "graph": (50.0, 50.0, 50.0), "PyTorch": (100.0, 100.0, 100.0)}
+    for variant in variants:
+        if variant.precision == "float32":
+            messages += [gpu.Rate(variant.cell, rate) for rate in rates.get(variant.engine, ())]
+    (row,) = rows_of(gpu.ratio_table(messages), "`mnist-dense`", "128", "float32")
+    assert row[3:] == ["200 (100 to 300)", "2.00 (1.00 to 3.00)", "not measured"]
+    assert gpu.list_unmeasured(messages) == [
+        "`mnist-dense`, 128, float32: torch.compile (no time was left)",
+        "`mnist-dense`, 128, bfloat16: XLA; graph; PyTorch; torch.compile (no time was left)",
+    ]
+
+
+def test_a_process_that_fails_is_reported_and_one_that_takes_too_long_is_ended(tmp_path):
+    (failed,) = gpu.collect(gpu.write_references, tmp_path, tmp_path)
+    assert isinstance(failed, gpu.Failure)
+    assert failed.text.startswith("write_references failed: ")
+    assert "mnist-dense-float32.onnx" in failed.text
+    assert gpu.collect(gpu.find_providers, "cpu", seconds=0) == []
