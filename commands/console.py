@@ -12,12 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ganport.runtime.command import find_model as choose_model
-from ganport.runtime.contract import Layout
 from ganport.runtime.display import printable
 from ganport.runtime.errors import MissingPackageError
 from ganport.runtime.pretrained import PRETRAINED
 from ganport.runtime.providers import ProviderChoice
-from ganport.runtime.third_party import ValueRange
 
 ModelArgument = Annotated[
     str | None,
@@ -29,18 +27,6 @@ ModelArgument = Annotated[
 ]
 ProviderOption = Annotated[
     ProviderChoice, typer.Option("--provider", help="Execution provider. There is no fallback.")
-]
-LayoutOption = Annotated[
-    Layout | None,
-    typer.Option("--layout", help="Layout of a third-party model's images.", show_default="by their shape"),
-]
-RangeOption = Annotated[
-    ValueRange | None,
-    typer.Option(
-        "--range",
-        help="Range of a third-party model's images: tanh is -1..1, sigmoid is 0..1.",
-        show_default="by its last activation",
-    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

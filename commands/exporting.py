@@ -9,18 +9,24 @@ import typer
 from rich.table import Table
 
 from ganport.runtime.contract import InputKind, Layout, Precision
+from ganport.runtime.description import DescriptionOptions
 
-from .console import RangeOption, messages, results
+from .console import messages, results
+from .describing import describes_generator, renamed
 
 if TYPE_CHECKING:
     from ganport.export.costs import Cost
     from ganport.export.exporting import Exported
 
 
+@describes_generator
 def export(
     source: Annotated[
         Path | None,
-        typer.Argument(help="Run folder, .keras or .h5 file, or SavedModel.", show_default="the newest run"),
+        typer.Argument(
+            help="Run folder, .keras, .h5 or .onnx file, SavedModel, or weights with --network.",
+            show_default="the newest run",
+        ),
     ] = None,
     path: Annotated[
         Path | None,
@@ -59,7 +65,6 @@ def export(
             "--format", help="ONNX; ort for small builds of onnxruntime; triton for a model repository."
         ),
     ] = "onnx",
-    value_range: RangeOption = None,
     best: Annotated[
         bool,
         typer.Option(
@@ -76,6 +81,27 @@ def export(
         bool, typer.Option("--explain", help="Show what each rewrite of the graph saves.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    custom_objects: Annotated[
+        Path | None,
+        typer.Option(
+            help="Python file with the classes that a Keras file uses; needs --trust.", show_default=False
+        ),
+    ] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="Python file with build_generator(), or JSON architecture, for a file of weights alone.",
+            show_default=False,
+        ),
+    ] = None,
+    signature: Annotated[
+        str | None,
+        typer.Option(help="Signature of a SavedModel that generates images.", show_default="serving_default"),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Name of the generator inside of a whole GAN.", show_default=False)
+    ] = None,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Turn a generator into one verified .onnx file."""
     from ganport.export.exporting import export_file
@@ -85,7 +111,6 @@ def export(
             source,
             path,
             best=best,
-            value_range=value_range,
             trust=trust,
             input_kind=input_kind,
             seeds=seeds or (),
@@ -98,6 +123,11 @@ def export(
             file_format=file_format,
             card=card,
             overwrite=overwrite,
+            custom_objects=custom_objects,
+            network=network,
+            signature=signature,
+            layer=layer,
+            **renamed(description or {}),
             note=lambda line: messages.print(line, markup=False),
             progress=status.update,
         )
@@ -139,7 +169,7 @@ def _print_result(exported: Exported) -> None:
     batches = ", ".join(map(str, verification["batch_sizes"]))
     results.print(
         f"{exported.path}: {exported.size / 1e6:.2f} MB, {shape}, {exported.contract.precision}; verified "
-        f"against Keras with {verification['seeds']} seeds in batches of {batches}",
+        f"against {exported.verified.source.original} with {verification['seeds']} seeds in batches of {batches}",
         markup=False,
     )
     if exported.card:

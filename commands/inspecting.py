@@ -10,20 +10,20 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.display import model_name, printable
 from ganport.runtime.providers import ProviderName
 
 from .console import (
     JsonOption,
-    LayoutOption,
     ModelArgument,
     ProviderOption,
-    RangeOption,
     find_model,
     messages,
     print_whole,
     results,
 )
+from .describing import describes_generator
 
 
 def models(as_json: JsonOption = False) -> None:
@@ -52,16 +52,19 @@ def models(as_json: JsonOption = False) -> None:
     results.print("Fréchet: distance to real images; baseline: the same for other real images. More: --json")
 
 
+@describes_generator
 def inspect(
     model: ModelArgument = None,
-    layout: LayoutOption = None,
-    value_range: RangeOption = None,
     as_json: JsonOption = False,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Show the contract in a model file, which describes its input, images, training and verification."""
     from ganport.runtime import Sampler
+    from ganport.runtime.command import say_note
 
-    document = Sampler(find_model(model), layout=layout, value_range=value_range).contract.to_dict()
+    sampler = Sampler(find_model(model), **(description or {}))
+    say_note(sampler)
+    document = sampler.contract.to_dict()
     if as_json:
         print(json.dumps(document, indent=2))
         return
@@ -100,15 +103,19 @@ def _brief(item: object) -> str:
     return str(item)
 
 
+@describes_generator
 def verify(
-    model: ModelArgument = None, provider: ProviderOption = "cpu", as_json: JsonOption = False
+    model: ModelArgument = None,
+    provider: ProviderOption = "cpu",
+    as_json: JsonOption = False,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Generate a file's golden images on this device, and compare them with those in the file."""
     from ganport.runtime import Sampler, check_golden
     from ganport.runtime.command import say_provider
     from ganport.runtime.golden import require_golden
 
-    sampler = Sampler(find_model(model), provider=provider)
+    sampler = Sampler(find_model(model), provider=provider, **(description or {}))
     say_provider(sampler, provider)
     checks = check_golden(sampler)
     if as_json:

@@ -10,21 +10,22 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.providers import ProviderName
 
 from .console import (
     JsonOption,
-    LayoutOption,
     ModelArgument,
     ProviderOption,
-    RangeOption,
     find_model,
     messages,
     print_whole,
     results,
 )
+from .describing import describes_generator
 
 
+@describes_generator
 def bench(
     model: ModelArgument = None,
     provider: Annotated[
@@ -32,9 +33,8 @@ def bench(
         typer.Option(help="Measure this provider only.", show_default="each that works"),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of generating for each line.")] = 1.0,
-    layout: LayoutOption = None,
-    value_range: RangeOption = None,
     as_json: JsonOption = False,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Measure how long a model takes on this machine, by provider, threads and batch size."""
     from ganport.runtime.bench import measure_speed
@@ -50,8 +50,7 @@ def bench(
                 providers=[provider] if provider else working_providers() or ["cpu"],
                 threads=sorted({1, usable_cores()}),
                 seconds=seconds,
-                layout=layout,
-                value_range=value_range,
+                **(description or {}),
             )
         )
     if as_json:
@@ -67,6 +66,7 @@ def bench(
     print_whole(table)
 
 
+@describes_generator
 def evaluate(
     model: ModelArgument = None,
     data: Annotated[
@@ -92,20 +92,20 @@ def evaluate(
             help="Folder with the training images, to search for copies.", show_default="$GANPORT_DATA"
         ),
     ] = None,
-    layout: LayoutOption = None,
-    value_range: RangeOption = None,
     as_json: JsonOption = False,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Measure how good a model's images are: distances to real images, precision, recall, labels, copies."""
     from ganport.evaluation import evaluate as evaluate_model
     from ganport.evaluation.report import HEADINGS
     from ganport.runtime import Sampler
-    from ganport.runtime.command import say_provider
+    from ganport.runtime.command import say_note, say_provider
 
     with (
-        Sampler(find_model(model), provider=provider, layout=layout, value_range=value_range) as sampler,
+        Sampler(find_model(model), provider=provider, **(description or {})) as sampler,
         messages.status("opening the model") as status,
     ):
+        say_note(sampler)
         say_provider(sampler, provider)
         report = evaluate_model(
             sampler,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import typer
 
 from ganport.runtime.command import make_parser
+from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.errors import UsageError
-from ganport.runtime.pretrained import PRETRAINED
-from ganport.runtime.providers import ProviderChoice
 
-from .console import LayoutOption, ModelArgument, ProviderOption, RangeOption, find_model, messages, results
+from .console import ModelArgument, ProviderOption, find_model, messages, results
+from .describing import describes_generator, parameter_of
 
 
 def sample(**_: Any) -> None:
@@ -24,29 +23,13 @@ def sample(**_: Any) -> None:
     raise UsageError("The command sample must come first: ganport sample ...")
 
 
-def _parameter_of(action: argparse.Action) -> inspect.Parameter:
-    """Return a parameter from which typer makes the same option or argument as the runtime's parser."""
-    choices = get_args(ProviderChoice) if action.dest == "provider" else tuple(action.choices or ())
-    kind: Any = Literal[choices] if choices else str
-    if action.nargs == 0:
-        kind = bool
-    if action.option_strings:
-        info: Any = typer.Option(*action.option_strings, help=action.help)
-    else:
-        info = typer.Argument(help=action.help, autocompletion=lambda: list(PRETRAINED))
-    default = False if action.nargs == 0 else None
-    annotation = Annotated[kind | None, info]
-    return inspect.Parameter(
-        action.dest, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
-
-
 # typer learns the options of `sample` from the runtime's parser, for shell completion and for error messages.
 sample.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [_parameter_of(action) for action in make_parser("sample", ("ray",))._actions if action.dest != "help"]
+    [parameter_of(action) for action in make_parser("sample", ("ray",))._actions if action.dest != "help"]
 )
 
 
+@describes_generator
 def walk(
     model: ModelArgument = None,
     seeds: Annotated[str, typer.Option(help="Seeds to walk through, such as 0,5,9.")] = "0-7",
@@ -67,12 +50,11 @@ def walk(
         Path,
         typer.Option("--out", "-o", help="The animation, .gif or .webp; - for raw RGB on standard output."),
     ] = Path("walk.gif"),
-    layout: LayoutOption = None,
-    value_range: RangeOption = None,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Generate an animation that walks from seed to seed."""
     from ganport.runtime import Sampler, parse_seeds
-    from ganport.runtime.command import say_provider
+    from ganport.runtime.command import say_note, say_provider
     from ganport.runtime.progress import with_progress
     from ganport.runtime.writers import (
         LARGEST_GRID,
@@ -87,7 +69,8 @@ def walk(
     stops = parse_seeds(seeds, at_most=LARGEST_GRID)
     count = frames * (len(stops) - (not loop)) + (not loop)
     path = find_model(model)
-    with Sampler(path, provider=provider, layout=layout, value_range=value_range) as sampler:
+    with Sampler(path, provider=provider, **(description or {})) as sampler:
+        say_note(sampler)
         say_provider(sampler, provider)
         check_frames(out, count, sampler.contract.image.shape)
         batches = sampler.walk(stops.tolist(), frames=frames, loop=loop, labels=label, truncation=truncation)

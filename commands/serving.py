@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shlex
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.errors import GanportError, UsageError
 
 from .console import ModelArgument, ProviderOption, find_model, messages, needs, results
+from .describing import describes_generator, renamed
 
 if TYPE_CHECKING:
     from ganport.runtime import Sampler
     from ganport.server import Settings
 
 
+@describes_generator
 def web(
     model: ModelArgument = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("site"),
@@ -29,13 +35,14 @@ def web(
             help="Folder dist of the npm package onnxruntime-web.", show_default="npm downloads it, once"
         ),
     ] = None,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Write a page that generates the model's images in the browser: a folder for any web server."""
     from ganport.web import write_site
 
     path = find_model(model)
-    with messages.status("writing the site"):
-        site = write_site(path, out, overwrite=overwrite, onnxruntime_web=onnxruntime_web)
+    with messages.status("writing the site"), _exported(path, description or {}) as file:
+        site = write_site(file, out, overwrite=overwrite, onnxruntime_web=onnxruntime_web)
     results.print(
         f"{out}: {site.contract.name}, {site.transfer / 1e6:.1f} MB to download in a browser "
         f"({site.compressed / 1e6:.1f} MB compressed); {site.webgpu / 1e6:.1f} MB more if it tries WebGPU",
@@ -47,6 +54,7 @@ def web(
     )
 
 
+@describes_generator
 def serve(
     model: ModelArgument = None,
     host: Annotated[
@@ -73,6 +81,7 @@ def serve(
     replicas: Annotated[
         int | None, typer.Option(min=1, help="Replicas on the cluster.", show_default="one per core")
     ] = None,
+    description: DescriptionOptions | None = None,
 ) -> None:
     """Serve the model's images over HTTP. If GANPORT_API_KEY is set, clients must send this key."""
     if engine is None and (address or replicas):
@@ -84,31 +93,65 @@ def serve(
     with needs("serve", "server"):
         from ganport.server import API_KEY_VARIABLE, Settings
     from ganport.runtime import Sampler
-    from ganport.runtime.command import say_provider
+    from ganport.runtime.command import say_note, say_provider
 
     settings = Settings(queue=queue, timeout=timeout, api_key=os.environ.get(API_KEY_VARIABLE) or None)
     path = find_model(model)
-    with Sampler(path, provider=provider, threads=threads, repeatable=True) as sampler:
+    with Sampler(path, provider=provider, threads=threads, repeatable=True, **(description or {})) as sampler:
+        say_note(sampler)
         say_provider(sampler, provider)
         if engine == "ray":
             _serve_on_ray(sampler, settings, host, port, replicas, address)
         else:
-            _serve_here(sampler, settings, host, port, path if page else None)
+            write_page = functools.partial(_write_page, path, description or {}) if page else None
+            _serve_here(sampler, settings, host, port, write_page)
 
 
-def _serve_here(sampler: Sampler, settings: Settings, host: str, port: int, page_model: Path | None) -> None:
+@contextlib.contextmanager
+def _exported(path: Path, description: DescriptionOptions) -> Iterator[Path]:
+    """Yield the path of a model that ganport wrote: the given one, or the export of a third-party model.
+
+    The page runs the model in the browser, where nothing adapts a third-party graph.
+    """
+    from ganport.runtime import Sampler
+
+    with Sampler(path, **description) as sampler:
+        is_own = bool(sampler.contract.created_by)
+    if is_own:
+        yield path
+        return
+    from ganport.export.exporting import export_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / path.with_suffix(".onnx").name
+        yield export_file(path, file, **renamed(description)).path
+
+
+def _serve_here(
+    sampler: Sampler,
+    settings: Settings,
+    host: str,
+    port: int,
+    write_page: Callable[[Path], object] | None,
+) -> None:
     from ganport.server import serve
-    from ganport.web import write_site
 
     serve(
         sampler,
         settings=settings,
         host=host,
         port=port,
-        write_page=None if page_model is None else functools.partial(write_site, page_model),
+        write_page=write_page,
         on_start=lambda url: messages.print(f"{url} serves {_described(sampler, settings)}; Ctrl-C stops it"),
         on_page_error=_print_page_error,
     )
+
+
+def _write_page(model: Path, description: DescriptionOptions, out: Path) -> None:
+    from ganport.web import write_site
+
+    with _exported(model, description) as file:
+        write_site(file, out)
 
 
 def _serve_on_ray(

@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -19,13 +20,12 @@ from ganport.datasets.loading import find_training_images
 from ganport.datasets.named import LABELS, whole_set
 from ganport.runtime import Contract, Sampler
 from ganport.runtime.arrays import LabelIndices, Pixels, Seeds
-from ganport.runtime.contract import Layout
+from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.display import format_seeds
 from ganport.runtime.errors import SeedError, UsageError
 from ganport.runtime.providers import ProviderChoice
 from ganport.runtime.request import request_seeds
 from ganport.runtime.seeds import check_seeds, parse_seeds
-from ganport.runtime.third_party import ValueRange
 
 from .errors import EvaluationError, ImageShapeError
 from .features import GENERAL_NETWORK
@@ -47,9 +47,8 @@ def evaluate(
     truncation: float = 1.0,
     provider: ProviderChoice = "cpu",
     data_dir: PathText | None = None,
-    layout: Layout | None = None,
-    value_range: ValueRange | None = None,
     progress: Callable[[str], object] | None = None,
+    **description: Unpack[DescriptionOptions],
 ) -> Report:
     """Return a report that compares a generator's images with real images.
 
@@ -67,14 +66,13 @@ def evaluate(
         seeds: Seeds to generate, 500 to 16,384 different ones, as a text such as "0-999" or as whole numbers.
             By default 0, 1, 2 and so on, as many seeds as there are real images to compare with. If the
             model file has fixed seeds, the fixed seeds are the default.
-        truncation: Factor that the latents are multiplied by, as for `Sampler.sample`.
+        truncation: Factor by which the latents are scaled towards their mean, as for `Sampler.sample`.
         provider: Execution provider, as for `Sampler`. Leave it out if `model` is an open Sampler.
         data_dir: Folder with the training images of "mnist" or "fashion-mnist", which are needed to detect
             copies of training images. By default they are looked for in the folder $GANPORT_DATA. If they
             are not found, `nearest_in_training` is None in the report.
-        layout: Layout of a third-party generator's images, as for `Sampler`.
-        value_range: Range of a third-party generator's images, as for `Sampler`.
         progress: Function that is called with the name of each step when the step begins.
+        **description: Description of a third-party generator, as for `Sampler`.
 
     Raises:
         TooFewImagesError: There are fewer than 500 seeds, or `data` has fewer than 1,000 images.
@@ -91,7 +89,7 @@ def evaluate(
     """
     report_step = progress or _ignore
     report_step("opening the model")
-    with _open(model, provider, layout, value_range) as sampler:
+    with _open(model, provider, description) as sampler:
         contract = sampler.contract
         notes: list[str] = []
         chosen = _choose_seeds(contract, seeds, truncation)
@@ -124,8 +122,7 @@ def _ignore(_: str) -> None:
 def _open(
     model: PathText | bytes | Sampler,
     provider: ProviderChoice,
-    layout: Layout | None,
-    value_range: ValueRange | None,
+    description: DescriptionOptions,
 ) -> Iterator[Sampler]:
     """Yield an open Sampler of the model.
 
@@ -133,14 +130,14 @@ def _open(
     block.
     """
     if isinstance(model, Sampler):
-        if provider not in ("cpu", model.provider) or layout or value_range:
+        if provider not in ("cpu", model.provider) or description:
             raise UsageError(
-                f"`model` is a Sampler that is open on {model.provider}; give `provider`, `layout` and "
-                "`value_range` to the Sampler."
+                f"`model` is a Sampler that is open on {model.provider}; give `provider` and the description "
+                "of the generator to the Sampler."
             )
         yield model
         return
-    with Sampler(model, provider=provider, layout=layout, value_range=value_range) as sampler:
+    with Sampler(model, provider=provider, **description) as sampler:
         yield sampler
 
 

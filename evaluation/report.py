@@ -35,7 +35,7 @@ class Report:
         sha256: Hash of the model's file in hex.
         provider: Execution provider on which the images were generated.
         seeds: Seeds of the images, as a text such as "0-999".
-        truncation: Factor that the latents were multiplied by.
+        truncation: Factor by which the latents were scaled towards their mean.
         data: Name of the data set that the images are compared with.
         network: Name of the data set whose classifier extracted the features.
         protocol: Two texts: what the real images are, and what the images of the baseline are.

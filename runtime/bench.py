@@ -6,13 +6,13 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
+from typing import Unpack
 
 import numpy as np
 
-from .contract import Layout
+from .description import DescriptionOptions
 from .providers import ProviderName
 from .sampler import Sampler
-from .third_party import ValueRange
 
 BATCHES = (1, 16, 64, 256)
 
@@ -52,8 +52,7 @@ def measure_speed(
     threads: Sequence[int],
     batches: Sequence[int] = BATCHES,
     seconds: float = _SECONDS,
-    layout: Layout | None = None,
-    value_range: ValueRange | None = None,
+    **description: Unpack[DescriptionOptions],
 ) -> Iterator[Speed]:
     """Yield a measured `Speed` for each combination of provider, number of threads and batch size.
 
@@ -63,15 +62,14 @@ def measure_speed(
         threads: Numbers of CPU threads. A provider for GPUs is measured with the last number only.
         batches: Numbers of images per call. A model with a fixed batch size is measured with that size only.
         seconds: Length of one measurement, in seconds. A slow generator is measured for longer.
-        layout: Layout of a third-party generator's images, as for `Sampler`.
-        value_range: Range of a third-party generator's images, as for `Sampler`.
+        **description: Description of a third-party generator, as for `Sampler`.
 
     Raises:
         GanportError: The model can't be opened with one of the providers.
     """
 
     def open_on(provider: ProviderName, count: int) -> Sampler:
-        return Sampler(model, provider=provider, threads=count, layout=layout, value_range=value_range)
+        return Sampler(model, provider=provider, threads=count, **description)
 
     with open_on(providers[0], threads[0]) as sampler:
         fixed = sampler.contract.batch

@@ -20,12 +20,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import numpy as np
 
 from .arrays import Seeds
-from .contract import Layout
+from .contract import Distribution, Layout
+from .description import DescriptionOptions, parse_description
 from .display import printable, system_reason
 from .errors import GanportError, UsageError
 from .model_file import resolve_model
@@ -35,7 +36,6 @@ from .providers import AUTO, PROVIDERS
 from .request import request_seeds
 from .sampler import Sampler
 from .seeds import parse_seeds
-from .third_party import ValueRange
 from .writers import SHARDS, STDOUT, check_output, check_size, write_frames, write_images
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def with_options(message: str, options: Mapping[str, str]) -> str:
     >>> options = {"opset": "--opset", "resume": "--resume", "input": "--input"}
     >>> with_options("`opset` is 12; use `resume=True`, `input='seed'` or `frames`.", options)
     '--opset is 12; use --resume, --input seed or `frames`.'
+    >>> with_options("Give `psi={'psi': 0.7}` and `size=(28, 28, 1)`.", {"psi": "--psi", "size": "--size"})
+    'Give --psi psi=0.7 and --size 28x28x1.'
     """
 
     def as_option(match: re.Match[str]) -> str:
@@ -105,10 +107,16 @@ def with_options(message: str, options: Mapping[str, str]) -> str:
 
 
 def _unquoted(value: str) -> str:
+    """Return a Python literal as the command line writes it: a text, a size, or the value of an input."""
     try:
-        return str(ast.literal_eval(value))
+        literal = ast.literal_eval(value)
     except (SyntaxError, ValueError):  # the value is not a Python literal, but a placeholder such as N
         return value
+    if isinstance(literal, dict):
+        return " ".join(f"{name}={number}" for name, number in literal.items())
+    if isinstance(literal, tuple):
+        return "x".join(map(str, literal))
+    return str(literal)
 
 
 @contextlib.contextmanager
@@ -169,9 +177,9 @@ def sample(
         threads=given.threads,
         batch_size=given.batch_size,
         repeatable=given.repeatable or _is_sharded(given.out),
-        layout=given.layout,
-        value_range=given.value_range,
+        **parse_description({name: getattr(given, name) for name in DescriptionOptions.__annotations__}),
     ) as sampler:
+        say_note(sampler)
         say_provider(sampler, given.provider)
         if seeds is None:
             seeds = np.array(sampler.contract.input.seeds or range(64), np.int64)
@@ -228,6 +236,13 @@ def say_provider(sampler: Sampler, requested: str) -> None:
             f"; not {name}: {printable(problem)}" for name, problem in sampler.model.passed_over.items()
         )
         print(f"provider: {sampler.provider} (the fastest that works{''.join(reasons)})", file=sys.stderr)
+
+
+def say_note(sampler: Sampler) -> None:
+    """Print a doubt about a third-party generator, if there is one."""
+    if sampler.model.note:
+        note = with_options(sampler.model.note, sample_options())
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def _write(sampler: Sampler, seeds: Seeds, given: argparse.Namespace, engines: Mapping[str, Engine]) -> int:
@@ -321,12 +336,8 @@ def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentP
             help="write shards on a cluster; every machine must see the folder of --out",
         )
         option("--address", help="address of the cluster (default: one on this machine)")
-    option(
-        "--layout",
-        choices=get_args(Layout),
-        help="layout of a third-party model's images (default: by their shape)",
-    )
-    option("--range", dest="value_range", choices=get_args(ValueRange), help=_RANGE)
+    for name, settings in DESCRIPTION_OPTIONS.items():
+        option(name, **settings)
     return parser
 
 
@@ -341,11 +352,14 @@ _OUT = (
     "a grid (.png, .webp), an array (.npz, .npy), shards (.tar), a folder of PNGs (no ending), or - for raw "
     "RGB on standard output (default: grid.png)"
 )
-_RANGE = "range of a third-party model's images, -1..1 or 0..1 (default: by its last activation)"
 
 
 def _count(text: str) -> int:
     return int(_checked(text, "a whole number of at least 1", text.isdecimal() and int(text) >= 1))
+
+
+def _index(text: str) -> int:
+    return int(_checked(text, "a whole number from 0 on", text.isdecimal()))
 
 
 def _factor(text: str) -> float:
@@ -360,3 +374,46 @@ def _checked(text: str, expected: str, fits: bool) -> str:
     if not fits:
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return text
+
+
+# Options that describe a third-party generator: dict from the option to its settings in argparse.
+DESCRIPTION_OPTIONS: Mapping[str, dict[str, Any]] = {
+    "--layout": {
+        "choices": get_args(Layout),
+        "help": "layout of a third-party model's images (default: by their shape)",
+    },
+    "--range": {
+        "dest": "value_range",
+        "help": "range of a third-party model's images: tanh is -1..1, sigmoid is 0..1, or such as 0..255 "
+        "(default: by its last operations)",
+        "metavar": "RANGE",
+    },
+    "--clip": {
+        "action": "store_true",
+        "help": "clip values outside of the range; otherwise they are an error",
+    },
+    "--image-size": {
+        "help": "size of the images of a third-party model that gives rows of pixels, such as 28x28x1",
+        "metavar": "HxWxC",
+    },
+    "--labels": {
+        "help": "labels that a third-party model takes: their number, or a text file with a name per line",
+        "metavar": "N|FILE",
+    },
+    "--labels-at": {
+        "type": _index,
+        "help": "index at which a label's one-hot code begins among the latents (default: behind them)",
+        "metavar": "N",
+    },
+    "--latents": {
+        "choices": get_args(Distribution),
+        "help": "latents of a third-party model: uniform is -1..1, uniform01 is 0..1 (default: normal)",
+    },
+    "--input-value": {
+        "dest": "input_values",
+        "action": "append",
+        "help": "constant value of an input of a third-party model, such as psi=0.7",
+        "metavar": "NAME=N",
+    },
+    "--output-name": {"help": "output of a third-party model that holds the images", "metavar": "NAME"},
+}

@@ -16,13 +16,14 @@ from .seeds import SEED_LIMIT
 
 METADATA_KEY = "ganport"
 LABEL = "label"  # name of the graph input for labels
-FORMAT = 2  # the newest format; a contract without labels is written as format 1, which older runtimes read
+FORMAT = 3  # the newest format; a contract is written in the oldest format that can express it
 
 _LONGEST_FACT = 60  # largest number of characters of one fact in a `repr`; longer facts are cut
 # Limit for the number of latents, of labels, and of pixels per side. A larger number means a damaged file.
 LARGEST_DIM = 65_536
 
 InputKind = Literal["latent", "seed", "fixed"]
+Distribution = Literal["normal", "uniform", "uniform01"]
 Layout = Literal["NHWC", "NCHW"]
 ImageType = Literal["uint8", "float32"]
 Precision = Literal["float32", "float16", "int8"]
@@ -38,7 +39,8 @@ class InputSpec:
             the images of the same seeds.
         name: Name of the graph input; empty if there is none.
         dim: Number of latents per image.
-        distribution: Distribution of the latents; "normal" is the standard normal distribution.
+        distribution: Distribution of the latents: "normal" for the standard normal distribution, "uniform"
+            for the uniform distribution on (-1, 1), "uniform01" for the uniform distribution on (0, 1).
         seeds: Seeds of a "fixed" graph; None for the other kinds.
         labels: Names of the labels, in the order of their indices; None for a generator without labels. A
             "latent" or "seed" graph takes label indices as a second input "label", int64 (batch,). A "fixed"
@@ -48,7 +50,7 @@ class InputSpec:
     kind: InputKind
     name: str
     dim: int
-    distribution: Literal["normal"]
+    distribution: Distribution
     seeds: tuple[int, ...] | None = None
     labels: tuple[str, ...] | None = None
 
@@ -63,9 +65,9 @@ class ImageSpec:
         width: Width in pixels.
         channels: Number of channels, 1, 3 or 4.
         layout: "NHWC", or "NCHW" for channels first.
-        dtype: "uint8" with range (0, 255), or "float32" with range (-1, 1). Some third-party generators have
-            float32 images with range (0, 1).
-        range: Smallest and largest value of a pixel.
+        dtype: "uint8" with range (0, 255), or "float32" with range (-1, 1). The float32 images of third-party
+            generators have any range.
+        range: The value of black and the value of white.
     """
 
     name: str
@@ -74,7 +76,7 @@ class ImageSpec:
     channels: int
     layout: Layout
     dtype: ImageType
-    range: tuple[int, int]
+    range: tuple[float, float]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -121,7 +123,7 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as a dict of JSON types."""
-        document = {"format": FORMAT if self.input.labels else 1, **dataclasses.asdict(self)}
+        document = {"format": _oldest_format(self.input), **dataclasses.asdict(self)}
         document["batch"] = "dynamic" if self.batch is None else self.batch
         return document
 
@@ -132,7 +134,9 @@ class Contract:
     def summary(self) -> dict[str, str]:
         """Return the most important facts, as a dict from the name of a fact to its text."""
         height, width, channels = self.image.shape
-        given = {"latent": f"{self.input.dim} latents", "seed": "seeds", "fixed": f"{self.batch} fixed seeds"}
+        latents = "latents" if self.input.distribution == "normal" else f"{self.input.distribution} latents"
+        fixed = f"{self.batch} fixed seeds"
+        given = {"latent": f"{self.input.dim} {latents}", "seed": "seeds", "fixed": fixed}
         facts = {
             "name": self.name,
             "images": f"{height}x{width}x{channels} {self.image.dtype}",
@@ -173,7 +177,7 @@ class Contract:
         return cls(
             name=root.take("name", str),
             created_by=root.take("created_by", str),
-            input=_read_input(root.nested("input")),
+            input=_read_input(root.nested("input"), version),
             image=_read_image(root.nested("image")),
             batch=_read_batch(root),
             precision=root.choose("precision", get_args(Precision)),
@@ -183,6 +187,13 @@ class Contract:
             verification=root.take("verification", dict),
             golden=_read_golden(root.nested("golden")),
         )
+
+
+def _oldest_format(source: InputSpec) -> int:
+    """Return the oldest format that can express the input, since more runtimes read an older format."""
+    if source.distribution != "normal":
+        return 3
+    return 2 if source.labels else 1
 
 
 def _cut(text: str) -> str:
@@ -235,13 +246,14 @@ class _Fields:
         return name if self.path == METADATA_KEY else f"{self.path}.{name}"
 
 
-def _read_input(fields: _Fields) -> InputSpec:
+def _read_input(fields: _Fields, version: int) -> InputSpec:
+    known: tuple[Distribution, ...] = get_args(Distribution) if version >= 3 else ("normal",)
     kind: InputKind = fields.choose("kind", get_args(InputKind))
     return InputSpec(
         kind=kind,
         name=fields.take("name", str),
         dim=fields.size("dim"),
-        distribution=fields.choose("distribution", ("normal",)),
+        distribution=fields.choose("distribution", known),
         seeds=tuple(_take_seeds(fields)) if kind == "fixed" else None,
         labels=_read_labels(fields),
     )

@@ -18,7 +18,8 @@ The other packages define their own errors in their own `errors.py`; docs/errors
     ├── OutputError (OSError)                       a result can't be written
     └── ModelError                                  a model file can't be used
         ├── ModelNotFoundError (FileNotFoundError)  there is no model file, or it can't be read
-        ├── ModelFormatError (ValueError)           the file is empty, truncated or harmful, or not ONNX
+        ├── ModelFormatError (ValueError)           the file is empty, damaged or harmful
+        ├── UnsupportedModelError (ValueError)      the file is not ONNX, or has operations that do not run
         ├── NotAGeneratorError (ValueError)         an ONNX file is not a generator, or needs a description
         ├── InferenceError (RuntimeError)           the model was opened, and running it failed
         ├── GoldenMismatchError (ArithmeticError)   the model generates other images than at its export
@@ -110,7 +111,8 @@ class LatentValueError(GanportError, ValueError):
     def __init__(self, count: int) -> None:
         self.count = count
         super().__init__(
-            f"{count} of the latents are not finite; sample them from a standard normal distribution."
+            f"{count} of the latents are not finite; sample them from the distribution that the "
+            "contract states."
         )
 
 
@@ -187,11 +189,19 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 
 class ModelFormatError(ModelError, ValueError):
-    """The file is empty, truncated or harmful, or it is not ONNX."""
+    """The file is empty, damaged or harmful, and it is not known to be of another kind than ONNX."""
 
     def __init__(self, model: Path | bytes, problem: str) -> None:
         self.model, self.problem = model_name(model), problem
         super().__init__(f"{self.model} is not a readable ONNX file: {problem}; export or copy it again.")
+
+
+class UnsupportedModelError(ModelError, ValueError):
+    """The file is of another kind than ONNX, or it needs something that is not supported."""
+
+    def __init__(self, model: Path | bytes, problem: str, remedy: str) -> None:
+        self.model, self.problem, self.remedy = model_name(model), problem, remedy
+        super().__init__(f"Can't use {self.model}: {problem}; {remedy}")
 
 
 class NotAGeneratorError(ModelError, ValueError):

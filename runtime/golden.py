@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .arrays import Pixels
-from .errors import ContractError, GoldenMismatchError
+from .errors import ContractError, GoldenMismatchError, UsageError
 from .images import split_grid
 from .sampler import Sampler
 
@@ -48,9 +48,15 @@ def check_golden(sampler: Sampler) -> list[GoldenCheck]:
     Returns one comparison for each image.
 
     Raises:
-        ContractError: The file holds no golden images, or their PNG is damaged.
+        UsageError: The file is third-party, so it holds no golden images.
+        ContractError: The file holds no golden images although ganport wrote it, or their PNG is damaged.
     """
     seeds = list(sampler.contract.golden["seeds"])
+    if not sampler.contract.created_by:
+        raise UsageError(
+            "This is a third-party model, which holds no golden images; `ganport export FILE.onnx` checks it "
+            "and writes a file that holds them."
+        )
     if not seeds:
         raise ContractError("golden.seeds", "there is no golden image to compare with")
     stored = _read_golden(sampler, len(seeds))

@@ -35,22 +35,23 @@ def to_pixels(images: npt.NDArray[Any], spec: ImageSpec) -> Pixels:
         finite = np.isfinite(images)
         if not finite.all():
             raise ValueError(f"{int((~finite).sum()):,} of {images.size:,} values are NaN or infinite")
-        images = to_uint8(images, lowest=spec.range[0])
+        images = to_uint8(images, value_range=spec.range)
     return np.ascontiguousarray(images)
 
 
-def to_uint8(images: npt.NDArray[np.float32], *, lowest: int = -1) -> Pixels:
+def to_uint8(images: npt.NDArray[np.float32], *, value_range: tuple[float, float] = (-1, 1)) -> Pixels:
     """Return generator output as 8-bit pixels, of the same shape, in [0, 255], rounded half to even.
 
     Args:
-        images: Values in [lowest, 1]; values outside are clipped.
-        lowest: Value that stands for black, -1 or 0.
+        images: Values of pixels; values outside of the range are clipped.
+        value_range: The value of black and the value of white.
 
     >>> to_uint8(np.array([-1.0, 0.0, 1.0, 9.0], dtype=np.float32)).tolist()
     [0, 128, 255, 255]
     """
-    scale = np.float32(255 / (1 - lowest))
-    levels: npt.NDArray[np.float32] = np.rint((images - np.float32(lowest)) * scale)
+    low, high = value_range
+    scale = np.float32(255 / (high - low))
+    levels: npt.NDArray[np.float32] = np.rint((images - np.float32(low)) * scale)
     return np.clip(levels, 0, 255).astype(np.uint8)
 
 

@@ -8,20 +8,26 @@
    magnitude. The table is computed in double precision and rounded to float32. Hosts may differ in the last
    bits of a double, and the rounding hides this difference. A test checks the table by its hash.
 
+Uniform latents come from the same 16-bit numbers, but a multiplication and an addition replace the table.
+Both are exact in float32, since their results have at most 17 bits.
+
 So latent j of a seed depends on the seed and on j only. It never depends on the batch, on the order, or on
-earlier calls. Only the table is computed in floating-point arithmetic.
+earlier calls. Only the table is computed in floating-point arithmetic that rounds.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from .arrays import LabelIndices, Latents, Seeds
+from .contract import Distribution
+from .display import shortened
 from .errors import UsageError
 from .seeds import check_seeds
 
@@ -34,6 +40,12 @@ _WIDE_MULTIPLIERS = MULTIPLIERS.astype(np.uint64)
 ROUNDS = 10
 LATENTS_PER_BLOCK = 8
 _MAGNITUDES = 4096  # number of magnitudes in the table; 12 bits choose one of them
+# Scale and offset of each uniform distribution. A 16-bit number h becomes h * scale + offset. The values are
+# the middles of 65,536 equal parts of (-1, 1) or (0, 1).
+UNIFORM_STEPS: Mapping[Distribution, tuple[np.float32, np.float32]] = {
+    "uniform": (np.float32(2**-15), np.float32(2**-16 - 1)),
+    "uniform01": (np.float32(2**-16), np.float32(2**-17)),
+}
 
 _WORD = 0xFFFFFFFF  # mask of the lowest 32 bits
 (_MULTIPLIER, _OTHER_MULTIPLIER), (_KEY_STEP, _OTHER_KEY_STEP) = (
@@ -42,34 +54,76 @@ _WORD = 0xFFFFFFFF  # mask of the lowest 32 bits
 _FEW = 4  # up to this number of seeds, a loop over the seeds is faster than NumPy's arrays
 
 
-def sample_latents(seeds: Iterable[int], dim: int) -> Latents:
-    """Return the standard normal latents of the seeds, float32 (n, dim).
+def sample_latents(seeds: Iterable[int], dim: int, *, distribution: Distribution = "normal") -> Latents:
+    """Return the latents of the seeds, float32 (n, dim). By default they are standard normal.
 
-    The latents are taken from a table of 8,192 values in [-3.85, 3.85].
+    Normal latents are taken from a table of 8,192 values in [-3.85, 3.85]. Uniform latents have 65,536
+    different values.
 
     Args:
         seeds: Whole numbers in [0, 2**63), in any order.
         dim: Number of latents per seed, at least 1.
+        distribution: Distribution of the latents: "normal" for the standard normal distribution, "uniform"
+            for the uniform distribution on (-1, 1), "uniform01" for the uniform distribution on (0, 1).
 
     Raises:
         SeedError: There are no seeds, or a seed is not a whole number or is out of range.
-        UsageError: `dim` is less than 1.
+        UsageError: `dim` is less than 1, or the distribution is unknown.
 
     >>> sample_latents([0], 100)[0, :2].tolist()
     [1.2757996320724487, -1.3375895023345947]
+    >>> sample_latents([0], 100, distribution="uniform")[0, :2].tolist()
+    [-0.2019195556640625, 0.8190155029296875]
     """
     if dim < 1:
         raise UsageError(f"`dim` is {dim!r}; it must be at least 1.")
-    return sample_checked(check_seeds(seeds), dim)
+    return sample_checked(check_seeds(seeds), dim, distribution=distribution)
 
 
-def sample_checked(seeds: Seeds, dim: int) -> Latents:
-    """Return the latents of seeds that `check_seeds` has checked, float32 (n, dim)."""
+def sample_checked(seeds: Seeds, dim: int, *, distribution: Distribution = "normal") -> Latents:
+    """Return the latents of seeds that `check_seeds` has checked, float32 (n, dim).
+
+    Raises:
+        UsageError: The distribution is unknown.
+    """
     if len(seeds) <= _FEW:
         numbers = _numbers_of_few(seeds, dim)
     else:
         numbers = _numbers_of_many(seeds, -(-dim // LATENTS_PER_BLOCK))[:, :dim]
-    return signed_normal_table().take(numbers >> 3)
+    if distribution == "normal":
+        return signed_normal_table().take(numbers >> 3)
+    return _to_uniform(numbers, distribution)
+
+
+def _to_uniform(numbers: npt.NDArray[np.uint16], distribution: Distribution) -> Latents:
+    """Return the uniform variate of each 16-bit number, float32. Each step is exact.
+
+    Raises:
+        UsageError: The distribution is unknown.
+    """
+    if distribution not in get_args(Distribution):
+        expected = ", ".join(map(repr, get_args(Distribution)))
+        raise UsageError(f"`distribution` is {shortened(distribution)}; it must be one of {expected}.")
+    scale, offset = UNIFORM_STEPS[distribution]
+    return numbers.astype(np.float32) * scale + offset
+
+
+def truncate(latents: Latents, truncation: float, *, distribution: Distribution) -> Latents:
+    """Return the latents, scaled towards the mean of their distribution, float32 (n, dim).
+
+    Args:
+        latents: Latents, float32 (n, dim).
+        truncation: Factor in [0, 1]. With 1 the latents do not change. With 0 each latent is the mean.
+        distribution: Distribution of the latents. The mean of "uniform01" is 0.5, and the mean of the others
+            is 0.
+    """
+    if truncation == 1:
+        return latents
+    factor = np.float32(truncation)
+    if distribution == "uniform01":
+        mean = np.float32(0.5)
+        return mean + factor * (latents - mean)
+    return latents * factor
 
 
 def default_labels(seeds: Seeds, count: int) -> LabelIndices:
@@ -102,7 +156,12 @@ def append_one_hot(latents: Latents, labels: npt.NDArray[np.integer], count: int
 
 
 def generator_inputs(
-    seeds: Seeds, dim: int, label_count: int, labels: npt.NDArray[np.integer] | None = None
+    seeds: Seeds,
+    dim: int,
+    label_count: int,
+    labels: npt.NDArray[np.integer] | None = None,
+    *,
+    distribution: Distribution = "normal",
 ) -> Latents:
     """Return the input of a trained Keras generator for the seeds, float32 (n, dim + label_count).
 
@@ -111,8 +170,9 @@ def generator_inputs(
         dim: Number of latents per seed.
         label_count: Number of the generator's labels; 0 for none.
         labels: Label index of each seed, (n,). By default `default_labels` chooses the labels.
+        distribution: Distribution of the latents.
     """
-    latents = sample_latents(seeds, dim)
+    latents = sample_latents(seeds, dim, distribution=distribution)
     if not label_count:
         return latents
     chosen = default_labels(seeds, label_count) if labels is None else labels
@@ -185,6 +245,30 @@ def _lanes(blocks: int) -> tuple[int, int]:
     return sum(1 << 64 * block for block in range(blocks)), sum(
         block << 64 * block for block in range(blocks)
     )
+
+
+def interpolate(
+    first: Latents, second: Latents, position: npt.NDArray[np.float64], *, distribution: Distribution
+) -> Latents:
+    """Return points on the way from one latent vector to another, float32 (n, dim).
+
+    Normal latents are interpolated on the great circle (`slerp`). Uniform latents fill a cube, and each point
+    of the straight line between two of them is in the cube, so they are interpolated on this line.
+
+    Args:
+        first: Latents, (n, dim).
+        second: Latents, (n, dim).
+        position: Position on the way, shape (n,): 0 at `first`, 1 at `second`.
+        distribution: Distribution of the latents.
+
+    >>> first, second = np.float32([[-0.5, 0.5]]), np.float32([[0.5, 1.0]])
+    >>> interpolate(first, second, np.array([0.25]), distribution="uniform").tolist()
+    [[-0.25, 0.625]]
+    """
+    if distribution == "normal":
+        return slerp(first, second, position)
+    t = position[:, np.newaxis]  # float64, so the sum is rounded once
+    return ((1 - t) * first + t * second).astype(np.float32)
 
 
 def slerp(first: Latents, second: Latents, position: npt.NDArray[np.float64]) -> Latents:

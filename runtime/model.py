@@ -10,14 +10,16 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .adapter import Adapter
 from .arrays import Pixels
-from .contract import LABEL, Contract, Layout
+from .contract import Contract
 from .cores import usable_cores
+from .description import Description
 from .display import first_line
 from .errors import (
     ClosedSamplerError,
@@ -28,14 +30,21 @@ from .errors import (
     UsageError,
 )
 from .images import to_pixels
-from .latents import sample_latents
-from .model_file import find_model_file
-from .onnx_file import Node, read_outline
-from .providers import AUTO, ProviderChoice, check_provider, choose_provider, onnxruntime_errors, open_session
+from .model_file import ModelSource, find_model_file
+from .onnx_file import Outline, read_outline
+from .providers import (
+    AUTO,
+    ProviderChoice,
+    check_provider,
+    choose_provider,
+    onnxruntime_errors,
+    open_session,
+    uses_graphs,
+)
 from .request import Inputs
 from .runner import Runner, batch_of, make_runner
 from .signature import read_contract
-from .third_party import ValueRange, describe
+from .third_party import describe
 
 # Default for the largest number of images in one run. A batch of this size keeps a CPU or a GPU busy.
 BATCH_SIZE = 256
@@ -47,10 +56,6 @@ _LARGEST_PRESERVED = 64_000_000  # bytes of a model that are kept in memory unti
 # Limit for the option `threads`. onnxruntime starts all threads at once. If that fails, the process ends.
 _MOST_THREADS = 1_024
 _LARGEST_BATCH = 2**24  # limit for the option `batch_size`, above any batch that fits into memory
-# Largest accepted difference of a pixel, in levels of 0 to 255, between an image that is generated alone and
-# the same image in a batch. Rounding causes smaller differences, and statistics over the batch cause larger
-# ones.
-_MOST_LEVELS_OFF = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,14 +71,11 @@ class ModelOptions:
     threads: int | None = None
     batch_size: int | None = None
     repeatable: bool = False
-    layout: Layout | None = None
-    value_range: ValueRange | None = None
+    description: Description = dataclasses.field(default_factory=Description)
 
     def __post_init__(self) -> None:
         _check_count("threads", self.threads, _MOST_THREADS)
         _check_count("batch_size", self.batch_size, _LARGEST_BATCH)
-        _check_choice("layout", self.layout, get_args(Layout))
-        _check_choice("value_range", self.value_range, get_args(ValueRange))
         check_provider(self.provider, AUTO)
 
 
@@ -90,31 +92,32 @@ class Model:
         passed_over: Reasons why "auto" did not choose faster providers: a dict from provider to reason.
         threads: Number of CPU threads.
         batch_size: Largest number of images in one run.
+        note: A doubt about a third-party generator that the user should know of; empty if there is none.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | bytes, options: ModelOptions) -> None:
+    def __init__(self, model: ModelSource, options: ModelOptions) -> None:
         self._options, self._file = options, find_model_file(model)
         self.source = self._file.source
         self.provider: ProviderChoice = options.provider
         self.passed_over: dict[str, str] = {}
         self.threads = options.threads or usable_cores()
         outline = read_outline(self.source)
+        # Weights may lie beside a link to the model's file, and onnxruntime looks for them beside its path.
+        self._location = self._file.location if outline.path is None else outline.path.absolute()
         session = self._open_fastest() if options.provider == AUTO else self._open(self.threads)
+        self._adapter: Adapter | None = None
+        self.note = ""
         # onnxruntime computes a ConvTranspose on one core. Parallel chunks of a batch use the other cores.
         has_serial_work = any(node.kind == "ConvTranspose" for node in outline.nodes)
         self._is_large = bool(outline.weight_files) or self._file.size > _LARGEST_PRESERVED
         self._splits_batches = has_serial_work and self.provider == "cpu" and self.threads > 1
-        self.contract = self._read_contract(session, outline.nodes)
+        contract = self._read_contract(session)
+        if contract is None:
+            session, contract = self._describe(session, outline)
+        self.contract = contract
         self.batch_size = self._choose_batch_size()
-        # Shape of the latents of one image: (dim,), or (dim, 1, 1) in some third-party graphs.
-        self._latent_shape: tuple[int, ...] = ()
-        if self.contract.input.kind == "latent":
-            self._latent_shape = tuple(session.get_inputs()[0].shape[1:])
         self._lock, self._process = threading.Lock(), os.getpid()
         self._runner: Runner | None = self._make_runner(session)
-        # A file that ganport wrote was verified at export, so only third-party files are checked here.
-        if not self.contract.created_by and self._latent_shape:
-            self._check_independence(make_runner(session, self.contract, self.provider, None, self.threads))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Model, (self._file.location, self._options)
@@ -141,8 +144,17 @@ class Model:
         return Model(self._file.location, chosen)
 
     def fingerprint(self) -> str:
-        """Return the sha256 of the model's file in hex; see `ModelFile.fingerprint`. Raises ModelError."""
-        return self._file.fingerprint()
+        """Return a hash in hex of all that decides the images of a seed. Raises ModelError.
+
+        It is the sha256 of the model's file; see `ModelFile.fingerprint`. If the user describes a third-party
+        generator, then it is the sha256 of this hash and the description.
+        """
+        given, of_file = self._options.description.given(), self._file.fingerprint()
+        if not given:
+            return of_file
+        import hashlib  # this import takes milliseconds, and an image needs no fingerprint
+
+        return hashlib.sha256(f"{of_file} {sorted(given.items())}".encode()).hexdigest()
 
     def close(self) -> None:
         """Release the sessions. Functions that `generator` has returned still work."""
@@ -160,7 +172,7 @@ class Model:
         return functools.partial(self._generate, self._current_runner())
 
     def _generate(self, runner: Runner, inputs: Inputs) -> Pixels:
-        images = self._infer(runner, self._with_latent_shape(inputs))
+        images = self._infer(runner, inputs)
         try:
             return to_pixels(images, self.contract.image)
         except ValueError as error:
@@ -182,54 +194,35 @@ class Model:
             )
         return images
 
-    def _with_latent_shape(self, inputs: Inputs) -> Inputs:
-        if len(self._latent_shape) <= 1:
-            return inputs
-        name = self.contract.input.name
-        return {**inputs, name: inputs[name].reshape(-1, *self._latent_shape)}
-
-    def _check_independence(self, runner: Runner) -> None:
-        """Raise InferenceError if an image depends on its batch neighbours.
-
-        The image of seed 0 is generated alone and in a batch with seed 1, and the two results are compared.
-        `runner` must not split batches across threads, because each image would then always run alone.
-        """
-        inputs: dict[str, npt.NDArray[Any]] = {
-            self.contract.input.name: sample_latents((0, 1), self.contract.input.dim)
-        }
-        if self.contract.input.labels:
-            inputs[LABEL] = np.zeros(2, np.int64)
-        together = self._generate(runner, inputs)[0]
-        alone = self._generate(runner, {name: values[:1] for name, values in inputs.items()})[0]
-        off = int(np.abs(together.astype(np.int16) - alone).max())
-        if off > _MOST_LEVELS_OFF:
-            raise InferenceError(
-                self.source,
-                f"an image depends on the other images in its batch: alone, its pixels differ by up to {off} "
-                "levels; export the generator in evaluation mode, and quantise it with fixed scales",
-            )
-
-    def _read_contract(self, session: Any, nodes: tuple[Node, ...]) -> Contract:
-        layout, value_range = self._options.layout, self._options.value_range
+    def _read_contract(self, session: Any) -> Contract | None:
+        """Return the contract in the file; None for a third-party file."""
         try:
             contract = read_contract(session)
         except UnicodeDecodeError:  # onnxruntime accepts names and metadata that are not UTF-8
             raise ModelFormatError(self.source, "its names or its metadata are not text") from None
-        if contract is None:
-            return describe(session, nodes, self.source, layout=layout, value_range=value_range)
-        if layout or value_range:
+        given = self._options.description.given()
+        if contract is not None and given:
             raise UsageError(
-                "The model file states the layout and range of its images; leave out `layout` and "
-                "`value_range`."
+                f"The model file states what {' and '.join(f'`{name}`' for name in given)} would say; leave "
+                f"{'it' if len(given) == 1 else 'them'} out."
             )
         return contract
+
+    def _describe(self, session: Any, outline: Outline) -> tuple[Any, Contract]:
+        """Return a session that takes latents and labels, and the contract of a third-party generator."""
+        if uses_graphs(session):
+            # A captured CUDA graph reads from fixed buffers, which an adapted session does not have.
+            session = self._open(self.threads, capture=False)
+        described = describe(session, outline, self.source, self._options.description)
+        self._adapter, self.note = described.adapter, described.note
+        return described.adapter.wrap(session), described.contract
 
     def _choose_batch_size(self) -> int:
         requested = self._options.batch_size
         if self.contract.batch is not None:
-            if requested is not None:
+            if requested not in (None, self.contract.batch):
                 raise UsageError(
-                    f"The model has a fixed batch of {self.contract.batch} images; leave `batch_size` out."
+                    f"The model generates {self.contract.batch} images per run; leave `batch_size` out."
                 )
             return self.contract.batch
         is_large = self.provider == "cpu" and math.prod(self.contract.image.shape) > _LARGE
@@ -247,9 +240,15 @@ class Model:
                 # memory, or has an operation that the provider does not support.
                 self.passed_over[self.provider] = error.problem
 
-    def _open(self, threads: int) -> Any:
+    def _open(self, threads: int, *, capture: bool = True) -> Any:
         self._file.check_unchanged()
-        return open_session(self._file.location, self.provider, threads, repeatable=self._options.repeatable)
+        repeatable = self._options.repeatable
+        return open_session(self._location, self.provider, threads, repeatable=repeatable, capture=capture)
+
+    def _reopened(self, threads: int) -> Any:
+        """Return another session of the model, which is run like the first one."""
+        session = self._open(threads, capture=self._adapter is None)
+        return session if self._adapter is None else self._adapter.wrap(session)
 
     def _make_runner(self, session: Any) -> Runner:
         splits = self._splits_batches and self.contract.batch is None
@@ -261,14 +260,20 @@ class Model:
 
         The function holds the bytes of a small model. The session of a large model is opened at once.
         """
-        source = self._file.location
+        source = self._location
         if self._is_large:
-            session = self._open(threads=1)
+            session = self._reopened(threads=1)
             return lambda: session
         if isinstance(source, Path):
             source = source.read_bytes()
             self._file.check_unchanged()
-        return functools.partial(open_session, source, self.provider, threads=1)
+        adapter, provider = self._adapter, self.provider
+
+        def open_split() -> Any:
+            session = open_session(source, provider, threads=1)
+            return session if adapter is None else adapter.wrap(session)
+
+        return open_split
 
     def _current_runner(self) -> Runner:
         """Return the runner of this process.
@@ -296,15 +301,10 @@ class Model:
         # session's destructor would wait for these threads forever. An additional reference keeps the session
         # alive, so that the destructor never runs.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
-        self._runner = self._make_runner(self._open(self.threads))
+        self._runner = self._make_runner(self._reopened(self.threads))
         self._process = os.getpid()
 
 
 def _check_count(name: str, value: int | None, most: int) -> None:
     if value is not None and not (isinstance(value, (int, np.integer)) and 1 <= value <= most):
         raise UsageError(f"`{name}` is {value!r}; it must be a whole number from 1 to {most:,}.")
-
-
-def _check_choice(name: str, value: str | None, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
-        raise UsageError(f"`{name}` is {value!r}; it must be {' or '.join(known)}.")

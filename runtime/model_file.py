@@ -5,11 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Protocol
 
-from .display import shortened, system_reason
+from .display import first_line, shortened, system_reason
 from .errors import ModelFormatError, ModelNotFoundError, UsageError
 from .onnx_file import read_outline
-from .pretrained import PRETRAINED
+from .pretrained import PRETRAINED, read_from_archive
+
+_TAKEN = (
+    "a path, the name of a pretrained generator, bytes, a file that is open in binary mode, or an "
+    "onnx.ModelProto"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,26 +69,49 @@ class ModelFile:
         return hashlib.sha256(b"".join(each.digest() for each in hashes)).hexdigest()
 
 
-def find_model_file(model: str | os.PathLike[str] | bytes) -> ModelFile:
+class BinaryFile(Protocol):
+    """An open file whose method `read` returns bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, all of them by default."""
+        ...
+
+
+class ModelProto(Protocol):
+    """A message of Protocol Buffers, such as `onnx.ModelProto`."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802  # the name is that of Protocol Buffers
+        """Return the bytes of the message."""
+        ...
+
+
+# What a model can be opened from.
+ModelSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | ModelProto
+
+
+def find_model_file(model: ModelSource) -> ModelFile:
     """Return the file of a model.
 
     Args:
-        model: Path of a file, bytes, or the name of a pretrained generator (a key of PRETRAINED). Write
-            "./mnist" for a file that is named mnist.
+        model: Path of a file, in which "~" stands for the home folder. Or the name of a pretrained generator
+            (a key of PRETRAINED); write "./mnist" for a file that is named mnist. Or the content: bytes, a
+            file that is open in binary mode and is read from its start, or an `onnx.ModelProto`.
 
     Raises:
         ModelNotFoundError: There is no such file, or it can't be read.
         ModelFormatError: The file is empty.
-        UsageError: The model is neither a path nor bytes.
+        UsageError: The model is of another type, or an open file that can't be read.
     """
-    if isinstance(model, bytes):
-        return ModelFile(model, model, None)
-    if not isinstance(model, (str, os.PathLike)):
-        raise UsageError(
-            f"`model` is {shortened(model)}; it must be a path, bytes, or the name of a pretrained generator."
-        )
-    path = resolve_model(model)
-    return ModelFile(path, path.absolute(), _read_state(path))
+    if isinstance(model, (str, os.PathLike)):
+        path = resolve_model(model)
+        packed = read_from_archive(path)
+        if packed is None:
+            return ModelFile(path, path.absolute(), _read_state(path))
+        return ModelFile(packed, packed, None)
+    content = _read_content(model)
+    if not content:
+        raise ModelFormatError(content, "it is empty")
+    return ModelFile(content, content, None)
 
 
 def resolve_model(model: str | os.PathLike[str]) -> Path:
@@ -93,10 +122,40 @@ def resolve_model(model: str | os.PathLike[str]) -> Path:
     """
     if isinstance(model, str) and model in PRETRAINED:
         return PRETRAINED[model]
-    return Path(model)
+    path = os.fspath(model)
+    if not isinstance(path, str):
+        raise UsageError(f"`model` is a path of bytes, {shortened(path)}; use `os.fsdecode`.")
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser would expand "./~x" as well
+
+
+def _read_content(model: bytes | bytearray | memoryview | BinaryFile | ModelProto) -> bytes:
+    """Return the bytes of a model that is not given by its path."""
+    content: object = None
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        content = bytes(model)
+    elif hasattr(model, "SerializeToString"):
+        content = model.SerializeToString()
+    elif hasattr(model, "read"):
+        content = _read_whole(model)
+    if not isinstance(content, bytes):
+        raise UsageError(f"`model` is {shortened(model)}; it must be {_TAKEN}.")
+    return content
+
+
+def _read_whole(file: BinaryFile) -> object:
+    """Return the content of an open file."""
+    try:
+        # After a model was written to a file in memory, the position is at the end of the model.
+        if hasattr(file, "seekable") and file.seekable():
+            file.seek(0)  # type: ignore[attr-defined]  # a file that is seekable has this method
+        return file.read()
+    except (OSError, ValueError) as error:  # a closed file raises ValueError
+        raise UsageError(f"`model` is a file that can't be read: {first_line(error)}.") from error
 
 
 def _read_state(path: Path) -> tuple[int, int, int]:
+    if "\0" in str(path):
+        raise ModelNotFoundError(path, "a path has no null characters")
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -121,4 +180,7 @@ def _remedy_for_folder(folder: Path) -> str:
             return f"the model in this folder is {inside}"
     import shlex
 
-    return f"if the folder is a run, export its generator with: ganport export {shlex.quote(str(folder))}"
+    return (
+        "if the folder is a run or a SavedModel, export its generator with: ganport export "
+        f"{shlex.quote(str(folder))}"
+    )

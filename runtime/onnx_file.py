@@ -13,55 +13,26 @@ from __future__ import annotations
 import dataclasses
 import math
 import mmap
+import os
 import struct
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
-from .errors import ModelFormatError
-from .protobuf import (
-    WORD,
-    Value,
-    WireError,
-    fields,
-    integers_of,
-    message_of,
-    number_of,
-    signed,
-    single_message,
-    text_of,
-    unpacked,
-)
+from .display import system_reason
+from .errors import ModelFormatError, ModelNotFoundError, UnsupportedModelError
+from .external_data import WeightFiles
+from .file_kinds import recognise
+from .onnx_attribute import Attribute, AttributeValue, read_attribute
+from .onnx_operations import Operands, check_operation
+from .onnx_tensor import Tensor, read_sparse_tensor, read_tensor
+from .protobuf import WireError, fields, message_of, number_of, signed, single_message, text_of
+from .rejection import RejectedError, UnsupportedError
 
-# Limit for the number of values of a tensor whose shape is stated in the file. As float32 they take 1 GiB.
-_MOST_VALUES = 2**28
-_MOST_DIMS = 16  # limit for the number of dimensions of a tensor
 _DEEPEST = 16  # limit for the depth of nested graphs, such as the branches of an If, and of function calls
-_SUPPORTED = f"supported are at most {_MOST_DIMS} dimensions and {_MOST_VALUES:,} values"
+_MOST_NUMBERS = 16  # largest number of values of a constant whose numbers are in the outline
 
-_EXTERNAL = 1  # value of TensorProto.DataLocation
-_INT32 = 6  # value of TensorProto.DataType
-# Dict from a data type to the `struct` format of a number in raw bytes, and to the field of TensorProto that
-# holds numbers of this type if they are not raw.
-_NUMBER_FORMATS = {1: ("f", 4), _INT32: ("i", 5), 7: ("q", 7), 11: ("d", 10)}
-_RAW_DATA = 9  # field of TensorProto that holds numbers as raw bytes
-
-_UNBOUNDED = ("Loop", "Scan")  # operations that may never end
-# Operations whose output is random.
-_RANDOM = (
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Bernoulli",
-    "Multinomial",
-)
-# Dict from an operation to the index of the input that decides the size of the output. This input holds a
-# shape, factors or a length.
-_SHAPE_INPUT = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
-
-# Dict from the name of a constant tensor to its first numbers, which an operation may use as a shape.
-_Constants = ChainMap[str, list[float]]
+_Constants = ChainMap[str, Tensor]
 _FunctionId = tuple[str, str]  # domain and name of a function
 
 
@@ -74,12 +45,29 @@ class Node:
         inputs: Names of the operation's inputs.
         outputs: Names of the operation's outputs.
         domain: Domain of the kind; empty for ONNX's own operations.
+        attributes: Dict from the name of an attribute to its number or numbers. Other attributes and lists of
+            more than 32 numbers are left out.
     """
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     domain: str = ""
+    attributes: Mapping[str, AttributeValue] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A tensor that is stored in the file: an initializer, or the output of a Constant operation.
+
+    Attributes:
+        shape: Shape of the tensor; empty for a single number.
+        numbers: Numbers of the tensor in row-major order, if there are at most 16. None if there are more, or
+            if the tensor holds texts, or numbers of a type such as int4 that is not read.
+    """
+
+    shape: tuple[int, ...]
+    numbers: tuple[float, ...] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +77,17 @@ class Outline:
     Attributes:
         nodes: Operations of the model's graph.
         weight_files: Files beside the model that hold its weights, sorted by name.
+        constants: Dict from the name of a constant of the model's graph to the constant.
+        opset: Version of ONNX's own operations; None if the file does not state it.
+        path: Path of the model beside which the weight files were found. It may be that of a symbolic link
+            behind the given path, and onnxruntime must open this path. None for bytes.
     """
 
     nodes: tuple[Node, ...]
-    weight_files: tuple[Path, ...]
+    weight_files: tuple[Path, ...] = ()
+    constants: Mapping[str, Constant] = dataclasses.field(default_factory=dict)
+    opset: int | None = None
+    path: Path | None = None
 
 
 def read_outline(model: Path | bytes) -> Outline:
@@ -103,21 +98,20 @@ def read_outline(model: Path | bytes) -> Outline:
             its outline is empty.
 
     Raises:
-        ModelFormatError: The model is not ONNX, or it is harmful.
+        ModelFormatError: The model is damaged, or it is harmful.
+        ModelNotFoundError: The file can't be read.
+        UnsupportedModelError: The file is of another kind, or has operations that are not supported.
     """
-    if is_ort_format(model):
-        return Outline((), ())
+    path = None if isinstance(model, bytes) else model
     try:
-        if isinstance(model, bytes):
-            return _read_model(memoryview(model), None)
-        with model.open("rb") as file:
-            # The memory map is released when the last view of it is released.
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _read_model(memoryview(content), model.parent)
-    except _RejectedError as error:
+        content = memoryview(model) if isinstance(model, bytes) else _mapped(model)
+        return _read_content(content, path)
+    except RejectedError as error:
         raise ModelFormatError(model, str(error)) from None
-    except (WireError, IndexError, struct.error, UnicodeDecodeError):
-        raise ModelFormatError(model, "it is damaged, or it is not ONNX") from None
+    except UnsupportedError as error:
+        raise UnsupportedModelError(model, error.problem, error.remedy) from None
+    except OSError as error:  # the file of the model, or one with its weights
+        raise ModelNotFoundError(Path(error.filename or path or ""), system_reason(error)) from error
 
 
 def is_ort_format(model: Path | bytes) -> bool:
@@ -128,37 +122,86 @@ def is_ort_format(model: Path | bytes) -> bool:
     return model[4:8] == b"ORTM" if isinstance(model, bytes) else model.suffix.lower() == ".ort"
 
 
-class _RejectedError(Exception):
-    """The file is harmful; the text of the error is the reason."""
+def _mapped(path: Path) -> memoryview:
+    """Return the bytes of a file without reading them. They are released with the last view of them."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise RejectedError("the file is empty")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _read_model(content: memoryview, folder: Path | None) -> Outline:
-    reader = _GraphReader(folder)
-    graph = None
+def _read_content(content: memoryview, path: Path | None) -> Outline:
+    """Return the outline of a model.
+
+    Args:
+        content: Bytes of the model's file.
+        path: Path of the file; None if the model was given as bytes.
+    """
+    if is_ort_format(bytes(content[:8]) if path is None else path):
+        if bytes(content[4:8]) != b"ORTM":
+            _reject_other_kind(content, path)
+        return Outline((), path=path)
+    try:
+        return _read_model(content, WeightFiles(path))
+    except (WireError, IndexError, struct.error, UnicodeDecodeError):
+        _reject_other_kind(content, path)
+        raise RejectedError("it is damaged, or it is not ONNX") from None
+
+
+def _reject_other_kind(content: memoryview, path: Path | None) -> None:
+    """Raise UnsupportedError if the content is that of a known kind of file other than ONNX."""
+    if kind := recognise(content):
+        raise UnsupportedError(f"it is {kind.name}", kind.remedy_for(path))
+
+
+def _read_model(content: memoryview, files: WeightFiles) -> Outline:
+    reader, constants = _GraphReader(files), _Constants()
+    graph, opset, functions = None, None, []
     for number, value in fields(content):
-        if number == 7:  # graph
+        if number == 7:
             graph = single_message(graph, value)
-        elif number == 25:  # functions
-            reader.read_function(message_of(value))
+        elif number == 8:
+            domain, version = _read_opset(message_of(value))
+            opset = version if domain in ("", "ai.onnx") else opset
+        elif number == 25:
+            functions.append(message_of(value))
     if graph is None:
-        raise _RejectedError("it has no graph")
-    nodes = reader.read_graph(graph, 0)
+        raise WireError
+    for function in functions:
+        reader.read_function(function)
+    nodes = reader.read_graph(graph, 0, constants)
     reader.check_functions()
-    return Outline(nodes, tuple(sorted(reader.weight_files)))
+    return Outline(
+        nodes,
+        weight_files=tuple(sorted(files.found)),
+        constants={name: _outlined(tensor) for name, tensor in constants.items()},
+        opset=opset,
+        path=files.model,
+    )
+
+
+def _read_opset(message: memoryview) -> tuple[str, int]:
+    """Return the domain and the version of a set of operations."""
+    entries = dict(fields(message))
+    return text_of(entries.get(1, memoryview(b""))), signed(number_of(entries.get(2, 0)))
+
+
+def _outlined(tensor: Tensor) -> Constant:
+    count = math.prod(tensor.shape)
+    is_complete = tensor.first is not None and len(tensor.first) == count <= _MOST_NUMBERS
+    return Constant(tensor.shape, tensor.first if is_complete else None)
 
 
 class _GraphReader:
     """Reads and checks a model's graph, the graphs within it, and its functions.
 
     Attributes:
-        folder: Folder of the model's file; None if the model was given as bytes.
-        weight_files: Files beside the model that hold weights.
+        files: Files beside the model that may hold weights.
         functions: Dict from the domain and name of a function to the function's operations.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self.weight_files: set[Path] = set()
+    def __init__(self, files: WeightFiles) -> None:
+        self.files = files
         self.functions: dict[_FunctionId, list[Node]] = {}
 
     def read_function(self, message: memoryview) -> None:
@@ -179,9 +222,9 @@ class _GraphReader:
 
         def visit(function: _FunctionId, callers: tuple[_FunctionId, ...]) -> None:
             if function in callers:
-                raise _RejectedError(f"its function {function[1]!r} calls itself")
+                raise RejectedError(f"its function {function[1]!r} calls itself")
             if len(callers) > _DEEPEST:
-                raise _RejectedError(f"its functions call each other more than {_DEEPEST} levels deep")
+                raise RejectedError(f"its functions call each other more than {_DEEPEST} levels deep")
             if function in checked:
                 return
             for node in self.functions[function]:
@@ -192,27 +235,25 @@ class _GraphReader:
         for function in self.functions:
             visit(function, ())
 
-    def read_graph(
-        self, message: memoryview, depth: int, outer: _Constants | None = None
-    ) -> tuple[Node, ...]:
+    def read_graph(self, message: memoryview, depth: int, constants: _Constants) -> tuple[Node, ...]:
         """Return the operations of a graph.
 
         Args:
             message: Bytes of the graph.
             depth: Number of graphs that this graph is nested in.
-            outer: Constants of the graphs that this graph is nested in.
+            constants: Constants of the graphs that this graph is nested in. The constants of this graph are
+                added to the first dict.
         """
         if depth > _DEEPEST:
-            raise _RejectedError(f"it has graphs within graphs, more than {_DEEPEST} levels deep")
-        constants = _Constants() if outer is None else outer.new_child()
+            raise RejectedError(f"it has graphs within graphs, more than {_DEEPEST} levels deep")
         nodes = []
         for number, value in fields(message):
             if number == 5:  # initializers
-                name, numbers = self._read_tensor(message_of(value))
-                if numbers is not None:
-                    constants[name] = numbers
+                tensor = read_tensor(message_of(value), self.files)
+                constants[tensor.name] = tensor
             elif number == 15:  # sparse initializers
-                self._read_sparse(message_of(value))
+                tensor = read_sparse_tensor(message_of(value), self.files)
+                constants[tensor.name] = tensor
             elif number == 1:
                 nodes.append(message_of(value))
         return self._read_nodes(nodes, constants, depth)
@@ -229,8 +270,7 @@ class _GraphReader:
         return tuple(nodes[index] for index in range(len(messages)))
 
     def _read_node(self, message: memoryview, constants: _Constants, depth: int) -> Node:
-        kind, domain, inputs, outputs = "", "", [], []
-        constant, is_training, attribute_count = None, False, 0
+        kind, domain, inputs, outputs, attributes = "", "", [], [], []
         for number, value in fields(message):
             if number == 1:
                 inputs.append(text_of(value))
@@ -238,126 +278,32 @@ class _GraphReader:
                 outputs.append(text_of(value))
             elif number == 4:
                 kind = text_of(value)
-            elif number == 5:  # attributes
-                constant = self._read_attribute(message_of(value), depth, constants) or constant
-                attribute_count += 1
-                is_training = is_training or _is_set(message_of(value), "training_mode")
+            elif number == 5:
+                attributes.append(read_attribute(message_of(value), self.files))
             elif number == 7:
                 domain = text_of(value)
-        if kind == "Constant" and attribute_count > 1:
-            raise _RejectedError("it has a Constant of more than one value")
-        if kind == "Constant" and constant is not None and outputs:
-            constants[outputs[0]] = constant
-        _check_kind(kind)
-        if is_training:
-            raise _RejectedError(
-                f"it has a {kind} in training mode: an image would depend on the other images in its batch"
-            )
-        _check_output_size(kind, inputs, constants, constant)
-        return Node(kind, tuple(inputs), tuple(outputs), domain)
-
-    def _read_attribute(self, message: memoryview, depth: int, constants: _Constants) -> list[float] | None:
-        """Return the numbers at the start of an attribute, as a possible shape; None without numbers."""
-        numbers: list[float] | None = None
-        tensor = graph = None
-        for number, value in fields(message):
-            if number == 5:
-                tensor = single_message(tensor, value)
-            elif number == 6:
-                graph = single_message(graph, value)
-            elif number in (7, 8):  # the fields `floats` and `ints` of an AttributeProto
-                found = integers_of(value) if number == 8 else _first_floats(message_of(value), "f")
-                numbers = [*(numbers or []), *found][: _MOST_DIMS + 1]
-            elif number == 10:  # tensors
-                self._read_tensor(message_of(value))
-            elif number == 11:  # graphs
-                self.read_graph(message_of(value), depth + 1, constants)
-            elif number in (22, 23):  # sparse tensors
-                self._read_sparse(message_of(value))
-        # An attribute must hold one value. If it holds a tensor and a list of numbers, onnxruntime uses only
-        # one of the two values, which may not be the value that is checked here.
-        if tensor is not None and numbers is not None:
-            raise WireError
-        if graph is not None:
-            self.read_graph(graph, depth + 1, constants)
-        return self._read_tensor(tensor)[1] if tensor is not None else numbers
-
-    def _read_sparse(self, message: memoryview) -> None:
-        """Check a sparse tensor, which onnxruntime converts into a dense tensor."""
-        dims: list[int] = []
-        for number, value in fields(message):
-            if number in (1, 2):  # values, indices
-                self._read_tensor(message_of(value))
-            elif number == 3:
-                dims += integers_of(value)
-        is_supported = len(dims) <= _MOST_DIMS and math.prod(dims) <= _MOST_VALUES
-        if any(dim < 0 for dim in dims) or not is_supported:
-            shown = dims[: _MOST_DIMS + 1]
-            raise _RejectedError(f"it has a sparse tensor of shape {shown}; {_SUPPORTED}")
-
-    def _read_tensor(self, message: memoryview) -> tuple[str, list[float] | None]:
-        """Return a tensor's name and its first numbers. The numbers are None if they can't be a shape."""
-        dims: list[int] = []
-        parts: dict[int, list[Value]] = {}  # from the number of a content field to the field's first values
-        external: dict[str, str] = {}
-        name, kind, size, is_external = "", 0, 0, False
-        for number, value in fields(message):
-            if number == 1:
-                dims += integers_of(value)
-            elif number == 2:
-                kind = number_of(value) & WORD  # onnxruntime also keeps only the lowest 32 bits
-            elif number in (4, 5, 6, 7, _RAW_DATA, 10, 11):
-                size += _size_of(number, value)
-                first = parts.setdefault(number, [])
-                if len(first) <= _MOST_DIMS:
-                    first.append(value)
-            elif number == 8:
-                name = text_of(value)
-            elif number == 13:  # one key and its value, such as the location of content in another file
-                entry = dict(fields(message_of(value)))
-                external[text_of(entry.get(1, memoryview(b"")))] = text_of(entry.get(2, memoryview(b"")))
-            elif number == 14:  # data location
-                is_external = number_of(value) & WORD == _EXTERNAL
-        if is_external:
-            size = self._measure_external(external)
-        _check_content(name, dims, size)
-        # A tensor must hold its content once. If two fields hold content, or if `raw_data` occurs twice,
-        # onnxruntime uses only one of the two contents, which may not be the content that is checked here.
-        if len(parts) > 1 or len(parts.get(_RAW_DATA, ())) > 1:
-            raise WireError
-        if kind not in _NUMBER_FORMATS or len(dims) > 1 or is_external:
-            return name, None
-        return name, _first_numbers(kind, parts)
-
-    def _measure_external(self, entries: Mapping[str, str]) -> int:
-        """Return the number of bytes of a tensor that lies in another file, after checking the path."""
-        location = entries.get("location", "")
-        if self.folder is None:
-            raise _RejectedError(f"its weights are in another file, {location!r}; open the model by its path")
-        is_absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive
-        if is_absolute or ".." in Path(location).parts:
-            raise _RejectedError(f"its weights are in {location!r}, outside of the model's folder")
-        path = self.folder / location
-        if not location or not path.is_file() or not path.resolve().is_relative_to(self.folder.resolve()):
-            raise _RejectedError(
-                f"its weights are in {location!r}, which is not a file in the model's folder"
-            )
-        self.weight_files.add(path)
-        size = path.stat().st_size
-        try:
-            offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
-        except ValueError:
-            raise _RejectedError(f"offset or length of its weights in {location!r} is not a number") from None
-        if offset < 0 or length < 0 or offset + length > size:
-            span = f"{offset:,} to {offset + length:,}"
-            raise _RejectedError(f"its weights are bytes {span} of {location!r}, which has {size:,} bytes")
-        return length
+        for attribute in attributes:
+            for graph in attribute.graphs:
+                self.read_graph(graph, depth + 1, constants.new_child())
+        if kind == "Constant":
+            _add_constant(constants, attributes, outputs)
+        lists = {each.name: each.listed() for each in attributes}
+        if len(lists) < len(attributes):
+            raise WireError  # onnxruntime would use one of two attributes of the same name
+        is_training = any(each.name == "training_mode" and each.is_set() for each in attributes)
+        check_operation(Operands(kind, inputs, outputs, constants, lists, is_training))
+        values = {each.name: each.value() for each in attributes}
+        numbers = {name: value for name, value in values.items() if value is not None}
+        return Node(kind, tuple(inputs), tuple(outputs), domain, numbers)
 
 
-def _is_set(attribute: memoryview, name: str) -> bool:
-    """Return whether an attribute has the given name, and holds an integer other than 0."""
-    entries = dict(fields(attribute))
-    return bool(text_of(entries.get(1, memoryview(b""))) == name and entries.get(3))
+def _add_constant(constants: _Constants, attributes: Sequence[Attribute], outputs: Sequence[str]) -> None:
+    """Add the output of a Constant operation to the constants of its graph."""
+    if len(attributes) > 1:
+        raise RejectedError("it has a Constant of more than one value")
+    tensor = attributes[0].constant() if attributes else None
+    if tensor is not None and outputs:
+        constants[outputs[0]] = tensor
 
 
 def _kind_of(node: memoryview) -> str:
@@ -367,121 +313,3 @@ def _kind_of(node: memoryview) -> str:
     """
     kinds = [text_of(value) for number, value in fields(node) if number == 4]
     return kinds[-1] if kinds else ""
-
-
-def _check_kind(kind: str) -> None:
-    if kind in _UNBOUNDED:
-        raise _RejectedError(f"it has a {kind}, which may never end")
-    if kind in _RANDOM:
-        raise _RejectedError(f"it has a {kind}: an image would not depend on its seed alone")
-
-
-def _check_output_size(
-    kind: str, inputs: list[str], constants: _Constants, attribute: list[float] | None
-) -> None:
-    """Reject an operation whose output is too large, if constants in the file decide the output's size.
-
-    Args:
-        kind: Kind of the operation.
-        inputs: Names of the operation's inputs.
-        constants: Constants of the graph.
-        attribute: Numbers in an attribute of the operation, such as `pads`; None if no attribute has numbers.
-    """
-    if kind == "Range":
-        _check_range(inputs, constants)
-    elif kind == "Pad":
-        pads = constants.get(inputs[1], []) if len(inputs) > 1 else attribute or []
-        axes = len(pads) // 2
-        pairs = zip(pads[:axes], pads[axes:], strict=False)
-        sides = [1 + max(0, before) + max(0, after) for before, after in pairs]
-        if len(pads) > _MOST_DIMS or math.prod(sides) > _MOST_VALUES:
-            raise _RejectedError(f"it has a Pad by {pads}; {_SUPPORTED}")
-    elif kind in ("Resize", "Upsample"):
-        factors = _resize_factors(kind, inputs, constants, attribute)
-        if not _is_supported(factors):
-            raise _RejectedError(f"it has the operation {kind} with the factors {factors}; {_SUPPORTED}")
-    index = _SHAPE_INPUT.get(kind)
-    if index is None or index >= len(inputs) or inputs[index] not in constants:
-        return
-    shape = constants[inputs[index]]
-    if any(dim < -1 for dim in shape) or not _is_supported(shape):
-        raise _RejectedError(f"it has a {kind} to the shape {shape}; {_SUPPORTED}")
-
-
-def _check_range(inputs: list[str], constants: _Constants) -> None:
-    """Reject a Range of too many values, if its three inputs are constants."""
-    bounds = [constants[name][0] for name in inputs if constants.get(name)]
-    if len(bounds) != 3:
-        return
-    start, limit, step = bounds
-    is_supported = step and (limit - start) / step <= _MOST_VALUES  # False if a bound is NaN
-    if not is_supported:
-        raise _RejectedError(f"it has a Range from {start:g} to {limit:g} by {step:g}; {_SUPPORTED}")
-
-
-def _resize_factors(
-    kind: str, inputs: list[str], constants: _Constants, attribute: list[float] | None
-) -> list[float]:
-    """Return the factors by which a Resize or Upsample scales its axes; empty if no constant holds them.
-
-    The first version of Upsample has the factors in an attribute. Later versions and Resize have them in the
-    second or third input.
-    """
-    if kind == "Upsample" and len(inputs) == 1:
-        return attribute or []
-    # From opset 11 on, Resize has the factors in the third input, and a region of interest in the second.
-    index = 1 if len(inputs) == 2 else 2
-    return constants.get(inputs[index], []) if index < len(inputs) else []
-
-
-def _is_supported(shape: Sequence[float]) -> bool:
-    """Return whether this shape is within the limits of this module. Dimensions below 1 count as 1."""
-    return len(shape) <= _MOST_DIMS and math.prod(max(1, dim) for dim in shape) <= _MOST_VALUES
-
-
-def _check_content(name: str, dims: list[int], size: int) -> None:
-    """Reject a tensor whose shape is not valid, or that has too few bytes for its shape."""
-    if len(dims) > _MOST_DIMS:
-        raise _RejectedError(f"its tensor {name!r} has {len(dims):,} dimensions")
-    if any(dim < 0 for dim in dims):
-        raise _RejectedError(f"its tensor {name!r} has a negative dimension, {dims}")
-    # A byte holds at most two numbers, of 4 bits each. The factor of 8 leaves a margin.
-    if math.prod(dims) > 8 * size:
-        raise _RejectedError(f"its tensor {name!r} of shape {dims} has {size:,} bytes, which is too few")
-
-
-def _size_of(number: int, value: Value) -> int:
-    """Return the number of bytes of content in one field of a tensor, as `_check_content` counts them."""
-    if isinstance(value, int):
-        # The list of numbers is not packed, so this field holds one number of the list. A number counts as 1
-        # byte in the field `int64_data` (7), and as 8 bytes in other fields.
-        return 1 if number == 7 else 8
-    # In the field `string_data` (6), 1 is added so that an empty string counts as content, too.
-    return len(value) + 1 if number == 6 else len(value)
-
-
-def _first_numbers(kind: int, parts: Mapping[int, Sequence[Value]]) -> list[float]:
-    """Return the numbers at the start of a tensor, decoded from the part of its data that was read.
-
-    Args:
-        kind: Data type of the tensor, a key of _NUMBER_FORMATS.
-        parts: Dict from field number to the data that was read from the field. The fields are those that can
-            hold the tensor's numbers, such as `raw_data`.
-    """
-    form, own_field = _NUMBER_FORMATS[kind]
-    if _RAW_DATA in parts:
-        return _first_floats(message_of(parts[_RAW_DATA][0]), form)
-    numbers: list[float] = []
-    for value in parts.get(own_field, ()):
-        if len(numbers) > _MOST_DIMS:
-            break
-        numbers += (
-            integers_of(value, _MOST_DIMS + 1) if form in "iq" else _first_floats(message_of(value), form)
-        )
-    if kind == _INT32:  # onnxruntime also keeps only the lowest 32 bits
-        numbers = [signed((int(number) & WORD) << 32) >> 32 for number in numbers]
-    return numbers
-
-
-def _first_floats(content: memoryview, form: str) -> list[float]:
-    return unpacked(content, form, _MOST_DIMS + 1)

@@ -103,6 +103,14 @@ def integers_of(value: Value, at_most: int = 2**20) -> list[int]:
     return numbers
 
 
+def integer_count(value: Value) -> int:
+    """Return how many numbers `integers_of` would return without a limit."""
+    if isinstance(value, int):
+        return 1
+    # The last byte of a number is less than 128, and the other bytes are not.
+    return len(bytes(value).translate(None, delete=bytes(range(128, 256))))
+
+
 def unpacked(content: bytes | memoryview, form: str, at_most: int) -> list[float]:
     """Return the numbers that bytes hold, at most the first `at_most`.
 

@@ -21,8 +21,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .display import first_line, model_name
-from .errors import MissingPackageError, ModelFormatError, ProviderError, UnknownProviderError
+from .errors import (
+    MissingPackageError,
+    ModelFormatError,
+    ProviderError,
+    UnknownProviderError,
+    UnsupportedModelError,
+)
 from .onnx_file import is_ort_format
+from .session_errors import explain
 from .stderr import captured_stderr
 
 # onnxruntime's packages report events to Microsoft over HTTPS unless ORT_DISABLE_TELEMETRY is 1 before
@@ -97,7 +104,9 @@ _HEAVY = re.compile(
 )
 
 
-def open_session(model: Path | bytes, provider: str, threads: int, *, repeatable: bool = False) -> Any:
+def open_session(
+    model: Path | bytes, provider: str, threads: int, *, repeatable: bool = False, capture: bool = True
+) -> Any:
     """Return an onnxruntime.InferenceSession of the model on the given provider, and on no other.
 
     Args:
@@ -106,18 +115,20 @@ def open_session(model: Path | bytes, provider: str, threads: int, *, repeatable
         threads: Number of threads that compute one operation. Operations run one after the other, because
             generators are chains of operations.
         repeatable: Whether to use only algorithms that give the same bytes each time.
+        capture: Whether CUDA may capture the graph. The session then needs fixed buffers; see `uses_graphs`.
 
     Raises:
         UnknownProviderError: There is no such provider.
         MissingPackageError: onnxruntime is not installed.
         ProviderError: The provider is not available here; the message says why, and what to do.
         ModelFormatError: onnxruntime can't read the file.
+        UnsupportedModelError: The file needs something that this onnxruntime does not have.
     """
     check_provider(provider)
     ort = _import_onnxruntime()
     if provider != "cpu":
         _try_provider(ort, provider)
-    session = _create_session(ort, model, provider, threads, repeatable)
+    session = _create_session(ort, model, provider, threads, repeatable, capture)
     # The provider was tried above with a different model, so this session is checked as well.
     chosen = PROVIDERS[provider]
     if session.get_providers()[0] != chosen.name:
@@ -181,7 +192,9 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, repeatable: bool) -> Any:
+def _create_session(
+    ort: Any, model: Path | bytes, provider: str, threads: int, repeatable: bool, capture: bool
+) -> Any:
     wanted = PROVIDERS[provider]
     chosen = dict(wanted.options)
     if repeatable and provider == "cuda":
@@ -196,7 +209,8 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         chosen["num_of_threads"] = str(threads)
     # A captured CUDA graph halves the time of a batch of one image. If an operation of the model does not run
     # on the GPU, capturing fails, and a second attempt opens the model without a captured graph.
-    attempts = [{**chosen, "enable_cuda_graph": "1"}, chosen] if provider == "cuda" else [chosen]
+    captured = {**chosen, "enable_cuda_graph": "1"}
+    attempts = [captured, chosen] if provider == "cuda" and capture else [chosen]
     for number, settings in enumerate(attempts, 1):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -219,6 +233,9 @@ def _create_session(ort: Any, model: Path | bytes, provider: str, threads: int, 
         except onnxruntime_errors() as error:
             if number < len(attempts) and "graph capture" in str(error):
                 continue
+            explained = explain(str(error), ort.__version__)
+            if explained is not None and (explained.is_final or provider == "cpu"):
+                raise UnsupportedModelError(model, explained.problem, explained.remedy) from error
             if provider != "cpu":
                 # `_try_provider` has shown that the provider works, so the reason lies in this model. The
                 # model may need too much memory, or an operation that the provider does not support.

@@ -20,11 +20,10 @@ from .errors import (
     LabelError,
     LatentShapeError,
     LatentValueError,
-    SeedError,
     UsageError,
 )
-from .latents import default_labels, sample_checked
-from .seeds import check_seeds
+from .latents import default_labels, sample_checked, truncate
+from .seeds import check_seeds, not_a_list
 
 Label = str | int  # a name in the contract's labels, or an index into them
 Labels = Label | Sequence[Label] | npt.NDArray[np.integer[Any]] | None
@@ -38,7 +37,7 @@ class Request:
     Attributes:
         seeds: Seeds, int64 (n,). They are not used if `latents` are given.
         labels: Index of each image's label, int64 (n,). None for a generator that takes no label.
-        truncation: Factor that the seeds' latents are multiplied by.
+        truncation: Factor by which the seeds' latents are scaled towards their mean.
         latents: Latents from the caller, float32 (n, dim). None if the latents come from the seeds.
     """
 
@@ -191,8 +190,9 @@ def graph_inputs(contract: Contract, request: Request) -> Inputs:
 def _latents(contract: Contract, request: Request) -> Latents:
     if request.latents is not None:
         return request.latents
-    latents = sample_checked(request.seeds, contract.input.dim)
-    return latents if request.truncation == 1 else latents * np.float32(request.truncation)
+    dim, distribution = contract.input.dim, contract.input.distribution
+    latents = sample_checked(request.seeds, dim, distribution=distribution)
+    return truncate(latents, request.truncation, distribution=distribution)
 
 
 def _is_list(labels: object) -> TypeGuard[Sequence[Label] | npt.NDArray[Any]]:
@@ -220,6 +220,6 @@ def split_seeds(seeds: Iterable[int], size: int) -> Iterator[Seeds | list[int]]:
     try:
         remaining = iter(seeds)
     except TypeError:
-        raise SeedError(seeds, "is not a list of seeds") from None
+        raise not_a_list(seeds) from None
     while part := list(itertools.islice(remaining, size)):
         yield part

@@ -5,20 +5,22 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
 from .arrays import Latents, Pixels, Seeds
-from .contract import Contract, Layout
+from .contract import Contract
+from .description import Description, DescriptionOptions
 from .display import model_name, printable
 from .errors import ClosedSamplerError, InferenceError, InputKindError, SeedError, UsageError
 from .images import make_grid, to_image
-from .latents import sample_latents, slerp
+from .latents import interpolate, sample_latents, truncate
 from .model import Model, ModelOptions
+from .model_file import ModelSource
 from .png import encode_png
 from .pretrained import DEFAULT
 from .providers import ProviderChoice
@@ -33,7 +35,6 @@ from .request import (
     request_seeds,
     split_seeds,
 )
-from .third_party import ValueRange
 
 _MOST_FRAMES = 2**24  # largest number of frames from one seed of a walk to the next
 _SHOWN = 16  # number of images that a notebook shows for a Sampler
@@ -47,8 +48,9 @@ class Sampler:
 
     Args:
         model: Path or bytes of an .onnx or .ort file that `ganport export` wrote, or of a third-party ONNX
-            generator. Or the name of a pretrained generator, such as "mnist", the default. Write "./mnist"
-            for a file that is named mnist.
+            generator. A file that is open for reading and an onnx.ModelProto are read as bytes. Or the name
+            of a pretrained generator, such as "mnist", the default. Write "./mnist" for a file that is named
+            mnist.
         provider: Execution provider. There is no fallback: the requested provider runs the model, or
             ProviderError is raised. "auto" chooses the fastest provider that works, and the attribute
             `provider` then holds its name.
@@ -58,10 +60,8 @@ class Sampler:
         repeatable: Whether the same bytes are generated each time on CUDA, too. By default a few pixels in a
             million may differ from call to call by one level, because the order of additions in a convolution
             varies. Repeatable convolutions take several times as long.
-        layout: Layout of a third-party generator's images, "NHWC" or "NCHW". It is needed if the images'
-            shape fits both layouts.
-        value_range: Range of a third-party generator's images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1. It
-            is needed if the generator's last operation does not decide the range.
+        **description: What the graph of a third-party generator does not decide, such as `layout`,
+            `value_range`, `labels` or `input_values`. `Description` explains these arguments.
 
     Attributes:
         contract: Contract of the model, which describes its input and its images.
@@ -84,22 +84,20 @@ class Sampler:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | bytes = DEFAULT,
+        model: ModelSource = DEFAULT,
         *,
         provider: ProviderChoice = "cpu",
         threads: int | None = None,
         batch_size: int | None = None,
         repeatable: bool = False,
-        layout: Layout | None = None,
-        value_range: ValueRange | None = None,
+        **description: Unpack[DescriptionOptions],
     ) -> None:
         options = ModelOptions(
             provider=provider,
             threads=threads,
             batch_size=batch_size,
             repeatable=repeatable,
-            layout=layout,
-            value_range=value_range,
+            description=Description(**description),
         )
         self.model = Model(model, options)
 
@@ -129,7 +127,8 @@ class Sampler:
                 `contract.input.labels`. By default seed s has label s modulo the number of labels.
             truncation: Factor of the latents in [0, 1]. Below 1 the images are nearer to the average image
                 and less varied. The latents are scaled towards their mean, as by Karras et al. (CVPR 2019,
-                section B). The mean is 0 here, and no latent is resampled.
+                section B). The mean is 0, or 0.5 for latents that are uniform on (0, 1). No latent is
+                resampled.
 
         Returns:
             Images, uint8 (n, height, width, channels), in the order of the seeds.
@@ -210,8 +209,8 @@ class Sampler:
     ) -> Iterator[Pixels]:
         """Generate the frames of a walk from seed to seed.
 
-        Between two seeds, the latents are interpolated on the sphere near which normal latents lie
-        (`latents.slerp`).
+        Between two seeds, normal latents are interpolated on the sphere near which they lie, and uniform
+        latents on a straight line (`latents.interpolate`).
 
         Args:
             seeds: Two or more seeds.
@@ -239,8 +238,9 @@ class Sampler:
         if self.contract.input.kind != "latent":
             raise InputKindError(self.contract.input.kind)
         label = None if request.labels is None else int(request.labels[0])
-        latents = sample_latents(request.seeds, self.contract.input.dim)
-        return self._walk(latents, int(frames), loop, label, np.float32(truncation))
+        dim, distribution = self.contract.input.dim, self.contract.input.distribution
+        latents = sample_latents(request.seeds, dim, distribution=distribution)
+        return self._walk(latents, int(frames), loop, label, truncation)
 
     def close(self) -> None:
         """Release the model. Calls of `sample` that run in other threads are completed."""
@@ -289,15 +289,18 @@ class Sampler:
             raise InferenceError(self.model.source, problem) from None
 
     def _walk(
-        self, ends: Latents, frames: int, loop: bool, label: int | None, scale: np.float32
+        self, ends: Latents, frames: int, loop: bool, label: int | None, truncation: float
     ) -> Iterator[Pixels]:
+        distribution = self.contract.input.distribution
         legs = len(ends) if loop else len(ends) - 1
         steps = legs * frames + (not loop)
         for start in range(0, steps, self.model.batch_size):
             indices = np.arange(start, min(start + self.model.batch_size, steps))
             leg = np.minimum(indices // frames, legs - 1)
-            latents = slerp(ends[leg], ends[(leg + 1) % len(ends)], (indices - leg * frames) / frames)
-            yield self.sample_from_latents(latents * scale, labels=label)
+            position = (indices - leg * frames) / frames
+            latents = interpolate(ends[leg], ends[(leg + 1) % len(ends)], position, distribution=distribution)
+            latents = truncate(latents, truncation, distribution=distribution)
+            yield self.sample_from_latents(latents, labels=label)
 
 
 def _generate_ahead(

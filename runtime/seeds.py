@@ -37,10 +37,17 @@ def check_seeds(seeds: Iterable[int]) -> Seeds:
     try:
         checked = [_check_seed(seed) for seed in seeds]
     except TypeError:
-        raise SeedError(seeds, "is not a list of seeds") from None
+        raise not_a_list(seeds) from None
     if not checked:
         raise SeedError(seeds, "is an empty list")
     return np.array(checked, dtype=np.int64)
+
+
+def not_a_list(seeds: object) -> SeedError:
+    """Return the error about a value that is not a list of seeds."""
+    is_seed = isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool)
+    hint = f" (write [{seeds}] for one seed)" if is_seed else ""
+    return SeedError(seeds, f"is not a list of seeds{hint}")
 
 
 def parse_seeds(text: str, *, at_most: int = 10_000_000) -> Seeds:

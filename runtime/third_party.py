@@ -1,84 +1,134 @@
 """Third-party generators: deriving a contract for an ONNX file without one.
 
 Most facts are read from the graph. The user must give the facts that the graph does not decide. Nothing is
-guessed.
+guessed: a few images are generated, and they must fit the description.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .contract import LARGEST_DIM, Contract, ImageSpec, InputSpec, Layout
+from .adapter import Adapter
+from .arrays import Seeds
+from .contract import LABEL, LARGEST_DIM, Contract, Distribution, ImageSpec, InputSpec, Layout
+from .description import RANGES, Description
 from .display import first_line
 from .errors import InferenceError, NotAGeneratorError
-from .onnx_file import Node
-from .providers import onnxruntime_errors, open_session
+from .graph_inputs import Assignment, GraphInput, Reject, assign_inputs
+from .graph_range import Span, last_operation, range_of_output
+from .images import to_pixels
+from .latents import default_labels, sample_latents
+from .onnx_file import Outline
+from .providers import onnxruntime_errors
 
-ValueRange = Literal["tanh", "sigmoid"]
-RANGES: Mapping[ValueRange, tuple[int, int]] = {"tanh": (-1, 1), "sigmoid": (0, 1)}
+# Number of images that are generated to check a description. They are the images of the first seeds.
+_PROBED = 4
+# Largest accepted difference of a pixel, in levels of 0 to 255, between an image that is generated alone and
+# the same image in a batch. Rounding and quantisation with a scale for the whole batch cause smaller
+# differences, and statistics over the batch cause larger ones.
+_MOST_LEVELS_OFF = 16
+# Operations that quantise a whole batch with one scale, so that an image depends on its neighbours.
+_QUANTISED_BY_BATCH = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
+# Largest share of the values that may lie outside of a range that the user gives. StyleGAN, whose last layer
+# has no activation, is trained to [-1, 1] and exceeds it in a few percent of the values.
+MOST_OUTSIDE = 0.1
+_SMALL_SHARE = 0.05  # a range is wrong if all values lie within this share of it
+_USUAL_RANGES = ((-1, 1), (0, 1), (0, 255))  # ranges of images that are taken from the graph
+_FEWEST_PIXELS = 4  # an output with fewer values than this holds no image
+_INTEGRAL = 1e-4  # a bound of a range that is this near to a whole number is the whole number
 
-# Dict from the kind of the last activation to the range of the images.
-_ENDS: Mapping[str, ValueRange] = {"Tanh": "tanh", "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid"}
-# Operations that may follow the last activation, because they do not change the values.
-_MOVES = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
+Run = Callable[[int], npt.NDArray[Any]]
 
-_Reject = Callable[[str], NotAGeneratorError]
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """A third-party generator with a contract.
+
+    Attributes:
+        contract: The contract, as if ganport had written the file.
+        adapter: Turns the inputs that the contract describes into those of the graph.
+        is_range_decided: Whether the graph itself keeps the images within their range.
+        note: A doubt that the user should know of; empty if there is none.
+    """
+
+    contract: Contract
+    adapter: Adapter
+    is_range_decided: bool
+    note: str
 
 
 def describe(
     session: Any,
-    nodes: Sequence[Node],
+    outline: Outline,
     model: Path | bytes,
+    description: Description,
     *,
-    layout: Layout | None = None,
-    value_range: ValueRange | None = None,
-) -> Contract:
+    usual_layout: Layout | None = None,
+) -> Described:
     """Return the contract of a third-party generator.
+
+    A few images are generated. They show the shape of the images if the graph does not state it, the number
+    of images that the graph can generate at a time, and whether the range is right.
 
     Args:
         session: Open onnxruntime session of the model.
-        nodes: Nodes of the model's graph.
+        outline: Operations and constants of the model's graph.
         model: The file, or its bytes.
-        layout: Layout of the images; needed if the shape of the images fits both layouts.
-        value_range: Range of the images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1; needed if the last
-            activation does not decide the range.
+        description: What the user says about the generator.
+        usual_layout: Layout of images whose shape fits both layouts, in the framework that wrote the graph.
+            None if the user must choose one.
 
     Raises:
         NotAGeneratorError: The inputs and outputs are not those of a generator, or the graph does not decide
-            the layout or the range. The message then names the option to give.
+            a fact. The message then names the option to give.
+        InferenceError: The graph does not run, or an image depends on the other images in its batch.
     """
 
     def reject(problem: str) -> NotAGeneratorError:
         return NotAGeneratorError(model, problem)
 
-    source, image = _single_input_and_output(session, reject)
-    dim = _read_dim(source, reject)
-    batch = source.shape[0] if isinstance(source.shape[0], int) else None
-    if image.type not in ("tensor(float)", "tensor(uint8)"):
-        raise reject(f"its images are {image.type}; float32 and uint8 are supported")
-    shape = _measure(model, source, image, batch) if len(image.shape) == 4 else tuple(image.shape)
-    height, width, channels, found = _read_shape(shape, layout, reject)
-    is_uint8 = image.type == "tensor(uint8)"
-    if is_uint8 and value_range:
-        raise reject("its images are uint8, which always range from 0 to 255; leave `value_range` out")
-    span = (0, 255) if is_uint8 else RANGES[value_range or _read_range(nodes, image.name, reject)]
-    return Contract(
+    inputs = [GraphInput(each.name, each.type, tuple(each.shape)) for each in session.get_inputs()]
+    assignment = assign_inputs(inputs, outline, description, reject)
+    output = _choose_output(session.get_outputs(), description, reject)
+    probe = _Probe(session, outline, model, description.latents or "normal", assignment, output)
+    values, batch = probe.generate()
+    stated = next(each.shape for each in session.get_outputs() if each.name == output)
+    if not _fits(values.shape[1:], stated[1:]):
+        raise reject(f"its output {output!r} has shape {list(values.shape)}, and it states {list(stated)}")
+    count = batch or _PROBED
+    sizes = _image_sizes(values.shape, count, assignment, reject)
+    shape = _read_shape(sizes, description, usual_layout, reject)
+    adapter = dataclasses.replace(probe.adapter, graph_shape=shape.graph_shape)
+    images = adapter.images(values, count)
+    span = _decide_range(images, outline, output, description, reject)
+    image = ImageSpec(
+        name=output,
+        height=shape.height,
+        width=shape.width,
+        channels=shape.channels,
+        layout=shape.layout,
+        dtype="uint8" if images.dtype == np.uint8 else "float32",
+        range=span,
+    )
+    batch = probe.check_neighbours(adapter, image, batch)
+    contract = Contract(
         name=model.stem if isinstance(model, Path) else "third-party",
         created_by="",
-        input=InputSpec(kind="latent", name=source.name, dim=dim, distribution="normal"),
-        image=ImageSpec(
-            name=image.name,
-            height=height,
-            width=width,
-            channels=channels,
-            layout=found,
-            dtype="uint8" if is_uint8 else "float32",
-            range=span,
+        input=InputSpec(
+            kind="latent",
+            name=adapter.latent,
+            dim=assignment.dim,
+            distribution=description.latents or "normal",
+            labels=assignment.labels,
         ),
+        image=image,
         batch=batch,
         precision="float32",
         recipe={},
@@ -87,83 +137,339 @@ def describe(
         verification={},
         golden={"seeds": [], "png_base64": ""},
     )
+    decided = _decided_range(outline, output)
+    is_decided = image.dtype == "uint8" or (decided is not None and _is_within(decided, image.range))
+    return Described(contract, adapter, is_decided, assignment.note)
 
 
-def _single_input_and_output(session: Any, reject: _Reject) -> tuple[Any, Any]:
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
-        names = ", ".join(tensor.name for tensor in (*inputs, *outputs))
-        raise reject(f"expected one input and one output, found {len(inputs)} and {len(outputs)} ({names})")
-    return inputs[0], outputs[0]
+class _Probe:
+    """Generates the images of the first seeds with a graph whose images are not described yet."""
 
-
-def _read_dim(source: Any, reject: _Reject) -> int:
-    """Return the number of latents of an input (batch, dim), (batch, dim, 1, 1) or (batch, 1, 1, dim)."""
-    sizes = [size for size in source.shape[1:] if size != 1] or [1]
-    has_latents = len(source.shape) in (2, 4) and len(sizes) == 1 and isinstance(sizes[0], int)
-    if source.type != "tensor(float)" or not has_latents:
-        raise reject(
-            f"its input is {source.type} {source.shape}; expected float32 latents (batch, z), (batch, z, 1, "
-            "1) or (batch, 1, 1, z)"
+    def __init__(
+        self,
+        session: Any,
+        outline: Outline,
+        model: Path | bytes,
+        distribution: Distribution,
+        assignment: Assignment,
+        output: str,
+    ) -> None:
+        self._session, self._outline, self._model = session, outline, model
+        self._distribution, self._batch = distribution, assignment.batch
+        latent = next(feed.name for feed in assignment.feeds if feed.content == "latents")
+        self.adapter = Adapter(
+            feeds=assignment.feeds,
+            latent=latent,
+            dim=assignment.dim,
+            label=LABEL,
+            label_count=len(assignment.labels or ()),
+            output=output,
+            graph_shape=(),
         )
-    if not 1 <= sizes[0] <= LARGEST_DIM:
-        raise reject(f"it takes {sizes[0]} latents; expected 1 to {LARGEST_DIM}")
-    dim: int = sizes[0]
-    return dim
+
+    def generate(self) -> tuple[npt.NDArray[Any], int | None]:
+        """Return the values of the first images, and the number of images that the graph generates at a time.
+
+        The number is None if the graph generates any number.
+        """
+        if self._batch is not None:
+            return self._run(self._batch), self._batch
+        if any(node.kind in _QUANTISED_BY_BATCH for node in self._outline.nodes):
+            return self._run(1), 1
+        try:
+            values = self._run(_PROBED)
+            if values.ndim > 1 and len(values) == _PROBED:
+                return values, None
+        except InferenceError:
+            pass  # a graph may state a free batch size and contain a Reshape to one image
+        return self._run(1), 1
+
+    def check_neighbours(self, adapter: Adapter, image: ImageSpec, batch: int | None) -> int | None:
+        """Return the number of images that the graph may generate at a time.
+
+        The image of the last seed is generated with other images and without them, and the two are compared.
+        If they differ a little, then images must be generated one at a time, so that a seed has one image.
+        On the CPU the least difference of a value counts: onnxruntime computes some operations in another
+        order if there is one image, such as a mean over the channels, and a pixel of some images then rounds
+        to another level.
+
+        Raises:
+            InferenceError: An image depends on the other images in its batch.
+        """
+        if batch == 1:
+            return 1
+        seeds = np.arange(batch or _PROBED)
+        together = self._images(adapter, seeds, len(seeds))[-1:]
+        alone = self._images(adapter, seeds[-1:], batch or 1)[:1]
+        pixels = [to_pixels(each, image).astype(np.int16) for each in (together, alone)]
+        off = int(np.abs(pixels[0] - pixels[1]).max())
+        is_exact = batch is not None or not self._is_on_cpu() or np.array_equal(together, alone)
+        if off <= (0 if self._is_on_cpu() else 1) and is_exact:
+            return batch
+        if off <= _MOST_LEVELS_OFF and batch is None:
+            return 1
+        raise InferenceError(
+            self._model,
+            f"an image depends on the other images in its batch: alone, its pixels differ by up to {off} "
+            "levels; export the generator in evaluation mode, and quantise it with fixed scales",
+        )
+
+    def _is_on_cpu(self) -> bool:
+        """Return whether the CPU runs the graph. On a GPU, the order of additions varies from run to run."""
+        return bool(self._session.get_providers()[0] == "CPUExecutionProvider")
+
+    def _images(self, adapter: Adapter, seeds: Seeds, batch: int) -> npt.NDArray[Any]:
+        """Return the images of a batch: those of the seeds, and then those of latents of 0."""
+        latents = np.zeros((batch, adapter.dim), np.float32)
+        latents[: len(seeds)] = sample_latents(seeds, adapter.dim, distribution=self._distribution)
+        inputs: dict[str, npt.NDArray[Any]] = {adapter.latent: latents}
+        if adapter.label_count:
+            inputs[LABEL] = np.zeros(batch, np.int64)
+            inputs[LABEL][: len(seeds)] = default_labels(seeds, adapter.label_count)
+        return adapter.images(self._infer(inputs, adapter), batch)
+
+    def _run(self, count: int) -> npt.NDArray[Any]:
+        latents = sample_latents(range(count), self.adapter.dim, distribution=self._distribution)
+        inputs: dict[str, npt.NDArray[Any]] = {self.adapter.latent: latents}
+        if self.adapter.label_count:
+            inputs[LABEL] = default_labels(np.arange(count), self.adapter.label_count)
+        return self._infer(inputs, self.adapter)
+
+    def _infer(self, inputs: dict[str, npt.NDArray[Any]], adapter: Adapter) -> npt.NDArray[Any]:
+        try:
+            values: npt.NDArray[Any] = self._session.run([adapter.output], adapter.graph_inputs(inputs))[0]
+        except onnxruntime_errors() as error:
+            raise InferenceError(self._model, f"onnxruntime reports: {first_line(error)}") from error
+        return values
 
 
-def _measure(model: Path | bytes, source: Any, image: Any, batch: int | None) -> tuple[Any, ...]:
-    """Return the shape of the images. If the graph does not state it, generate and measure images."""
-    if all(isinstance(size, int) for size in image.shape[1:]):
-        return tuple(image.shape)
-    latents = np.zeros((batch or 1, *source.shape[1:]), dtype=np.float32)
-    session = open_session(model, "cpu", threads=1)
-    try:
-        images = session.run([image.name], {source.name: latents})[0]
-    except onnxruntime_errors() as error:
-        raise InferenceError(model, f"onnxruntime reports: {first_line(error)}") from error
-    return tuple(images.shape)
+def _choose_output(outputs: Sequence[Any], description: Description, reject: Reject) -> str:
+    """Return the name of the output that holds the images."""
+    listed = ", ".join(f"{each.name!r} {list(each.shape)}" for each in outputs)
+    chosen = description.output_name
+    if chosen is not None:
+        if chosen not in [each.name for each in outputs]:
+            raise reject(f"`output_name` is {chosen!r}, and its outputs are {listed}")
+        return chosen
+    fitting = list(outputs)
+    if len(outputs) > 1:
+        fitting = [each for each in outputs if _may_be_images(each.shape)]
+    if len(fitting) != 1:
+        raise reject(f"it has {len(outputs)} outputs, {listed}; choose the images' with `output_name`")
+    name: str = fitting[0].name
+    return name
+
+
+def _fits(found: Sequence[int], stated: Sequence[Any]) -> bool:
+    """Return whether a shape is the stated one. A size that is not stated may be any."""
+    if not stated:  # onnxruntime has no sizes for an output without a shape
+        return True
+    pairs = zip(found, stated, strict=False)
+    return len(found) == len(stated) and all(not isinstance(b, int) or a == b for a, b in pairs)
+
+
+def _may_be_images(shape: Sequence[Any]) -> bool:
+    return len(shape) == 4 and bool({shape[1], shape[3]} & {1, 3, 4})
+
+
+def _image_sizes(
+    found: tuple[int, ...], count: int, assignment: Assignment, reject: Reject
+) -> tuple[int, ...]:
+    """Return the sizes of one image, from the shape of an output that holds `count` images."""
+    have_batch = all(feed.has_batch for feed in assignment.feeds if feed.content == "latents")
+    if have_batch and found[:1] == (count,):
+        return found[1:]
+    if count > 1:
+        raise reject(f"its output has shape {found} for {count} images; expected {count} as its first size")
+    # A single image may have an axis for the batch, or none. An output of rank 2 or 4 that begins with 1 has
+    # the axis, because an image has one, two or three axes.
+    return found[1:] if len(found) in (2, 4) and found[0] == 1 else found
 
 
 def _read_shape(
-    shape: tuple[Any, ...], layout: Layout | None, reject: _Reject
-) -> tuple[int, int, int, Layout]:
-    """Return height, width, channels and layout of images. The first axis of `shape` is the batch."""
-    if len(shape) != 4:
+    found: tuple[int, ...],
+    description: Description,
+    usual_layout: Layout | None,
+    reject: Reject,
+) -> ImageSpec:
+    """Return the shape and the layout of the images.
+
+    Args:
+        found: Sizes of one image, as the graph gives it.
+        description: What the user says.
+        usual_layout: Layout of images whose shape fits both layouts; None if the user must choose one.
+        reject: Function that returns the error for a problem.
+    """
+    if len(found) == 1:
+        return _shape_of_row(found[0], description, usual_layout, reject)
+    sizes = (*found, 1) if len(found) == 2 else found
+    if len(sizes) != 3:
         raise reject(
-            f"its output has shape {shape}; expected (batch, height, width, channels) or "
-            "(batch, channels, height, width)"
+            f"each image has shape {list(found)}; expected (height, width, channels) or (channels, height, "
+            "width)"
         )
-    _, *sizes = shape
     if not all(1 <= size <= LARGEST_DIM for size in sizes):
-        raise reject(f"its images have shape {sizes}; expected 1 to {LARGEST_DIM} on each side")
+        raise reject(f"its images have shape {list(sizes)}; expected 1 to {LARGEST_DIM} on each side")
     orders: dict[Layout, tuple[int, int, int]] = {
         "NCHW": (sizes[1], sizes[2], sizes[0]),
         "NHWC": (sizes[0], sizes[1], sizes[2]),
     }
     fitting: list[Layout] = [order for order, (_, _, channels) in orders.items() if channels in (1, 3, 4)]
-    if layout is not None:
-        fitting = [order for order in fitting if order == layout]
+    if description.layout is not None:
+        fitting = [order for order in fitting if order == description.layout]
+    if fitting and description.image_size is not None:
+        fitting = [order for order in fitting if orders[order] == tuple(description.image_size)]
+        if not fitting:
+            raise reject(f"its images have shape {list(sizes)}, which contradicts `image_size`")
     if not fitting:
-        chosen = f" in {layout}" if layout else ""
-        raise reject(f"its images have shape {sizes}; expected 1, 3 or 4 channels{chosen}")
+        chosen = f" in {description.layout}" if description.layout else ""
+        raise reject(f"its images have shape {list(sizes)}; expected 1, 3 or 4 channels{chosen}")
+    if len(fitting) > 1 and usual_layout in fitting:
+        fitting = [usual_layout]
     if len(fitting) > 1:
         raise reject(
-            f"its images have shape {sizes}, which may be {' or '.join(fitting)}; choose one with `layout`"
+            f"its images have shape {list(sizes)}, which may be {' or '.join(fitting)}; choose one with "
+            "`layout`"
         )
-    return *orders[fitting[0]], fitting[0]
+    return _image(orders[fitting[0]], fitting[0])
 
 
-def _read_range(nodes: Sequence[Node], output: str, reject: _Reject) -> ValueRange:
-    """Return the range of the images' values, which the last activation decides."""
-    made_by = {name: node for node in nodes for name in node.outputs}
-    node = made_by.get(output)
-    while node is not None and node.kind in _MOVES and node.inputs:
-        node = made_by.get(node.inputs[0])
-    kind = "not visible" if node is None else node.kind
-    if kind not in _ENDS:
+def _shape_of_row(
+    pixels: int, description: Description, usual_layout: Layout | None, reject: Reject
+) -> ImageSpec:
+    """Return the shape of images that the graph gives as rows of pixels.
+
+    A row is a square grey image if its length is the square of a whole number. Other images need
+    `image_size`, and those with several channels need `layout`, too.
+    """
+    side = math.isqrt(pixels)
+    size = description.image_size
+    if pixels < _FEWEST_PIXELS:
         raise reject(
-            f"its last operation is {kind}, which does not decide the range of values; give "
-            "`value_range`: tanh for -1 to 1, sigmoid for 0 to 1"
+            f"its output has {pixels} value{'s' * (pixels > 1)} per image, as that of a discriminator; "
+            "expected images"
         )
-    return _ENDS[kind]
+    if size is None:
+        if side * side != pixels:
+            raise reject(
+                f"its images are rows of {pixels} values; give `image_size`, such as `image_size=(28, 28, 1)`"
+            )
+        size = (side, side, 1)
+    if math.prod(size) != pixels:
+        raise reject(f"its images are rows of {pixels} values, which contradicts `image_size`")
+    layout = description.layout or usual_layout
+    if size[2] > 1 and layout is None:
+        raise reject(
+            f"its images are rows of {pixels} values with {size[2]} channels; choose with `layout` whether "
+            "the channels are first (NCHW) or last (NHWC)"
+        )
+    return _image(size, layout or "NHWC")
+
+
+def _image(size: tuple[int, int, int], layout: Layout) -> ImageSpec:
+    height, width, channels = size
+    return ImageSpec(
+        name="", height=height, width=width, channels=channels, layout=layout, dtype="float32", range=(-1, 1)
+    )
+
+
+def _decide_range(
+    images: npt.NDArray[Any], outline: Outline, output: str, description: Description, reject: Reject
+) -> Span:
+    """Return the values of black and white, after comparing them with a few images.
+
+    Args:
+        images: Images of the first seeds, as the graph gives them.
+        outline: Operations and constants of the graph.
+        output: Name of the images' output.
+        description: What the user says.
+        reject: Function that returns the error for a problem.
+    """
+    given = description.span
+    if images.dtype == np.uint8:
+        if given is not None and given != (0, 255):
+            raise reject("its images are uint8, which always range from 0 to 255; leave `value_range` out")
+        return 0, 255
+    if not np.isfinite(images).all():
+        raise reject("its images hold values that are NaN or infinite")
+    low, high = float(images.min()), float(images.max())
+    decided = _decided_range(outline, output)
+    if given is None:
+        if decided not in _USUAL_RANGES:
+            raise reject(_open_range(outline, output, decided, images))
+        assert decided is not None  # noqa: S101
+        return decided
+    span = _snap(given)
+    if not description.clip:
+        if (
+            decided is not None
+            and decided != span
+            and (decided in _USUAL_RANGES or not _is_within(decided, span))
+        ):
+            raise reject(
+                f"its last operations give values from {decided[0]:g} to {decided[1]:g}, which contradicts "
+                "`value_range`; leave it out"
+            )
+        _check_span(span, low, high, reject)
+    _check_outside(images, span, description.clip, reject)
+    return span
+
+
+def _decided_range(outline: Outline, output: str) -> Span | None:
+    """Return the range that the graph decides; None if it decides none."""
+    found = range_of_output(outline, output)
+    return None if found is None else _snap(found)
+
+
+def _is_within(inner: Span, outer: Span) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _open_range(outline: Outline, output: str, decided: Span | None, images: npt.NDArray[Any]) -> str:
+    """Return the problem of a generator whose range the user must give."""
+    if decided is None:
+        reason = f"its last operation is {last_operation(outline, output)}, which does not decide the range"
+    else:
+        reason = f"its last operations give values from {decided[0]:g} to {decided[1]:g}, an unusual range"
+    return (
+        f"{reason} ({len(images)} images have values from {images.min():.3g} to {images.max():.3g}); give "
+        "`value_range`: tanh for -1 to 1, sigmoid for 0 to 1, or the values of black and white, such as "
+        "`value_range='0..255'`"
+    )
+
+
+def _check_span(span: Span, low: float, high: float, reject: Reject) -> None:
+    """Reject a range that the user gives if the values of a few images fill only a small part of it."""
+    is_half = span == (-1, 1) and low >= 0
+    if high - low >= _SMALL_SHARE * (span[1] - span[0]) and not is_half:
+        return
+    fitting = "sigmoid" if low >= 0 and high <= 1 else "tanh" if low >= -1 and high <= 1 else ""
+    likely = f", such as {fitting}" if fitting and RANGES[fitting] != span else ""
+    raise reject(
+        f"the images of the first seeds have values from {low:.3g} to {high:.3g}, a small part of the range "
+        f"{span[0]:g} to {span[1]:g}; give another `value_range`{likely}, or `clip=True` if it is right"
+    )
+
+
+def _check_outside(images: npt.NDArray[Any], span: Span, clip: bool, reject: Reject) -> None:
+    """Reject a range outside of which too many values lie: a tenth, or a half if values are to be clipped."""
+    share = share_outside(images, span)
+    if share <= (0.5 if clip else MOST_OUTSIDE):
+        return
+    remedy = "" if clip else ", or clip such values with `clip=True`"
+    raise reject(
+        f"{share:.0%} of the values of the first images lie outside of the range {span[0]:g} to {span[1]:g} "
+        f"({images.min():.3g} to {images.max():.3g}); give another `value_range`{remedy}"
+    )
+
+
+def share_outside(images: npt.NDArray[Any], span: Span) -> float:
+    """Return the share of the values that lie outside of a range."""
+    return float(((images < span[0]) | (images > span[1])).mean())
+
+
+def _snap(span: Span) -> Span:
+    """Return a range whose bounds are whole numbers if they are near to whole numbers."""
+    tolerance = _INTEGRAL * max(1.0, span[1] - span[0])
+    low, high = (round(end) if abs(end - round(end)) <= tolerance else end for end in span)
+    return low, high

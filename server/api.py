@@ -123,7 +123,7 @@ class PngResponder:
         Args:
             seed: Seed of the image.
             label: Requested label. None for the default label of the seed.
-            truncation: Factor by which the latents are multiplied.
+            truncation: Factor by which the latents are scaled towards their mean.
             model: Fingerprint in the URL. None if the URL contains no fingerprint.
             known_etags: Header If-None-Match of the request. None if the request lacks this header.
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ganport.runtime import Sampler, sample_latents
 from ganport.runtime.arrays import Latents, Pixels
+from ganport.runtime.latents import truncate
 from ganport.runtime.request import Request
 
 from .errors import QueueFullError, TimedOutError
@@ -199,14 +200,17 @@ class Batcher:
         """Return the latents of each request. One call computes the latents of all seeds."""
         by_seed = [request.seeds for request in requests if request.latents is None]
         dim = self._sampler.contract.input.dim
-        computed = sample_latents(np.concatenate(by_seed), dim) if by_seed else np.empty((0, dim), np.float32)
+        distribution = self._sampler.contract.input.distribution
+        computed = np.empty((0, dim), np.float32)
+        if by_seed:
+            computed = sample_latents(np.concatenate(by_seed), dim, distribution=distribution)
         latents, start = [], 0
         for request in requests:
             if request.latents is not None:
                 latents.append(request.latents)
                 continue
             own = computed[start : start + len(request)]
-            latents.append(own if request.truncation == 1 else own * np.float32(request.truncation))
+            latents.append(truncate(own, request.truncation, distribution=distribution))
             start += len(request)
         return latents
 

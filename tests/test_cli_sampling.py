@@ -160,12 +160,12 @@ def test_cuda_without_cuda_gives_the_install_line(ganport, tiny_file, tmp_path):
     [
         ("none.onnx", None, "No model file at none.onnx"),
         ("empty.onnx", b"", "the file is empty"),
-        ("text.onnx", b"not a model", "not a readable ONNX file"),
+        ("text.onnx", b"not a model", "it is a text that begins with 'not a model'"),
         ("cut.onnx", tiny_model().SerializeToString()[:300], "not a readable ONNX file"),
         ("other.onnx", tiny_model(metadata={}).SerializeToString(), "choose one with --layout"),
         (
             "newer.onnx",
-            tiny_model(metadata={"ganport": '{"format": 3}'}).SerializeToString(),
+            tiny_model(metadata={"ganport": '{"format": 4}'}).SerializeToString(),
             "upgrade ganport",
         ),
         (

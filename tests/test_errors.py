@@ -60,6 +60,7 @@ EXAMPLES = [
     runtime.ModelNotFoundError(Path("x.onnx")),
     runtime.ModelFormatError(Path("x.onnx"), "the file is empty"),
     runtime.ModelFormatError(b"hello", "the file is empty"),
+    runtime.UnsupportedModelError(Path("x.onnx"), "it is a web page", "download the file itself"),
     runtime.NotAGeneratorError(Path("x.onnx"), "its input is a string"),
     runtime.InferenceError(Path("x.onnx"), "out of memory"),
     runtime.GoldenMismatchError(Path("x.onnx"), "cuda", [0, 3]),

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     ),
     "export": (
         {"trainer", "evaluation", "datasets", "runtime"},
-        {"numpy", "onnx", "onnxruntime", "tensorflow", "keras", "tf2onnx"},
+        {"numpy", "onnx", "onnxruntime", "tensorflow", "keras", "tf_keras", "tf2onnx", "h5py", "google"},
     ),
     "server": (
         {"runtime"},

@@ -95,11 +95,47 @@ def test_contract_can_be_copied_with_changes():
     assert dataclasses.replace(contract, name="other") == tiny_contract(name="other")
 
 
-@pytest.mark.parametrize("version", [0, 3, 99])
+@pytest.mark.parametrize(
+    ("distribution", "labels", "version"),
+    [
+        ("normal", None, 1),
+        ("normal", ("red", "green"), 2),
+        ("uniform", None, 3),
+        ("uniform01", ("red", "green"), 3),
+    ],
+)
+def test_contract_is_written_in_the_oldest_format_that_can_express_it(distribution, labels, version):
+    spec = InputSpec(kind="latent", name="latent", dim=DIM, distribution=distribution, labels=labels)
+    contract = tiny_contract(input=spec)
+    document = contract.to_dict()
+    assert (document["format"], document["input"]["distribution"]) == (version, distribution)
+    assert Contract.from_json(contract.to_json()) == contract
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("distribution", ["uniform", "uniform01"])
+def test_older_formats_have_normal_latents_only(version, distribution):
+    document = json.loads(changed("format", version))
+    document["input"]["distribution"] = distribution
+    with pytest.raises(ContractError, match="expected normal, found 'uniform") as caught:
+        Contract.from_json(json.dumps(document))
+    assert caught.value.field == "input.distribution"
+
+
+@pytest.mark.parametrize("distribution", ["cauchy", "", None])
+def test_unknown_distribution_is_rejected_in_the_newest_format(distribution):
+    document = json.loads(changed("format", 3))
+    document["input"]["distribution"] = distribution
+    with pytest.raises(ContractError) as caught:
+        Contract.from_json(json.dumps(document))
+    assert caught.value.field == "input.distribution"
+
+
+@pytest.mark.parametrize("version", [0, 4, 99])
 def test_other_format_is_rejected_with_a_remedy(version):
     with pytest.raises(ContractVersionError, match=f"format {version}.*upgrade ganport") as caught:
         Contract.from_json(changed("format", version))
-    assert (caught.value.got, caught.value.known) == (version, 2)
+    assert (caught.value.got, caught.value.known) == (version, 3)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '"x"', "[" * 100_000])

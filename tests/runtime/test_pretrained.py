@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ganport.runtime import PRETRAINED, Sampler, check_golden
-from ganport.runtime.errors import ModelFormatError, ModelNotFoundError
+from ganport.runtime.errors import ModelNotFoundError, UnsupportedModelError
 from ganport.runtime.pretrained import DEFAULT, default_pretrained
 from tests.conftest import failure
 
@@ -56,10 +56,10 @@ def test_path_means_the_file_even_if_a_pretrained_generator_has_its_name(tmp_pat
     with pytest.raises(ModelNotFoundError, match="No model file at mnist"):
         Sampler(name)
     Path("mnist").write_bytes(b"not a model")
-    with pytest.raises(ModelFormatError, match="mnist is not a readable ONNX file"):
+    with pytest.raises(UnsupportedModelError, match="Can't use mnist: it is a text"):
         Sampler(name)
 
 
 def test_path_means_the_file_on_the_command_line_too(tmp_path, ganport):
     (tmp_path / "mnist").write_bytes(b"not a model")
-    assert "mnist is not a readable ONNX file" in failure(ganport("sample", "./mnist"))
+    assert "Can't use mnist: it is a text" in failure(ganport("sample", "./mnist"))

@@ -75,3 +75,16 @@ def test_every_kind_of_list_is_accepted(seeds):
     checked = check_seeds(seeds)
     assert checked.dtype == np.int64
     assert checked.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("seed", [7, np.int64(7)])
+def test_single_seed_is_rejected_with_the_list_to_write(seed):
+    with pytest.raises(SeedError, match=r"is not a list of seeds \(write \[7\] for one seed\)"):
+        check_seeds(seed)
+
+
+@pytest.mark.parametrize("value", [True, 7.0, None])
+def test_value_that_is_no_seed_gets_no_list_to_write(value):
+    with pytest.raises(SeedError) as caught:
+        check_seeds(value)
+    assert "write" not in str(caught.value)

@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ganport.runtime import PRETRAINED, Sampler
+from ganport.runtime import PRETRAINED, InputSpec, Sampler
 from ganport.runtime.request import request_seeds
 from ganport.server.batching import Batcher
 from ganport.server.errors import QueueFullError, TimedOutError
 from ganport.server.metrics import Metrics
 from tests.server.conftest import encode_png, started
+from tests.third_party_graphs import LABELS, dynamic_model, joined_model
+from tests.tiny_generator import DIM, tiny_contract, tiny_model
 
 
 class Service:
@@ -84,6 +86,24 @@ def test_each_request_gets_its_own_images(sampler):
         assert (np.concatenate(parts) == sampler.sample(seeds, labels=label, truncation=truncation)).all()
     assert service.metric("ganport_images_total") == sum(len(seeds) for seeds, *_ in requests)
     assert service.metric("ganport_batch_images_count") < len(requests)  # several requests shared a batch
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "uniform01"])
+def test_uniform_latents_are_those_of_the_sampler(distribution):
+    async def main():
+        service = Service(sampler)
+        tasks = [service.generate(range(5), unchanged, truncation=truncation) for truncation in (1.0, 0.5)]
+        results = await asyncio.gather(*tasks)
+        await service.batcher.close()
+        return results
+
+    spec = InputSpec(kind="latent", name="latent", dim=DIM, distribution=distribution)
+    contract = tiny_contract(dtype="uint8", input=spec)
+    model = tiny_model("uint8", metadata={"ganport": contract.to_json()})
+    with Sampler(model.SerializeToString()) as sampler:
+        (whole,), (nearer,) = asyncio.run(main())
+        assert (whole == sampler.sample(range(5))).all()
+        assert (nearer == sampler.sample(range(5), truncation=0.5)).all()
 
 
 @pytest.mark.parametrize("batching", [True, False])
@@ -220,3 +240,28 @@ def test_accepted_requests_are_finished_before_the_end(tmp_path):
         client.process.wait(30)
         assert client.process.returncode in (0, 128 + signal.SIGTERM)
         assert "Traceback" not in client.process.stderr.read()
+
+
+def test_dynamically_quantised_file_has_one_body_for_one_etag(tmp_path):
+    """Such a file would give a seed other pixels in each batch, and 64 clients share many batches."""
+    path = tmp_path / "dynamic.onnx"
+    path.write_bytes(dynamic_model())
+    alone = Sampler(path).sample([7])[0]
+    with started(path, "--no-page", cwd=tmp_path) as client, ThreadPoolExecutor(64) as pool:
+        others = (f"/v1/images/{seed}.png" for seed in range(100, 228))
+        waiting = [pool.submit(client.get, other) for other in others]
+        responses = list(pool.map(client.get, ["/v1/images/7.png"] * 128))
+        assert all(each.result().status == 200 for each in waiting)
+    assert {each.status for each in responses} == {200}
+    assert len({each.headers["ETag"] for each in responses}) == 1
+    assert {each.content for each in responses} == {encode_png(alone)}
+
+
+def test_description_of_a_third_party_file_is_part_of_the_etag(tmp_path):
+    path = tmp_path / "joined.onnx"
+    path.write_bytes(joined_model())
+    tags = []
+    for options in ([], ["--labels", LABELS]):
+        with started(path, "--no-page", *options, cwd=tmp_path) as client:
+            tags.append(client.get("/v1/images/7.png").headers["ETag"])
+    assert tags[0] != tags[1]

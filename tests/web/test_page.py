@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganport.runtime import PRETRAINED, Sampler, sample_latents
-from ganport.runtime.latents import slerp
+from ganport.runtime import PRETRAINED, InputSpec, Sampler, sample_latents
+from ganport.runtime.latents import interpolate, slerp, truncate
+from ganport.web import write_site
+from tests.tiny_generator import DIM, tiny_contract, tiny_model
 
 # WebAssembly adds floats in a different order than native code, so a few pixels differ by one level.
 MAX_DIFFERENT = 0.001
@@ -81,18 +83,64 @@ def test_the_gallery_shows_the_pixels_of_the_runtime(open_page, site, sampler):
     print(f"{different} of {images.size:,} pixels differ by one level")
 
 
-def test_latents_have_the_bits_of_python(open_page, site):
+@pytest.mark.parametrize(
+    ("distribution", "digest"),
+    [("normal", "85292f7f50872ed3"), ("uniform", "22f3322ab3b7792c"), ("uniform01", "e182268466fa3729")],
+)
+def test_latents_have_the_bits_of_python(open_page, site, distribution, digest):
     page = open_page(site)
     seeds, dim = [0, 1, 42, 2**53 + 1, 2**63 - 1], 100
-    code = """async ([seeds, dim]) => {
+    code = """async ([seeds, dim, distribution]) => {
         const { sampleLatents } = await import("./latents.js");
         const table = new Float32Array(await (await fetch("normal.bin")).arrayBuffer());
-        const latents = sampleLatents(seeds.map(BigInt), dim, table);
+        const latents = sampleLatents(seeds.map(BigInt), dim, distribution, table);
         return btoa(String.fromCharCode(...new Uint8Array(latents.buffer)));
     }"""
-    found = base64.b64decode(page.evaluate(code, [[str(seed) for seed in seeds], dim]))
-    assert found == sample_latents(np.array(seeds), dim).astype("<f4").tobytes()
-    assert hashlib.sha256(found[:400]).hexdigest()[:16] == "85292f7f50872ed3"
+    found = base64.b64decode(page.evaluate(code, [[str(seed) for seed in seeds], dim, distribution]))
+    expected = sample_latents(np.array(seeds), dim, distribution=distribution)
+    assert found == expected.astype("<f4").tobytes()
+    assert hashlib.sha256(found[:400]).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "uniform01"])
+def test_truncated_points_between_uniform_latents_have_the_bits_of_python(open_page, site, distribution):
+    page = open_page(site)
+    code = """async ([seeds, position, truncation, distribution]) => {
+        const { interpolate, sampleLatents, truncate } = await import("./latents.js");
+        const [first, second] = seeds.map((seed) => sampleLatents([BigInt(seed)], 100, distribution, null));
+        const points = interpolate(first, second, position, distribution);
+        const latents = truncate(points, truncation, distribution);
+        return btoa(String.fromCharCode(...new Uint8Array(latents.buffer)));
+    }"""
+    first, second = sample_latents([3, 8], 100, distribution=distribution)[:, np.newaxis]
+    for position, truncation in [(0, 0.7), (1 / 3, 1), (0.9, 0.3), (7 / 24, 1e-9), (0.5, 0)]:
+        found = base64.b64decode(page.evaluate(code, [["3", "8"], position, truncation, distribution]))
+        points = interpolate(first, second, np.array([position]), distribution=distribution)
+        expected = truncate(points, truncation, distribution=distribution)
+        np.testing.assert_array_equal(np.frombuffer(found, "<f4"), expected[0])
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "uniform01"])
+def test_page_shows_the_images_of_uniform_latents(open_page, serve, tmp_path, distribution):
+    spec = InputSpec(kind="latent", name="latent", dim=DIM, distribution=distribution)
+    contract = tiny_contract(dtype="uint8", input=spec)
+    file = tmp_path / "tiny.onnx"
+    file.write_bytes(tiny_model("uint8", metadata={"ganport": contract.to_json()}).SerializeToString())
+    page = open_page(serve(write_site(file, tmp_path / "site").folder) + "#seed=0&truncation=0.5")
+    sampler = Sampler(file)
+    wait_for_tiles(page, 32)
+    # A rounded pixel may differ by one level, since WebAssembly adds floats in a different order.
+    shown = tiles(page, range(32)).astype(int)
+    assert np.abs(shown - sampler.sample(range(32), truncation=0.5)).max() <= 1
+
+    page = open_page(page.url + "&walk=3,8")
+    page.wait_for_selector("#large[data-rendered]")
+    page.click("#pause")
+    with page.expect_download() as download:
+        page.click("#save")
+    frame = int(download.value.suggested_filename.removeprefix("walk").removesuffix(".png"))
+    frames = np.concatenate(list(sampler.walk([3, 8], frames=24, truncation=0.5)))
+    assert np.abs(pixels(page, "#large")[0].astype(int) - frames[frame]).max() <= 1
 
 
 def test_a_label_can_be_requested(open_page, site, sampler):

@@ -1,9 +1,12 @@
-// Latents from seeds, as docs/contract.md describes. Integers and one table give the same bits as the Python runtime.
+// Latents from seeds, as docs/contract.md describes. They have the same bits as in the Python runtime, because they come
+// from integers, and from one table (normal latents) or from arithmetic that never rounds (uniform latents).
 
 const MULTIPLIERS = [0xd2511f53, 0xcd9e8d57];
 const KEY_STEPS = [0x9e3779b9, 0xbb67ae85];
 const ROUNDS = 10;
 const LATENTS_PER_BLOCK = 8;
+// Scale and offset of each uniform distribution. A 16-bit number h becomes h * scale + offset.
+const UNIFORM_STEPS = { uniform: [2 ** -15, 2 ** -16 - 1], uniform01: [2 ** -16, 2 ** -17] };
 export const SEED_LIMIT = 2n ** 63n;
 
 /** Return the high 32 bits of the product of two 32-bit words, as a signed number. */
@@ -40,9 +43,11 @@ export function philox(block, keyLow, keyHigh, words) {
  * Return the latents of the seeds, of shape (seeds.length, dim), in one Float32Array.
  * @param {BigInt[]} seeds Seeds in [0, 2n ** 63n).
  * @param {number} dim Number of latents per seed.
- * @param {Float32Array} table The 4,096 magnitudes, from normal.bin.
+ * @param {string} distribution "normal"; "uniform" for the uniform distribution on (-1, 1), "uniform01" for (0, 1).
+ * @param {Float32Array} table The 4,096 magnitudes of normal latents, from normal.bin.
  */
-export function sampleLatents(seeds, dim, table) {
+export function sampleLatents(seeds, dim, distribution, table) {
+  const toLatent = distribution === "normal" ? normalOf(table) : uniformOf(distribution);
   const latents = new Float32Array(seeds.length * dim);
   const words = new Uint32Array(4);
   seeds.forEach((seed, row) => {
@@ -51,11 +56,38 @@ export function sampleLatents(seeds, dim, table) {
       if (j % LATENTS_PER_BLOCK === 0) philox(j / LATENTS_PER_BLOCK, keyLow, keyHigh, words);
       const word = words[(j % LATENTS_PER_BLOCK) >> 1];
       const half = j % 2 === 0 ? word >>> 16 : word & 0xffff;
-      const magnitude = table[(half >> 3) & 0xfff];
-      latents[row * dim + j] = half & 0x8000 ? -magnitude : magnitude;
+      latents[row * dim + j] = toLatent(half);
     }
   });
   return latents;
+}
+
+/** Return a function from a 16-bit number to a normal variate. */
+function normalOf(table) {
+  return (half) => {
+    const magnitude = table[(half >> 3) & 0xfff];
+    return half & 0x8000 ? -magnitude : magnitude;
+  };
+}
+
+/** Return a function from a 16-bit number to a uniform variate. */
+function uniformOf(distribution) {
+  if (!(distribution in UNIFORM_STEPS)) throw new Error(`The distribution ${distribution} of the latents is unknown.`);
+  const [scale, offset] = UNIFORM_STEPS[distribution];
+  return (half) => half * scale + offset;
+}
+
+/** Scale latents towards the mean of their distribution by a factor from 0 to 1, with the rounding of float32. */
+export function truncate(latents, truncation, distribution) {
+  if (truncation === 1) return latents;
+  const { fround } = Math, factor = fround(truncation), mean = distribution === "uniform01" ? 0.5 : 0;
+  return latents.map((value) => mean + fround(factor * fround(value - mean)));
+}
+
+/** Interpolate between two latent vectors: normal latents on their great circle, uniform latents on a straight line. */
+export function interpolate(first, second, fraction, distribution) {
+  if (distribution === "normal") return slerp(first, second, fraction);
+  return Float32Array.from(first, (value, j) => (1 - fraction) * value + fraction * second[j]);
 }
 
 /** Interpolate between two latent vectors on their great circle (Shoemake 1985), or on a line if they are parallel. */

@@ -1,6 +1,6 @@
 // The worker. It loads the generator and generates images in a separate thread, so that the page stays responsive.
 
-import { defaultLabel, sampleLatents, slerp } from "./latents.js";
+import { defaultLabel, interpolate, sampleLatents, truncate } from "./latents.js";
 
 const RUNTIMES = {
   wasm: { script: "./onnxruntime/ort.wasm.bundle.min.mjs", binary: "ort-wasm-simd-threaded.wasm" },
@@ -114,27 +114,28 @@ function toRgba(pixels, count) {
   return rgba;
 }
 
-const truncate = (latents, truncation) => latents.map((value) => value * Math.fround(truncation));
-
 /** Generate one image per seed. If `label` is null, each seed has its default label. */
 async function generateSeeds({ seeds, label, truncation }) {
   const { input } = contract;
   const labels = seeds.map((seed) => label ?? (input.labels ? defaultLabel(seed, input.labels.length) : 0));
   if (input.kind === "seed") return generate(seeds, null, labels);
-  return generate(null, truncate(sampleLatents(seeds, input.dim, table), truncation), labels);
+  const latents = sampleLatents(seeds, input.dim, input.distribution, table);
+  return generate(null, truncate(latents, truncation, input.distribution), labels);
 }
 
 /** Generate the frames of a walk through the seeds and back to the first, as Sampler.walk does. */
 async function generateWalk({ seeds, label, frames, truncation }) {
-  const { dim, labels } = contract.input;
-  const ends = seeds.map((seed) => sampleLatents([seed], dim, table));
+  const { dim, distribution, labels } = contract.input;
+  const ends = seeds.map((seed) => sampleLatents([seed], dim, distribution, table));
   const latents = new Float32Array(seeds.length * frames * dim);
   for (let step = 0; step < seeds.length * frames; step++) {
     const leg = Math.floor(step / frames);
-    latents.set(slerp(ends[leg], ends[(leg + 1) % ends.length], step / frames - leg), step * dim);
+    const position = (step - leg * frames) / frames;
+    latents.set(interpolate(ends[leg], ends[(leg + 1) % ends.length], position, distribution), step * dim);
   }
   const walkLabel = label ?? (labels ? defaultLabel(seeds[0], labels.length) : 0);
-  return generate(null, truncate(latents, truncation), Array(seeds.length * frames).fill(walkLabel));
+  const truncated = truncate(latents, truncation, distribution);
+  return generate(null, truncated, Array(seeds.length * frames).fill(walkLabel));
 }
 
 /** Return the pixels of a batch, and the time of a second run: the first run also compiles shaders. */
