@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ganport.runtime import Contract, Sampler, encode_png, make_grid
-from ganport.runtime.contract import LABEL
+from ganport.runtime.contract import LABEL, Distribution
 from ganport.runtime.files import write_bytes
 
 _PREVIEW_SEEDS = range(64)
@@ -67,7 +67,7 @@ def _input(contract: Contract) -> str:
         labels = f"; `{LABEL}`, int64 [batch]: index of a label in {', '.join(source.labels)}"
     if source.kind == "seed":
         return f"`{source.name}`, int64 [batch]: any whole number from 0 to 2^63 - 1{labels}"
-    return f"`{source.name}`, float32 [batch, {source.dim}], standard normal{labels}"
+    return f"`{source.name}`, float32 [batch, {source.dim}], {_DISTRIBUTIONS[source.distribution]}{labels}"
 
 
 def _output(contract: Contract) -> str:
@@ -100,6 +100,12 @@ def _format(value: object) -> str:
         return f"{value:,}"
     return str(value)
 
+
+_DISTRIBUTIONS: Mapping[Distribution, str] = {
+    "normal": "standard normal",
+    "uniform": "uniform on (-1, 1)",
+    "uniform01": "uniform on (0, 1)",
+}
 
 # Maps the name of a fact in the contract to the text that the card shows instead of this name. If a name is
 # clear to readers, it is missing here and the card shows the name itself.

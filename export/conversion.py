@@ -1,19 +1,24 @@
-"""The one call into tf2onnx."""
+"""Keras generators in standard form: their conversion by tf2onnx, and their images."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx.version_converter
 import tensorflow as tf
 import tf2onnx
 
+from ganport.runtime.arrays import Latents
+
+from .standard_form import IMAGE, LATENT
+
 _LARGEST_OPSET = 18  # newest opset that tf2onnx 1.17 can write
-LATENT = "latent"
-IMAGE = "image"
 
 
 def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> onnx.ModelProto:
@@ -29,22 +34,48 @@ def convert_generator(generator: keras.Model, opset: int, batch: int | None) -> 
         width, channels), with the same range as the output of the generator. BatchNormalization is in
         inference mode.
     """
-    # By default tf2onnx prints a line for each pass over the graph.
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec((batch, generator.input_shape[1]), tf.float32, name=LATENT)]
-    function = tf.function(lambda latent: generator(latent, training=False), autograph=False)
-    model, _ = tf2onnx.convert.from_function(
-        function, input_signature=signature, opset=min(opset, _LARGEST_OPSET)
-    )
-    if opset > _LARGEST_OPSET:
-        model = onnx.version_converter.convert_version(model, opset)
-        model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
-    _replace_negative_pads(model.graph)
+    model = convert_function(lambda latent: generator(latent, training=False), signature, opset)
     _rename_output(model.graph, IMAGE)
     model.graph.name = "generator"
     _declare_shape(model.graph.input[0], batch, generator.input_shape[1:])
     _declare_shape(model.graph.output[0], batch, generator.output_shape[1:])
     return model
+
+
+def convert_function(
+    function: Callable[..., Any], signature: Sequence[tf.TensorSpec], opset: int
+) -> onnx.ModelProto:
+    """Return a function of TensorFlow as an ONNX graph.
+
+    Args:
+        function: Function of tensors, one for each entry of `signature`, that returns tensors.
+        signature: Types, shapes and names of the inputs. The graph's inputs have these names.
+        opset: Version of the ONNX standard operators.
+
+    Returns:
+        A model whose outputs have names that tf2onnx chooses.
+    """
+    # By default tf2onnx prints a line for each pass over the graph.
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    model, _ = tf2onnx.convert.from_function(
+        tf.function(function, autograph=False), input_signature=signature, opset=min(opset, _LARGEST_OPSET)
+    )
+    if opset > _LARGEST_OPSET:
+        model = onnx.version_converter.convert_version(model, opset)
+        model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
+    _replace_negative_pads(model.graph)
+    return model
+
+
+def generate_with_keras(generator: keras.Model, inputs: Latents) -> npt.NDArray[np.float32]:
+    """Return Keras' images, float32 (batch, height, width, channels), for inputs (batch, dim + labels).
+
+    Keras runs on the CPU here. On a GPU, TensorFlow would multiply in TF32, which rounds the fraction of each
+    factor to 10 bits.
+    """
+    with keras.device("cpu:0"):
+        return np.asarray(generator(inputs, training=False))
 
 
 def _replace_negative_pads(graph: onnx.GraphProto) -> None:

@@ -13,11 +13,12 @@ import numpy.typing as npt
 import onnx
 
 from ganport.runtime import sample_latents
+from ganport.runtime.contract import Distribution
 from ganport.runtime.seeds import check_seeds
 
-from .conversion import LATENT
-from .parity import open_on_cpu
 from .rewrites import REWRITES, simplify
+from .sessions import open_on_cpu
+from .standard_form import LATENT
 from .workload import workload_of
 
 _REPEATS = 7  # measurements of each pair of a graph and a batch size
@@ -43,15 +44,22 @@ class Cost:
     milliseconds: Mapping[int, float]
 
 
-def measure_costs(models: Sequence[onnx.ModelProto]) -> list[Cost]:
+def measure_costs(models: Sequence[onnx.ModelProto], *, distribution: Distribution = "normal") -> list[Cost]:
     """Return the cost of each graph.
 
     The graphs are measured in turns, so that other work on the machine slows all of them down alike. They all
     have the same batch sizes. Slow graphs are measured less often.
+
+    Args:
+        models: The graphs.
+        distribution: Distribution of the latents.
     """
     started = time.perf_counter()
     largest = min(workload_of(model).batch() for model in models)
-    runs = [{batch: _prepare_run(model, batch) for batch in _batch_sizes(model, largest)} for model in models]
+    runs = [
+        {batch: _prepare_run(model, batch, distribution) for batch in _batch_sizes(model, largest)}
+        for model in models
+    ]
     times: list[dict[int, list[float]]] = [{batch: [] for batch in batches} for batches in runs]
     for repeat in range(_REPEATS):
         if repeat >= _FEWEST_REPEATS and time.perf_counter() - started > _MOST_SECONDS:
@@ -70,13 +78,16 @@ def measure_costs(models: Sequence[onnx.ModelProto]) -> list[Cost]:
     ]
 
 
-def measure_rewrites(model: onnx.ModelProto) -> list[tuple[str, Cost]]:
+def measure_rewrites(
+    model: onnx.ModelProto, *, distribution: Distribution = "normal"
+) -> list[tuple[str, Cost]]:
     """Return the cost of a graph before the rewrites, and after each rewrite that changes the graph.
 
     The cost after a rewrite includes the effect of all earlier rewrites.
 
     Args:
         model: The graph as tf2onnx converts it.
+        distribution: Distribution of the latents.
 
     Returns:
         Pairs of the name of a rewrite and the cost after this rewrite. In the first pair, the cost is that of
@@ -87,7 +98,7 @@ def measure_rewrites(model: onnx.ModelProto) -> list[tuple[str, Cost]]:
         result = simplify(model, dict(list(REWRITES.items())[:count]))
         if _outline(result) != _outline(stages[-1][1]):
             stages.append((name, result))
-    costs = measure_costs([stage for _, stage in stages])
+    costs = measure_costs([stage for _, stage in stages], distribution=distribution)
     return [(name, cost) for (name, _), cost in zip(stages, costs, strict=True)]
 
 
@@ -116,14 +127,14 @@ def _batch_sizes(model: onnx.ModelProto, largest: int) -> tuple[int, ...]:
     return (fixed,) if fixed else (1, largest)
 
 
-def _prepare_run(model: onnx.ModelProto, batch: int) -> Callable[[], object]:
+def _prepare_run(model: onnx.ModelProto, batch: int, distribution: Distribution) -> Callable[[], object]:
     """Return a function that generates one batch of `batch` images with the graph."""
     session = open_on_cpu(model)
     feed: dict[str, npt.NDArray[Any]] = {}
     for source in session.get_inputs():
         seeds = check_seeds(range(batch))
         if source.name == LATENT:
-            feed[source.name] = sample_latents(seeds, source.shape[1])
+            feed[source.name] = sample_latents(seeds, source.shape[1], distribution=distribution)
         else:
             # An input other than the latents takes seeds or label indices. The values 0 and 1 are valid for
             # both, since there are at least two labels.

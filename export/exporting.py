@@ -5,20 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 from ganport.runtime import Contract
-from ganport.runtime.contract import InputKind, Layout, Precision
+from ganport.runtime.contract import Distribution, InputKind, Layout, Precision
+from ganport.runtime.description import Description, ValueRange
 from ganport.runtime.errors import OutputError, UsageError
-from ganport.runtime.third_party import ValueRange
 from ganport.trainer.run_folder import RunFolder
 
 from .card import card_files, write_card
 from .options import OPSET, FileFormat, Options, Output, check_choice, read_seeds
 from .packages import load_packages
-from .paths import check_ending, check_path, check_replaceable, default_path, find_source, model_file
+from .paths import (
+    LoadingOptions,
+    check_ending,
+    check_path,
+    check_replaceable,
+    default_path,
+    find_source,
+    is_onnx,
+    model_file,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -58,7 +67,8 @@ class Exported:
         from .costs import measure_costs
 
         models = {"float32": self.verified.float32, self.contract.precision: self.verified.model}
-        return list(zip(models, measure_costs(list(models.values())), strict=True))
+        costs = measure_costs(list(models.values()), distribution=self.verified.source.distribution)
+        return list(zip(models, costs, strict=True))
 
     def measure_rewrites(self) -> list[tuple[str, Cost]]:
         """Return the cost of the float32 graph before the rewrites, and after each rewrite that changes it.
@@ -68,7 +78,7 @@ class Exported:
         """
         from .costs import measure_rewrites
 
-        return measure_rewrites(self.verified.plain)
+        return measure_rewrites(self.verified.plain, distribution=self.verified.source.distribution)
 
 
 def export(
@@ -77,7 +87,19 @@ def export(
     *,
     best: bool = False,
     value_range: ValueRange | None = None,
+    clip: bool = False,
+    source_layout: Layout | None = None,
+    image_size: tuple[int, int, int] | None = None,
+    labels: int | Sequence[str] | None = None,
+    labels_at: int | None = None,
+    latents: Distribution | None = None,
+    input_values: Mapping[str, float] | None = None,
+    output_name: str | None = None,
     trust: bool = False,
+    custom_objects: str | os.PathLike[str] | None = None,
+    network: str | os.PathLike[str] | None = None,
+    signature: str | None = None,
+    layer: str | None = None,
     input_kind: InputKind = "latent",
     seeds: str | Iterable[int] = (),
     output: Output = "uint8",
@@ -90,30 +112,46 @@ def export(
     card: bool = False,
     overwrite: bool = False,
 ) -> Contract:
-    """Write a generator as one file that generates the images of the Keras model, and return its contract.
+    """Write a generator as one file that generates the images of the original, and return its contract.
 
-    The file is verified before it is written: its images are compared with those of the Keras model.
+    The file is verified before it is written: its images are compared with those of the original generator.
 
     Args:
-        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, or a Keras model in memory.
-            None stands for the newest run under runs/ that has a checkpoint, or for the newest run if no run
-            has a checkpoint.
+        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, an .onnx file, weights with a
+            `network`, or a Keras model in memory. None stands for the newest run under runs/ that has a
+            checkpoint, or for the newest run if no run has a checkpoint.
         path: The file to write, or the folder of a Triton model. The default is generator.onnx in the folder
             of a run, or a file beside `source`. A Keras model in memory has no default.
         best: Export the best checkpoint of a run: the one with the smallest Fréchet distance if this distance
             was measured, otherwise the one with the smallest pixel distance. By default the newest checkpoint
             is exported.
-        value_range: Range of a third-party model's images, "tanh" for -1 to 1 or "sigmoid" for 0 to 1. It is
-            needed if the last activation of the model is neither tanh nor sigmoid.
-        trust: Run the code that a Keras file contains (Lambda layers). This code can do whatever a Python
-            script can do.
+        value_range: Range of a third-party model's images: "tanh" for -1 to 1, "sigmoid" for 0 to 1, or the
+            values of black and white, such as (0, 255). It is needed if the last operations of the model do
+            not decide the range.
+        clip: Clip values outside of the range. By default they are an error.
+        source_layout: Layout of a third-party model's images, if their shape fits both layouts.
+        image_size: Height, width and channels of a third-party model's images, if they are rows of pixels.
+        labels: Number of labels of a third-party model, or their names.
+        labels_at: Index at which a label's one-hot code begins among the latents of a third-party model. By
+            default it follows the latents.
+        latents: Distribution of a third-party model's latents: "normal", "uniform" for -1 to 1, or
+            "uniform01" for 0 to 1.
+        input_values: Dict from the name of an input of a third-party model to its constant value.
+        output_name: Name of the output of a third-party model that holds the images.
+        trust: Run the code that a Keras file contains (Lambda layers), and `custom_objects`. This code can do
+            whatever a Python script can do.
+        custom_objects: Python file with the classes and functions that a Keras file uses.
+        network: Python file with a function `build_generator`, or JSON file of a Keras architecture, for a
+            file that holds only weights. The Python file is run.
+        signature: Name of the signature of a SavedModel that generates images.
+        layer: Name of the generator inside of a Keras model that contains it, such as a whole GAN.
         input_kind: "latent" for latents, "seed" for seeds, or "fixed" for no input: the file then generates
             the images of `seeds`.
         seeds: Seeds of a "fixed" file, given as a text such as "0-63" or as whole numbers.
         output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1].
         layout: "NHWC" for channels last, "NCHW" for channels first.
         precision: Precision of weights and arithmetic: "float32", "float16" or "int8".
-        allow_loss: Write a file in float16 or int8 even if its images differ too much from Keras' images.
+        allow_loss: Write a file in float16 or int8 even if its images differ too much from the original's.
         batch: Number of images per call, for programs that need a fixed number. By default each call may
             have any number.
         opset: Version of the ONNX standard operators.
@@ -133,7 +171,7 @@ def export(
         CheckpointError: The run has no checkpoint that can be used.
         GeneratorError: The model is not a generator, or an operation of it has no counterpart in ONNX.
         PrecisionError: The weights can't be stored in this precision.
-        VerificationError: The graph does not generate the images of the Keras model. Nothing was written.
+        VerificationError: The graph does not generate the images of the original. Nothing was written.
         OutputError: The file can't be written, or it exists and `overwrite` is false.
         MissingPackageError: A package of the extra `export` is not installed.
         KerasBackendError: Keras uses a backend other than TensorFlow.
@@ -143,7 +181,19 @@ def export(
         path,
         best=best,
         value_range=value_range,
+        clip=clip,
+        source_layout=source_layout,
+        image_size=image_size,
+        labels=labels,
+        labels_at=labels_at,
+        latents=latents,
+        input_values=input_values,
+        output_name=output_name,
         trust=trust,
+        custom_objects=custom_objects,
+        network=network,
+        signature=signature,
+        layer=layer,
         input_kind=input_kind,
         seeds=seeds,
         output=output,
@@ -158,73 +208,121 @@ def export(
     ).contract
 
 
-def export_file(  # noqa: D417  # the other arguments are described in `export`
+class SourceDescription(TypedDict, total=False):
+    """The arguments of `export` that describe a third-party generator."""
+
+    value_range: ValueRange | None
+    clip: bool
+    source_layout: Layout | None
+    image_size: tuple[int, int, int] | None
+    labels: int | Sequence[str] | None
+    labels_at: int | None
+    latents: Distribution | None
+    input_values: Mapping[str, float] | None
+    output_name: str | None
+
+
+class ExportArguments(SourceDescription, total=False):
+    """The keyword arguments of `export`, which describes each of them."""
+
+    best: bool
+    trust: bool
+    custom_objects: str | os.PathLike[str] | None
+    network: str | os.PathLike[str] | None
+    signature: str | None
+    layer: str | None
+    input_kind: InputKind
+    seeds: str | Iterable[int]
+    output: Output
+    layout: Layout
+    precision: Precision
+    allow_loss: bool
+    batch: int | None
+    opset: int
+    file_format: FileFormat
+    card: bool
+    overwrite: bool
+
+
+_DESCRIPTION = ("value_range", "clip", "image_size", "labels", "labels_at", "latents", "output_name")
+_LOADING = ("custom_objects", "network", "signature", "layer")
+_OPTIONS = ("input_kind", "output", "layout", "precision", "allow_loss", "batch", "opset")
+
+
+def export_file(
     source: Run | str | os.PathLike[str] | keras.Model | None = None,
     path: str | os.PathLike[str] | None = None,
     *,
-    best: bool = False,
-    value_range: ValueRange | None = None,
-    trust: bool = False,
-    input_kind: InputKind = "latent",
-    seeds: str | Iterable[int] = (),
-    output: Output = "uint8",
-    layout: Layout = "NHWC",
-    precision: Precision = "float32",
-    allow_loss: bool = False,
-    batch: int | None = None,
-    opset: int = OPSET,
-    file_format: FileFormat = "onnx",
-    card: bool = False,
-    overwrite: bool = False,
     note: Callable[[str], None] = lambda line: None,
     progress: Callable[[str], object] = lambda line: None,
+    **arguments: Unpack[ExportArguments],
 ) -> Exported:
     """Do what `export` does, and return the contract together with the path, the size and the graph.
 
-    All arguments but `note` and `progress`, and all errors, are those of `export`.
-
     Args:
+        source: As for `export`.
+        path: As for `export`.
         note: Function that is called with a line of text about each choice that the arguments leave open,
             such as the newest run or the step of the checkpoint.
         progress: Function that is called with a line of text when a step begins.
+        **arguments: The other arguments of `export`. The errors are the same, too.
     """
     # Everything that can be checked without TensorFlow comes first, since loading TensorFlow takes seconds.
-    options = Options(
-        input_kind=input_kind,
-        seeds=read_seeds(seeds),
-        output=output,
-        layout=layout,
-        precision=precision,
-        allow_loss=allow_loss,
-        batch=batch,
-        opset=opset,
-    )
+    given: dict[str, Any] = dict(arguments)
+    file_format, overwrite = given.get("file_format", "onnx"), given.get("overwrite", False)
+    best, has_card = given.get("best", False), given.get("card", False)
+    options = Options(seeds=read_seeds(given.get("seeds", ())), **_chosen(given, _OPTIONS))
+    description, loading = _read_description(given), _read_loading(given)
     check_choice("file_format", file_format, get_args(FileFormat))
-    if value_range is not None:
-        check_choice("value_range", value_range, get_args(ValueRange))
     check_ending(path, file_format)
     found = find_source(source, note)
-    _check_source_options(found, best, value_range)
+    _check_source_options(found, best, given)
     target = default_path(found, file_format) if path is None else Path(path)
     check_path(target, options, file_format, overwrite=overwrite)
     folder = target if file_format == "triton" else target.parent
-    for file in card_files(folder) if card else ():
+    for file in card_files(folder) if has_card else ():
         check_replaceable(file, overwrite)
 
-    progress("loading TensorFlow")
-    load_packages()
+    needs_tensorflow = not (isinstance(found, Path) and is_onnx(found))
+    progress("loading TensorFlow" if needs_tensorflow else "reading the file")
+    load_packages(tensorflow=needs_tensorflow)
     from .sources import load_source
     from .verified import convert_and_verify
     from .writing import write_model
 
-    loaded = load_source(found, best=best, value_range=value_range, trust=trust)
+    loaded = load_source(found, best=best, description=description, loading=loading, opset=options.opset)
     _note_checkpoint(loaded, best, note)
+    _note_description(loaded, note)
+    if options.batch is None and loaded.fixed_batch is not None and options.input_kind != "fixed":
+        note(f"batch: {loaded.fixed_batch}, because the graph works with this number of images only")
+        options = dataclasses.replace(options, batch=loaded.fixed_batch)
     verified = convert_and_verify(loaded, options, progress=progress)
     with _naming_the_path():
         contract = write_model(verified, target, file_format, overwrite=overwrite)
         size = _size(target)
-        card_paths = write_card(model_file(target, file_format), folder) if card else ()
+        card_paths = write_card(model_file(target, file_format), folder) if has_card else ()
     return Exported(target, contract, size, card_paths, verified)
+
+
+def _chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: arguments[name] for name in names if name in arguments}
+
+
+def _read_description(arguments: Mapping[str, Any]) -> Description:
+    values = arguments.get("input_values")
+    return Description(
+        layout=arguments.get("source_layout"),
+        input_values={} if values is None else values,
+        **_chosen(arguments, _DESCRIPTION),
+    )
+
+
+def _read_loading(arguments: Mapping[str, Any]) -> LoadingOptions:
+    chosen = _chosen(arguments, _LOADING)
+    for name in ("custom_objects", "network"):
+        if chosen.get(name) is not None:
+            chosen[name] = Path(chosen[name]).expanduser()
+    return LoadingOptions(trust=arguments.get("trust", False), **chosen)
 
 
 def export_generator(
@@ -241,7 +339,7 @@ def export_generator(
     Raises:
         GeneratorError: An operation of the model has no counterpart in ONNX.
         PrecisionError: The weights can't be stored in this precision.
-        VerificationError: The graph does not generate the images of the Keras model. Nothing was written.
+        VerificationError: The graph does not generate the images of the original. Nothing was written.
         OutputError: The file can't be written, or it exists and `overwrite` is false.
     """
     chosen = options or Options()
@@ -253,14 +351,24 @@ def export_generator(
     return write_model(convert_and_verify(source, chosen), path, overwrite=overwrite)
 
 
-def _check_source_options(source: Found, best: bool, value_range: ValueRange | None) -> None:
+def _check_source_options(source: Found, best: bool, arguments: Mapping[str, Any]) -> None:
     """Raise UsageError if an option does not apply to the kind of source."""
     if isinstance(source, RunFolder):
-        if value_range is not None:
-            raise UsageError(f"{source.path} is a run, whose images are in [-1, 1]; leave `value_range` out.")
+        for name in ("source_layout", "input_values", *_DESCRIPTION, *_LOADING):
+            if arguments.get(name) not in (None, False, {}):
+                raise UsageError(
+                    f"{source.path} is a run, which states what `{name}` says; leave `{name}` out."
+                )
     elif best:
         what = f"{source} is not a run" if isinstance(source, Path) else "a Keras model is not a run"
         raise UsageError(f"`best=True` chooses a checkpoint of a run, and {what}; leave `best` out.")
+
+
+def _note_description(source: Source, note: Callable[[str], None]) -> None:
+    """Call `note` with a doubt about a third-party generator, if there is one."""
+    doubt = getattr(source.generator, "note", "")
+    if doubt:
+        note(f"note: {doubt}")
 
 
 def _note_checkpoint(source: Source, best: bool, note: Callable[[str], None]) -> None:

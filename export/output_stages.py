@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from .conversion import IMAGE
+from .standard_form import IMAGE
 
 
 def add_uint8_output(model: onnx.ModelProto) -> onnx.ModelProto:

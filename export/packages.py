@@ -15,14 +15,23 @@ from ganport.trainer.devices import load_tensorflow
 from .errors import KerasBackendError
 
 
-def load_packages() -> None:
+def load_packages(*, tensorflow: bool = True) -> None:
     """Import TensorFlow, Keras, onnx, onnxruntime and tf2onnx. This takes several seconds.
+
+    Args:
+        tensorflow: Whether TensorFlow, Keras and tf2onnx are imported. The export of an ONNX file needs only
+            onnx and onnxruntime.
 
     Raises:
         MissingPackageError: One of these packages is not installed. The message has the command that installs
             it.
         KerasBackendError: Keras uses a backend other than TensorFlow.
     """
+    if not tensorflow:
+        with _install_line():
+            import onnx
+            import onnxruntime
+        return
     chosen = os.environ.get("KERAS_BACKEND", "")
     if chosen not in ("", "tensorflow") and "keras" not in sys.modules:
         raise KerasBackendError(chosen)

@@ -1,4 +1,4 @@
-"""Parity: the check that a graph, run by onnxruntime, generates the same images as its Keras generator.
+"""Parity: the check that a graph, run by onnxruntime, generates the same images as its original generator.
 
 No file is written before this check has passed.
 """
@@ -10,22 +10,21 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
 from ganport.runtime import sample_latents, to_uint8
 from ganport.runtime.arrays import Latents, Pixels, Seeds
-from ganport.runtime.contract import LABEL, Layout, Precision
+from ganport.runtime.contract import LABEL, Distribution, Layout, Precision
 from ganport.runtime.latents import default_labels, generator_inputs
 from ganport.runtime.seeds import check_seeds
 
-from .conversion import IMAGE, LATENT
 from .errors import VerificationError
 from .input_stages import SEED, seed_stage_model
 from .options import Options
+from .sessions import open_on_cpu
+from .standard_form import IMAGE, LATENT
 from .workload import workload_of
 
 # Seeds at the limits of number formats. A seed of 2**32 or more needs a second 32-bit word. Above 2**53,
@@ -33,8 +32,8 @@ from .workload import workload_of
 _LARGE_SEEDS = (2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 2, 2**63 - 1)
 # Limit for the difference between floats in [-1, 1]. Half a level of 8-bit pixels is 0.0039.
 MAX_ABS_ERROR = 1e-4
-# With large weights, the image that Keras generates for a seed depends on the size of the batch. The limit
-# may then be larger than MAX_ABS_ERROR, but at most this value.
+# With large weights, the image that the original generates for a seed depends on the size of the batch. The
+# limit may then be larger than MAX_ABS_ERROR, but at most this value.
 MAX_ROUNDING = 1e-3
 # Limit for the share of 8-bit pixels that differ by one level. A float between two levels may be rounded to
 # either of them.
@@ -42,23 +41,32 @@ MAX_PIXEL_MISMATCH = 1e-3
 # Number of pixels that may differ by one level in any case. One pixel of a single 28x28 image is already a
 # larger share than MAX_PIXEL_MISMATCH.
 FEW_PIXELS = 4
+# An image may differ by one level between two batches in a share MAX_PIXEL_MISMATCH of its pixels. Frameworks
+# and onnxruntime may add up numbers in an order that depends on the batch size.
+_LEVELS_BETWEEN_BATCHES = 1
+# Limits if the original computes in float16. It rounds each step to 11 bits, and its graph is exported in
+# float32, which rounds to 24 bits. So the two can't agree better than float16 itself.
+MAX_HALF_ERROR = 2e-2
+MAX_HALF_LEVELS = 3
+MAX_HALF_MEAN_LEVELS = 0.5
 # Limits for the mean difference of 8-bit pixels, in levels.
 MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}
 
 Floats = npt.NDArray[np.float32]
 Generate = Callable[[Seeds], npt.NDArray[Any]]  # seeds -> images (n, height, width, channels)
+Original = Callable[[Latents], Floats]  # latents and one-hot codes -> images of the original generator
 
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """Measured differences between the images of a graph and those of Keras.
+    """Measured differences between the images of a graph and those of the original generator.
 
     Attributes:
         max_abs_error: Largest difference between the floats in [-1, 1], before they are rounded to pixels.
             For float16 and int8 this includes the loss of precision.
-        pixel_mismatch: Share of 8-bit pixels that differ from those of Keras.
-        mean_levels: Mean absolute difference between 8-bit pixels and those of Keras, in levels.
-        max_levels: Largest difference of an 8-bit pixel from that of Keras, in levels.
+        pixel_mismatch: Share of 8-bit pixels that differ from those of the original.
+        mean_levels: Mean absolute difference between 8-bit pixels and those of the original, in levels.
+        max_levels: Largest difference of an 8-bit pixel from that of the original, in levels.
         batch_sizes: Batch sizes that were compared.
         seeds: Number of seeds that were compared.
     """
@@ -73,34 +81,44 @@ class Verification:
 
 @dataclasses.dataclass(frozen=True)
 class InputSize:
-    """The size of the input of a Keras generator.
+    """The size of the input of a generator, and the distribution of the latents.
 
     Attributes:
         dim: Number of latents per image.
         label_count: Number of labels, whose one-hot code follows the latents; 0 for none.
+        distribution: Distribution of the latents.
     """
 
     dim: int
     label_count: int
+    distribution: Distribution = "normal"
+
+    def sample_inputs(self, seeds: Seeds) -> Latents:
+        """Return the input of the generator for the seeds, with their default labels if there are labels."""
+        return generator_inputs(seeds, self.dim, self.label_count, distribution=self.distribution)
+
+    def sample_latents(self, seeds: Seeds) -> Latents:
+        """Return the latents of the seeds, float32 (n, dim)."""
+        return sample_latents(seeds, self.dim, distribution=self.distribution)
 
 
 def verify_parity(
-    generator: keras.Model,
+    original: Original,
     size: InputSize,
     options: Options,
     *,
     float_model: onnx.ModelProto,
     shipped: onnx.ModelProto,
     lossy: onnx.ModelProto | None = None,
+    is_half: bool = False,
     progress: Callable[[str], object],
 ) -> Verification:
-    """Compare the graph's images with those of Keras, and return the differences if they are small enough.
+    """Compare the graph's images with those of the original generator, and return the differences.
 
     Images that the graph generates for one seed in different batches are also compared with each other.
 
     Args:
-        generator: Keras model from latents, and the one-hot code of a label if there are labels, to images in
-            [-1, 1].
+        original: Function that runs the original generator; see `Source.generate`.
         size: Size of the generator's input. If there are labels, the image of each seed has the label that
             `runtime.latents.default_labels` returns for the seed.
         options: Options that `shipped` was made with.
@@ -108,10 +126,11 @@ def verify_parity(
         shipped: The graph to write, with input and output stages.
         lossy: The graph from latents to floats in the precision of `shipped`, if that is float16 or int8;
             None if it is float32.
+        is_half: Whether the original computes in float16.
         progress: Function that is called with a line of text before each part of the comparison.
 
     Raises:
-        VerificationError: A difference is over its limit, or Keras' images are not in [-1, 1].
+        VerificationError: A difference is over its limit, or the original images are not in [-1, 1].
     """
     workload = workload_of(float_model)
     seeds = check_seeds(options.seeds or compared_seeds(workload.images()))
@@ -121,20 +140,24 @@ def verify_parity(
     generate_shipped, shipped_batch = _open_graph(shipped, size, seeds, options.layout)
     opened_lossy = None if lossy is None else _open_graph(lossy, size, seeds)
     if any(value.name == SEED for value in shipped.graph.input):
-        _verify_seed_stage(size.dim, options.opset)
+        _verify_seed_stage(size, options.opset)
     errors, levels = [], []
     for start in range(0, len(seeds), chunk_size):
-        progress(f"comparing with Keras: {start} of {len(seeds)} images")
+        progress(f"comparing with the original: {start} of {len(seeds)} images")
         chunk = seeds[start : start + chunk_size]
-        inputs = generator_inputs(chunk, size.dim, size.label_count)
-        expected = generate_with_keras(generator, inputs)  # (n, height, width, channels), n <= chunk_size
+        inputs = size.sample_inputs(chunk)
+        expected = original(inputs)  # (n, height, width, channels), n <= chunk_size
         _require(
-            "the distance of Keras' images from [-1, 1]", float(np.abs(expected).max()) - 1.0, MAX_ABS_ERROR
+            "the distance of the original images from [-1, 1]",
+            float(np.abs(expected).max()) - 1.0,
+            MAX_ABS_ERROR,
         )
         batchings = list(_generate_in_batches(generate_floats, float_batch, chunk, sizes))
         _require_shapes(batchings, expected)
-        rounding = functools.partial(_keras_rounding, generator, inputs, chunk_size)
-        error = require_close(batchings, expected, rounding)
+        rounding = functools.partial(_rounding_of, original, inputs, chunk_size)
+        error = require_close(
+            batchings, expected, rounding, least=MAX_HALF_ERROR if is_half else MAX_ABS_ERROR
+        )
         if opened_lossy is not None:
             lossy_images = next(_generate_in_batches(*opened_lossy, chunk, sizes))
             error = float(np.abs(lossy_images - expected).max())
@@ -143,14 +166,18 @@ def verify_parity(
             _to_pixels(images)
             for images in _generate_in_batches(generate_shipped, shipped_batch, chunk, sizes)
         ]
-        levels.append(_compare_pixels(pixels, to_uint8(expected), options.precision))
+        most_levels = MAX_HALF_LEVELS if is_half else 1
+        levels.append(_compare_pixels(pixels, to_uint8(expected), options.precision, most_levels))
     differences = np.concatenate(levels)
     mismatch, mean = float((differences > 0).mean()), float(differences.mean())
-    if options.precision == "float32":
+    if options.precision == "float32" and is_half:
+        check = "the mean difference to the original, which computes in float16, in 8-bit levels"
+        _require(check, mean, MAX_HALF_MEAN_LEVELS)
+    elif options.precision == "float32":
         limit = allowed_mismatch(differences.size)
-        _require("the share of 8-bit pixels that differ from Keras", mismatch, limit)
+        _require("the share of 8-bit pixels that differ from the original", mismatch, limit)
     elif not options.allow_loss:
-        check = f"the mean difference of {options.precision} to Keras in 8-bit levels"
+        check = f"the mean difference of {options.precision} to the original in 8-bit levels"
         _require(check, mean, MAX_MEAN_LEVELS[options.precision], "`allow_loss=True` writes the file anyway")
     batch_sizes = _compared_batches(options, shipped_batch, sizes)
     return Verification(max(errors), mismatch, mean, int(differences.max()), batch_sizes, len(seeds))
@@ -169,21 +196,17 @@ def _compared_batches(options: Options, batch: int | None, free_sizes: tuple[int
     return free_sizes
 
 
-def generate_with_keras(generator: keras.Model, inputs: Latents) -> Floats:
-    """Return Keras' images, float32 (batch, height, width, channels), for inputs (batch, dim + labels).
+def require_close(
+    batchings: Sequence[Floats],
+    expected: Floats,
+    rounding: Callable[[], float],
+    *,
+    least: float = MAX_ABS_ERROR,
+) -> float:
+    """Return the largest difference of the graph's images from the original images.
 
-    Keras runs on the CPU here. On a GPU, TensorFlow would multiply in TF32, which rounds the fraction of each
-    factor to 10 bits.
-    """
-    with keras.device("cpu:0"):
-        return np.asarray(generator(inputs, training=False))
-
-
-def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Callable[[], float]) -> float:
-    """Return the largest difference of the graph's images from Keras' images.
-
-    The limit is MAX_ABS_ERROR, with one exception. In a generator with large weights, rounding alone can
-    exceed this limit: a sum depends on the order in which its terms are added, and Keras uses different
+    The limit is `least`, with one exception. In a generator with large weights, rounding alone can
+    exceed this limit: a sum depends on the order in which its terms are added, and frameworks use different
     orders for different batch sizes. The limit is then four times the difference that `rounding` returns, but
     at least MAX_ABS_ERROR and at most MAX_ROUNDING. In this case the difference of each pixel, averaged over
     the images, must still be at most MAX_ABS_ERROR.
@@ -191,32 +214,31 @@ def require_close(batchings: Sequence[Floats], expected: Floats, rounding: Calla
     Args:
         batchings: The graph's images, once for each way of dividing them into batches; each array (n, height,
             width, channels) in [-1, 1].
-        expected: Keras' images, of the same shape.
-        rounding: Function that returns the largest difference between images that Keras generates in one
-            batch and images that Keras generates for the same latents in other batches.
+        expected: Images of the original generator, of the same shape.
+        rounding: Function that returns the largest difference between images that the original
+            generates in one batch and images that it generates for the same latents in other batches.
+        least: Least limit.
 
     Raises:
         VerificationError: The difference is too large.
     """
     differences = [images - expected for images in batchings]
     error = float(np.max([np.abs(each).max() for each in differences]))  # unlike max(), np.max keeps NaN
-    if not error <= MAX_ABS_ERROR:
-        limit = min(max(MAX_ABS_ERROR, 4 * rounding()), MAX_ROUNDING)
-        _require("the largest difference to Keras", error, limit)
+    if not error <= least:
+        limit = max(least, min(4 * rounding(), MAX_ROUNDING))
+        _require("the largest difference to the original", error, limit)
         mean = max(float(np.abs(each.mean(axis=0)).max()) for each in differences)
-        _require("the mean difference of a pixel to Keras", mean, MAX_ABS_ERROR)
+        _require("the mean difference of a pixel to the original", mean, least)
     return error
 
 
-def _keras_rounding(generator: keras.Model, inputs: Latents, batch: int) -> float:
-    """Generate images with Keras one at a time and again in one batch, and return the largest difference.
+def _rounding_of(original: Original, inputs: Latents, batch: int) -> float:
+    """Generate images one at a time and again in one batch, and return the largest difference.
 
-    The images differ since the order in which Keras adds up numbers depends on the batch size.
+    The images differ since the order in which a framework adds up numbers depends on the batch size.
     """
-    together = generate_with_keras(generator, np.resize(inputs, (batch, *inputs.shape[1:])))
-    alone = np.concatenate(
-        [generate_with_keras(generator, inputs[row : row + 1]) for row in range(len(inputs))]
-    )
+    together = original(np.resize(inputs, (batch, *inputs.shape[1:])))
+    alone = np.concatenate([original(inputs[row : row + 1]) for row in range(len(inputs))])
     return float(np.abs(alone - together[: len(inputs)]).max())
 
 
@@ -225,38 +247,49 @@ def allowed_mismatch(pixels: int) -> float:
     return max(MAX_PIXEL_MISMATCH, FEW_PIXELS / pixels)
 
 
-def _compare_pixels(batchings: list[Pixels], expected: Pixels, precision: Precision) -> npt.NDArray[np.int16]:
-    """Return the absolute difference of each pixel from Keras' pixel, in levels, shaped like `expected`.
+def _compare_pixels(
+    batchings: list[Pixels], expected: Pixels, precision: Precision, most_levels: int
+) -> npt.NDArray[np.int16]:
+    """Return the absolute difference of each pixel from the original, in levels, shaped like `expected`.
 
     Args:
         batchings: The graph's images, once for each way of dividing them into batches.
-        expected: Keras' images.
+        expected: Images of the original generator.
         precision: Precision of the graph.
+        most_levels: Limit for the difference of a pixel, if the precision is float32.
 
     Raises:
-        VerificationError: The precision is float32, and a pixel differs from Keras' pixel by more than one
-            level. Or the image of a seed depends on how the seeds are divided into batches; in float16, a
-            difference of one level is allowed.
+        VerificationError: The precision is float32, and a pixel differs from the original by more than
+            `most_levels`. Or the image of a seed depends on how the seeds are divided into batches.
     """
     _require_shapes(batchings, expected)
     levels = _level_differences(batchings[0], expected)
     if precision == "float32":
-        _require("the largest difference to Keras in 8-bit levels", int(levels.max()), 1)
-    between_batches = max(int(_level_differences(images, batchings[0]).max()) for images in batchings)
-    # In float16, a pixel may differ by one level between two batches: onnxruntime before 1.23 adds up numbers
-    # in an order that depends on the batch size, and so do GPUs.
-    limit = 1 if precision == "float16" else 0
-    _require(
-        "the largest difference, in 8-bit levels, of one image between two batches", between_batches, limit
-    )
+        _require("the largest difference to the original in 8-bit levels", int(levels.max()), most_levels)
+    _require_same_in_batches(batchings, precision)
     return levels
 
 
-def _verify_seed_stage(dim: int, opset: int) -> None:
+def _require_same_in_batches(batchings: list[Pixels], precision: Precision) -> None:
+    """Raise VerificationError if the image of a seed depends on how the seeds are divided into batches."""
+    differences = [_level_differences(images, batchings[0]) for images in batchings]
+    _require(
+        "the largest difference, in 8-bit levels, of one image between two batches",
+        max(int(each.max()) for each in differences),
+        _LEVELS_BETWEEN_BATCHES,
+    )
+    if precision == "float32":
+        share = max(float((each > 0).mean()) for each in differences)
+        limit = allowed_mismatch(batchings[0].size)
+        _require("the share of 8-bit pixels that differ between two batches", share, limit)
+
+
+def _verify_seed_stage(size: InputSize, opset: int) -> None:
     """Raise VerificationError unless the graph's latents equal those of the runtime in every bit."""
     seeds = check_seeds(compared_seeds(256))
-    (latents,) = open_on_cpu(seed_stage_model(dim, opset)).run(None, {SEED: seeds})
-    wrong = int((latents.view(np.uint32) != sample_latents(seeds, dim).view(np.uint32)).sum())
+    stage = seed_stage_model(size.dim, opset, distribution=size.distribution)
+    (latents,) = open_on_cpu(stage).run(None, {SEED: seeds})
+    wrong = int((latents.view(np.uint32) != size.sample_latents(seeds).view(np.uint32)).sum())
     _require("the number of latents in which the graph differs from the runtime", wrong, 0)
 
 
@@ -279,14 +312,6 @@ def require_same_images(
     _require(
         "the largest difference of the golden images to the verified graph in 8-bit levels", difference, 1
     )
-
-
-def open_on_cpu(model: onnx.ModelProto) -> ort.InferenceSession:
-    """Return a plain onnxruntime session of the model, without the runtime's checks and settings."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # several graphs are open at once, and an arena never shrinks
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _open_graph(
@@ -318,9 +343,9 @@ def _open_graph(
         if SEED in inputs:
             feed[SEED] = seeds
         elif LABEL in inputs:
-            feed[LATENT] = sample_latents(seeds, size.dim)
+            feed[LATENT] = size.sample_latents(seeds)
         else:
-            feed[LATENT] = generator_inputs(seeds, size.dim, size.label_count)
+            feed[LATENT] = size.sample_inputs(seeds)
         (images,) = session.run([IMAGE], feed)
         return np.asarray(images).transpose(axes)
 
@@ -362,7 +387,7 @@ def _level_differences(a: Pixels, b: Pixels) -> npt.NDArray[np.int16]:
 def _require_shapes(batchings: Sequence[npt.NDArray[Any]], expected: npt.NDArray[Any]) -> None:
     # Without this check, NumPy might broadcast images of a wrong shape and compare them without an error.
     wrong = sum(images.shape != expected.shape for images in batchings)
-    _require("the number of batches whose images have another shape than Keras' images", wrong, 0)
+    _require("the number of batches whose images have another shape than the original images", wrong, 0)
 
 
 def _require(check: str, measured: float, limit: float, remedy: str = "") -> None:

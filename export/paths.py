@@ -5,7 +5,9 @@ This module does not import TensorFlow, so that a wrong path is reported at once
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,32 @@ if TYPE_CHECKING:
 
 # Files in the folder of a Triton model. Triton reads each version of a model from a numbered folder.
 _TRITON_MODEL, _TRITON_CONFIG = Path("1") / "model.onnx", "config.pbtxt"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadingOptions:
+    """How a third-party file is loaded.
+
+    Attributes:
+        trust: Whether to run code that the file contains, such as Lambda layers, and `custom_objects`. This
+            code can do whatever a Python script can do.
+        custom_objects: Python file with the classes and functions that the model uses.
+        network: Python file with a function `build_generator`, or JSON file of a Keras architecture, for a
+            file that holds only weights.
+        signature: Name of the SavedModel's signature that generates images.
+        layer: Name of the generator inside of a model that contains it.
+    """
+
+    trust: bool = False
+    custom_objects: Path | None = None
+    network: Path | None = None
+    signature: str | None = None
+    layer: str | None = None
+
+
+def is_onnx(path: Path) -> bool:
+    """Return whether a path names an ONNX file."""
+    return path.suffix.lower() == ".onnx" and not path.is_dir()
 
 
 def find_source(
@@ -59,9 +87,9 @@ def find_source(
 
 
 def is_keras_model(source: object) -> bool:
-    """Return whether an object is a Keras model. This function does not import Keras."""
-    keras = sys.modules.get("keras")
-    return keras is not None and isinstance(source, keras.Model)
+    """Return whether an object is a model of Keras 3 or of tf_keras. This function imports neither."""
+    frameworks = [sys.modules[name] for name in ("keras", "tf_keras") if name in sys.modules]
+    return any(isinstance(source, framework.Model) for framework in frameworks)
 
 
 def _newest_run(note: Callable[[str], None]) -> RunFolder:
@@ -75,14 +103,56 @@ def _find_path(path: Path) -> RunFolder | Path:
     if path.is_dir():
         if (path / "saved_model.pb").exists():
             return path
-        if not RunFolder(path).exists():
-            raise RunNotFoundError(path)
-        return RunFolder(path)
-    if path.exists():
+        if RunFolder(path).exists():
+            return RunFolder(path)
+        if is_unpacked_keras(path) or checkpoint_prefix(path):
+            return path
+        raise RunNotFoundError(path)
+    if path.exists() or checkpoint_prefix(path):
         return path
     if path.suffix and RunFolder(path.parent).exists():
         raise SourceNotFoundError(path, f"{path.parent} is a run folder; give this folder to export the run")
     raise SourceNotFoundError(path)
+
+
+def is_unpacked_keras(path: Path) -> bool:
+    """Return whether a path is a folder with the content of a .keras file."""
+    return all((path / name).is_file() for name in ("config.json", "metadata.json", "model.weights.h5"))
+
+
+def checkpoint_prefix(path: Path) -> Path | None:
+    """Return the path of the files of a TensorFlow checkpoint without their endings; None for no checkpoint.
+
+    Args:
+        path: This path itself, one of the files, or a folder of checkpoints. In a folder, the newest checkpoint is
+            taken, which is named in the file "checkpoint".
+    """
+    if path.is_dir():
+        return _newest_checkpoint(path)
+    prefix = path.with_name(re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path.name))
+    return prefix if _index_file(prefix).is_file() else None
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    prefixes = [path.with_suffix("") for path in folder.glob("*.index")]
+    named = folder / "checkpoint"
+    if named.is_file():
+        found = re.search(r'^model_checkpoint_path: "(.*)"', named.read_text(errors="replace"), re.MULTILINE)
+        # The path may be that of the machine that trained.
+        name = Path(found[1].replace("\\", "/")).name if found else ""
+        if folder / name in prefixes:
+            return folder / name
+    return max(prefixes, key=_step, default=None)
+
+
+def _step(prefix: Path) -> tuple[int, str]:
+    """Return the number at the end of the name of a checkpoint, which counts upwards, and the name."""
+    number = re.search(r"\d+$", prefix.name)
+    return (int(number[0]) if number else -1), prefix.name
+
+
+def _index_file(prefix: Path) -> Path:
+    return prefix.with_name(f"{prefix.name}.index")
 
 
 def check_ending(path: str | os.PathLike[str] | None, file_format: FileFormat) -> None:

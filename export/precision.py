@@ -14,6 +14,7 @@ import onnx
 from onnx import numpy_helper
 from onnxruntime import quantization
 
+from ganport.runtime.contract import Distribution
 from ganport.runtime.latents import generator_inputs
 from ganport.runtime.seeds import SEED_LIMIT, check_seeds
 
@@ -71,6 +72,46 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     return graph.to_model()
 
 
+def has_float16(model: onnx.ModelProto) -> bool:
+    """Return whether a model has weights in float16."""
+    return any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer) or any(
+        attribute.t.data_type == onnx.TensorProto.FLOAT16
+        for node in model.graph.node
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.TENSOR
+    )
+
+
+def to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model of float16 in float32: its weights, its arithmetic, its inputs and its outputs.
+
+    onnxruntime's CPU provider has no convolutions in float16, and converts to float32 and back at each node.
+    A model without float16, or with nested graphs, is returned as it is.
+    """
+    nodes = model.graph.node
+    is_nested = any(each.type == onnx.AttributeProto.GRAPH for node in nodes for each in node.attribute)
+    if is_nested or not has_float16(model):
+        return model
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    tensors = [each.t for node in graph.node for each in node.attribute if each.HasField("t")]
+    for tensor in (*graph.initializer, *tensors):
+        if tensor.data_type == onnx.TensorProto.FLOAT16:
+            single = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(single, tensor.name))
+    for node in graph.node:
+        for attribute in node.attribute:
+            is_type = attribute.name in ("to", "dtype") and attribute.type == onnx.AttributeProto.INT
+            if is_type and attribute.i == onnx.TensorProto.FLOAT16:
+                attribute.i = onnx.TensorProto.FLOAT
+    return result
+
+
 def _float32_inputs(node: onnx.NodeProto) -> list[int]:
     """Return the indices of those inputs of a node that must stay float32."""
     indices = _FLOAT32_INPUTS.get(node.op_type, ())
@@ -108,7 +149,9 @@ def _round_to_float16(array: Array) -> Array:
     return rounded
 
 
-def to_int8(model: onnx.ModelProto, dim: int, label_count: int = 0) -> onnx.ModelProto:
+def to_int8(
+    model: onnx.ModelProto, dim: int, label_count: int = 0, *, distribution: Distribution = "normal"
+) -> onnx.ModelProto:
     """Return the model with int8 weights. Dense layers and convolutions also compute in 8 bits.
 
     Weights are quantised symmetrically, with one scale for each output channel. The range of an activation is
@@ -120,6 +163,7 @@ def to_int8(model: onnx.ModelProto, dim: int, label_count: int = 0) -> onnx.Mode
         model: Model from latents (batch, dim), or (batch, dim + label_count), to images, in float32.
         dim: Number of latents per image.
         label_count: Number of labels; 0 for none.
+        distribution: Distribution of the latents.
 
     Raises:
         PrecisionError: The generator has no layer whose weights could be int8.
@@ -132,7 +176,7 @@ def to_int8(model: onnx.ModelProto, dim: int, label_count: int = 0) -> onnx.Mode
         quantization.quantize_static(
             source,
             target,
-            _Latents(dim, label_count, model.graph.input[0]),
+            _Latents(dim, label_count, model.graph.input[0], distribution),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=_INT8_KERNELS,
             per_channel=True,
@@ -151,9 +195,16 @@ def to_int8(model: onnx.ModelProto, dim: int, label_count: int = 0) -> onnx.Mode
 class _Latents(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
     """Batches of the latents of `CALIBRATION_SEEDS`, in the form that onnxruntime's quantiser reads."""
 
-    def __init__(self, dim: int, label_count: int, source: onnx.ValueInfoProto) -> None:
+    def __init__(
+        self,
+        dim: int,
+        label_count: int,
+        source: onnx.ValueInfoProto,
+        distribution: Distribution = "normal",
+    ) -> None:
         batch = source.type.tensor_type.shape.dim[0].dim_value or _CALIBRATION_BATCH
-        latents = generator_inputs(check_seeds(CALIBRATION_SEEDS), dim, label_count)
+        seeds = check_seeds(CALIBRATION_SEEDS)
+        latents = generator_inputs(seeds, dim, label_count, distribution=distribution)
         whole = -(-len(latents) // batch) * batch
         # np.resize repeats the first latents until the last batch is full.
         filled = np.resize(latents, (whole, latents.shape[1]))

@@ -13,7 +13,6 @@ from ganport.runtime.display import first_line
 from ganport.runtime.errors import GanportError
 from ganport.runtime.providers import onnxruntime_errors
 
-from .conversion import convert_generator
 from .errors import GeneratorError
 from .input_stages import add_label_input, add_seed_input, fix_seeds
 from .options import Options
@@ -33,7 +32,7 @@ _ONNX_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
-    """A verified graph, together with the Keras generator and the options from which it was made.
+    """A verified graph, together with the original generator and the options from which it was made.
 
     Attributes:
         source: The generator.
@@ -59,7 +58,7 @@ def convert_and_verify(
     *,
     progress: Callable[[str], object] = lambda line: None,
 ) -> Verified:
-    """Convert a generator to a graph, compare the graph's images with Keras' images, and return the graph.
+    """Convert a generator to a graph, compare the graph's images with the original's, and return the graph.
 
     Args:
         source: The generator, and what is known about it.
@@ -69,7 +68,7 @@ def convert_and_verify(
     Raises:
         GeneratorError: An operation of the model has no counterpart in ONNX.
         PrecisionError: The weights can't be stored in this precision.
-        VerificationError: The graph does not generate the images of the Keras model.
+        VerificationError: The graph does not generate the images of the original.
     """
     chosen = options or Options()
     # tf2onnx raises builtin errors if it can't convert an operation. It also writes operations that
@@ -89,8 +88,8 @@ def convert_and_verify(
 
 def _convert_and_verify(source: Source, options: Options, progress: Callable[[str], object]) -> Verified:
     progress("converting")
-    size = InputSize(source.latent_dim, len(source.labels))
-    converted = convert_generator(source.generator, options.opset, options.batch)
+    size = InputSize(source.latent_dim, len(source.labels), source.distribution)
+    converted = source.convert(options.opset, options.batch)
     float_model = simplify(converted)
     plain = _add_stages(converted, options, size)
     float32 = simplify(_add_stages(float_model, options, size))
@@ -98,16 +97,18 @@ def _convert_and_verify(source: Source, options: Options, progress: Callable[[st
     if options.precision == "float16":
         lossy = simplify(to_float16(float_model))
     elif options.precision == "int8":
-        lossy = simplify(to_int8(simplify(converted, INT8_REWRITES), size.dim, size.label_count))
+        int8_model = simplify(converted, INT8_REWRITES)
+        lossy = simplify(to_int8(int8_model, size.dim, size.label_count, distribution=size.distribution))
     model = float32 if lossy is None else simplify(_add_stages(lossy, options, size))
     onnx.checker.check_model(model, full_check=True)
     verification = verify_parity(
-        source.generator,
+        source.generate,
         size,
         options,
         float_model=float_model,
         shipped=model,
         lossy=lossy,
+        is_half=source.is_half,
         progress=progress,
     )
     return Verified(source, options, plain, float32, model, verification)
@@ -120,9 +121,9 @@ def _add_stages(model: onnx.ModelProto, options: Options, size: InputSize) -> on
     if options.layout == "NCHW":
         model = put_channels_first(model)
     if options.input_kind == "fixed":
-        return fix_seeds(model, options.seeds, size.label_count)
+        return fix_seeds(model, options.seeds, size.label_count, distribution=size.distribution)
     if size.label_count:
         model = add_label_input(model, size.label_count)
     if options.input_kind == "seed":
-        model = add_seed_input(model)
+        model = add_seed_input(model, distribution=size.distribution)
     return model

@@ -13,13 +13,13 @@ from ganport.runtime import Contract, ImageSpec, InputSpec, Sampler, __version__
 from ganport.runtime.contract import METADATA_KEY, ImageType, InputKind
 from ganport.runtime.files import replacing, write_bytes
 
-from .conversion import IMAGE, LATENT
 from .formats import to_ort, triton_config
 from .input_stages import SEED
 from .options import FileFormat, Options
 from .parity import InputSize, Verification, require_same_images
 from .paths import check_path, model_file, triton_config_file
 from .sources import Source
+from .standard_form import IMAGE, LATENT
 from .verified import Verified
 
 GOLDEN_SEEDS = (0, 1, 2, 3)
@@ -67,7 +67,7 @@ def _write_with_golden(verified: Verified, path: Path, file_format: FileFormat) 
     # The runtime generates the golden images from the written file. They are then compared with the images
     # that the verified graph generates.
     images = Sampler(path).sample(seeds)
-    size = InputSize(source.latent_dim, len(source.labels))
+    size = InputSize(source.latent_dim, len(source.labels), source.distribution)
     require_same_images(verified.model, size, options, seeds=seeds, images=images)
     golden = {"seeds": seeds, "png_base64": base64.b64encode(encode_png(make_grid(images))).decode()}
     _write(path, verified.model, dataclasses.replace(contract, golden=golden), file_format)
@@ -85,7 +85,7 @@ def _describe(source: Source, options: Options, verification: Verification) -> C
             kind=options.input_kind,
             name=_INPUT_NAMES[options.input_kind],
             dim=source.latent_dim,
-            distribution="normal",
+            distribution=source.distribution,
             seeds=options.seeds or None,
             labels=source.labels or None,
         ),

@@ -7,6 +7,7 @@ Otherwise it returns False. `simplify` applies the rewrites until none of them f
     layout.py        removes, merges or moves transposes and reshapes
     affine.py        folds affine steps (a Mul or an Add with a constant) into dense layers and convolutions
     convolutions.py  replaces convolutions by operations that onnxruntime computes faster
+    labels.py        passes a label on as its index, not by way of a one-hot code
     steps.py         functions that all rewrites share: they find the kind of a node, and read its weights
 """
 
@@ -17,14 +18,17 @@ from collections.abc import Callable, Mapping
 import onnx
 
 from ..graph import Graph
-from . import affine, convolutions, layout, shapes
+from . import affine, convolutions, labels, layout, shapes
 
 Rewrite = Callable[[Graph], bool]
 
 # Maps the name of each rewrite to its function, in the order in which `simplify` tries the rewrites. After
 # each change, `simplify` starts again with the first rewrite.
 REWRITES: Mapping[str, Rewrite] = {
+    "skip slices of concats": labels.skip_slice_of_concat,
+    "skip one-hot codes": labels.skip_argmax_of_one_hot,
     "drop no-ops": layout.drop_no_ops,
+    "transpose dense weights": affine.transpose_dense_weights,
     "fix reshape targets": shapes.fix_reshape_targets,
     "replace repeats by resizes": shapes.replace_repeat_by_resize,
     "merge resizes": shapes.merge_resizes,

@@ -30,6 +30,24 @@ from .steps import (
 _HOMOGENEOUS = ("LeakyRelu", "Relu")
 
 
+def transpose_dense_weights(graph: Graph) -> bool:
+    """Transpose the constant weights of a Gemm that would transpose them itself, as PyTorch writes it.
+
+    The other rewrites expect the weights of a dense layer as (inputs, outputs).
+    """
+    for node in graph.nodes:
+        weights = graph.constant(node, 1) if node.op_type == "Gemm" else None
+        if weights is None or not attributes(node).get("transB"):
+            continue
+        node.input[1] = graph.add_constant(np.ascontiguousarray(weights.T))
+        kept = [each for each in node.attribute if each.name != "transB"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        graph.changed()
+        return True
+    return False
+
+
 def split_batch_norm(graph: Graph) -> bool:
     """Replace a BatchNormalization in inference mode by a Mul and an Add.
 

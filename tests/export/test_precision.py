@@ -91,8 +91,8 @@ def test_same_generator_gives_the_same_bytes(tmp_path):
 
 
 def test_loss_over_the_limit_is_rejected_unless_it_is_allowed(tmp_path, monkeypatch):
-    def to_noise(model, dim, label_count):
-        model = to_int8(model, dim, label_count)
+    def to_noise(model, dim, label_count, **options):
+        model = to_int8(model, dim, label_count, **options)
         weights = next(
             tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8
         )

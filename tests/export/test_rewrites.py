@@ -794,3 +794,65 @@ def test_normalisation_in_float64_is_not_changed():
         **{name: np.ones(3) for name in "sbmv"},
     )
     assert_rewritten(model, ["Cast", "BatchNormalization", "Cast"])
+
+
+def test_transposed_dense_weights_are_stored_as_they_are_used():
+    model = graph(
+        ["n", 3],
+        ["n", 4],
+        ("Gemm", "x w b", "y", {"transB": 1}),
+        w=normal(4, 3),
+        b=normal(4),
+    )
+    assert_rewritten(model, ["Gemm"], "transpose dense weights")
+    (node,) = simplify(model).graph.node
+    assert not node.attribute
+
+
+def test_slice_of_a_concat_is_its_input():
+    model = graph(
+        ["n", 3],
+        ["n", 3],
+        ("Mul", "x two", "double", {}),
+        ("Concat", "double x", "both", {"axis": 1}),
+        ("Slice", "both three six axis", "part", {}),
+        ("Tanh", "part", "y", {}),
+        two=np.float32(2),
+        three=np.array([3]),
+        six=np.array([6]),
+        axis=np.array([1]),
+    )
+    assert_rewritten(model, ["Tanh"])
+    across = graph(
+        ["n", 3],
+        ["n", 3],
+        ("Mul", "x two", "double", {}),
+        ("Concat", "double x", "both", {"axis": 1}),
+        ("Slice", "both start stop axis", "part", {}),
+        ("Tanh", "part", "y", {}),
+        two=np.float32(2),
+        start=np.array([2]),
+        stop=np.array([5]),
+        axis=np.array([1]),
+    )
+    assert_rewritten(across, ["Mul", "Concat", "Slice", "Tanh"])
+
+
+def test_index_of_a_one_hot_code_is_the_label():
+    def model(values):
+        return graph(
+            ["n"],
+            ["n", 1],
+            ("Cast", "x", "label", {"to": TensorProto.INT64}),
+            ("OneHot", "label depth values", "code", {"axis": -1}),
+            ("ArgMax", "code", "index", {"axis": 1, "keepdims": 1}),
+            ("Cast", "index", "y", {"to": TensorProto.FLOAT}),
+            depth=np.int64(4),
+            values=np.array(values, np.float32),
+        )
+
+    x = np.float32([0, 3, 2])
+    assert operations(simplify(model([0, 1]))) == ["Cast", "Unsqueeze", "Cast"]
+    np.testing.assert_array_equal(run(simplify(model([0, 1])), x), run(model([0, 1]), x))
+    # A code whose hot element is the smallest has another index of its largest element.
+    assert "OneHot" in operations(simplify(model([1, 0])))

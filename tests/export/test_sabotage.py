@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ganport.export import Options, export_generator, parity, verified, writing
+from ganport.export import Options, conversion, export_generator, parity, verified, writing
 from ganport.export.conversion import convert_generator
 from ganport.export.errors import VerificationError
 from ganport.export.input_stages import add_seed_input
@@ -74,7 +74,7 @@ def change_statistic(model: onnx.ModelProto) -> onnx.ModelProto:
 @pytest.mark.parametrize("output", ["uint8", "float"])
 def test_graph_that_generates_different_images_is_rejected(source, tmp_path, monkeypatch, damage, output):
     monkeypatch.setattr(
-        verified, "convert_generator", lambda *arguments: damage(convert_generator(*arguments))
+        conversion, "convert_generator", lambda *arguments: damage(convert_generator(*arguments))
     )
     target = tmp_path / "x.onnx"
     target.write_bytes(b"an older export")
@@ -97,8 +97,8 @@ def test_single_pixel_that_is_off_by_a_thousandth_is_detected(source, tmp_path, 
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         return model
 
-    monkeypatch.setattr(verified, "convert_generator", damage)
-    with pytest.raises(VerificationError, match="the largest difference to Keras is"):
+    monkeypatch.setattr(conversion, "convert_generator", damage)
+    with pytest.raises(VerificationError, match="the largest difference to the original is"):
         export_generator(source, tmp_path / "x.onnx")
 
 
@@ -117,12 +117,12 @@ def test_graph_is_accepted_if_keras_itself_rounds_by_more_than_the_limit(tmp_pat
     ("error", "images", "rounding", "rejected"),
     [
         (0.9e-4, 64, 0.0, None),
-        (3e-4, 1, 0.0, "the largest difference to Keras is 0.0003"),
+        (3e-4, 1, 0.0, "the largest difference to the original is 0.0003"),
         (3e-4, 1, 1e-4, None),
-        (3e-4, 64, 1e-4, "the mean difference of a pixel to Keras is 0.0003"),
-        (2e-3, 1, 1.0, "the largest difference to Keras is 0.002, the limit is 0.001"),
-        (np.nan, 1, 1e-4, "the largest difference to Keras is nan"),
-        (3e-4, 1, np.nan, "the largest difference to Keras is 0.0003"),
+        (3e-4, 64, 1e-4, "the mean difference of a pixel to the original is 0.0003"),
+        (2e-3, 1, 1.0, "the largest difference to the original is 0.002, the limit is 0.001"),
+        (np.nan, 1, 1e-4, "the largest difference to the original is nan"),
+        (3e-4, 1, np.nan, "the largest difference to the original is 0.0003"),
     ],
 )
 def test_limits_of_the_difference_to_keras(error, images, rounding, rejected):
@@ -140,7 +140,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganport.export.parity import generate_with_keras
+from ganport.export.conversion import generate_with_keras
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -204,8 +204,8 @@ def test_file_whose_golden_images_differ_in_the_runtime_is_rejected(source, tmp_
 
 
 def test_seed_input_with_swapped_words_is_rejected(source, tmp_path, monkeypatch):
-    def add_with_swapped_words(model):
-        model = add_seed_input(model)
+    def add_with_swapped_words(model, **options):
+        model = add_seed_input(model, **options)
         concat = next(node for node in model.graph.node if node.op_type == "Concat" and len(node.input) == 2)
         concat.input[:] = concat.input[::-1]  # the key's high word first
         return model
@@ -247,7 +247,7 @@ def test_missing_transpose_is_rejected(tmp_path, monkeypatch, index):
         transposes[index].attribute[0].ints[:] = [0, 1, 2, 3]
         return model
 
-    monkeypatch.setattr(verified, "convert_generator", damage)
+    monkeypatch.setattr(conversion, "convert_generator", damage)
     with pytest.raises(VerificationError):
         export_generator(convolutional(), tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())

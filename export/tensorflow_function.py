@@ -1,0 +1,199 @@
+"""A function of TensorFlow with any inputs and outputs, as which every third-party generator is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+
+from .causes import cause_of
+from .conversion import convert_function
+from .errors import GeneratorError
+
+_BATCH = "batch"
+
+# Errors that TensorFlow, Keras or a user's layers raise when a function is traced or run. A layer may raise
+# errors of other types too, but these are the types that TensorFlow's and Keras' own code raises.
+FUNCTION_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    NameError,
+    NotImplementedError,
+    RuntimeError,
+    AssertionError,
+    tf.errors.OpError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorFlowFunction:
+    """A function of TensorFlow from latents and other inputs to images, in inference mode.
+
+    Floating-point inputs and outputs are float32, also where the model computes in another precision.
+
+    Attributes:
+        source: Path or name of the model, for error messages.
+        inputs: Types, shapes and names of the inputs. The shapes have None for a free batch. The names consist of
+            letters, digits and underscores, and are unique among all inputs and outputs.
+        outputs: Names of the outputs.
+        call: Function of one tensor for each entry of `inputs` that returns one tensor for each entry of
+            `outputs`.
+    """
+
+    source: object
+    inputs: tuple[tf.TensorSpec, ...]
+    outputs: tuple[str, ...]
+    call: Callable[..., Sequence[tf.Tensor]]
+
+    def to_onnx(self, opset: int) -> onnx.ModelProto:
+        """Return the function as an ONNX graph whose inputs and outputs have the names of this function.
+
+        A free batch has the name "batch". BatchNormalization and Dropout are in inference mode.
+
+        Args:
+            opset: Version of the ONNX standard operators.
+
+        Raises:
+            GeneratorError: TensorFlow can't trace the function, or tf2onnx can't convert it.
+        """
+        try:
+            model = convert_function(self._named, self.inputs, opset)
+            shapes = [tensor.shape for tensor in self.traced.outputs]
+        except FUNCTION_ERRORS as error:
+            raise GeneratorError(
+                self.source, f"it can't be converted to ONNX ({cause_of(error)})."
+            ) from error
+        graph = model.graph
+        graph.name = "generator"
+        by_name = {value.name: value for value in graph.output}
+        ordered = [by_name[name] for name in self.outputs]
+        del graph.output[:]
+        graph.output.extend(ordered)
+        for value, spec in zip(graph.input, self.inputs, strict=True):
+            _declare_shape(value, spec.shape)
+        for value, shape in zip(graph.output, shapes, strict=True):
+            _declare_shape(value, shape)
+        return model
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return the outputs by their names.
+
+        TensorFlow runs on the CPU here. On a GPU, it would multiply in TF32, which rounds the fraction of each
+        factor to 10 bits.
+
+        Args:
+            feeds: Values of the inputs by their names.
+
+        Raises:
+            GeneratorError: TensorFlow can't run the function with these values.
+        """
+        try:
+            with tf.device("cpu:0"):
+                tensors = [tf.convert_to_tensor(feeds[spec.name], spec.dtype) for spec in self.inputs]
+                results = self._compute(tensors)
+        except FUNCTION_ERRORS as error:
+            raise GeneratorError(self.source, f"TensorFlow can't run it ({cause_of(error)}).") from error
+        return {name: np.asarray(result) for name, result in zip(self.outputs, results, strict=True)}
+
+    def _compute(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+        try:
+            return self.traced(*tensors)
+        except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError):
+            # Without oneDNN, TensorFlow's CPU kernels have no convolutions with channels first. XLA has them.
+            if not has_channels_first(self.traced.graph.as_graph_def()):
+                raise
+            return tf.function(self.traced, jit_compile=True)(*tensors)
+
+    @functools.cached_property
+    def traced(self) -> Any:
+        """Concrete function of TensorFlow, from positional inputs to a list of the outputs."""
+        traced = tf.function(lambda *tensors: list(self.call(*tensors)), autograph=False)
+        return traced.get_concrete_function(*self.inputs)
+
+    def _named(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return dict(zip(self.outputs, self.call(*tensors), strict=True))
+
+
+def in_float32(
+    source: object,
+    inputs: Sequence[tf.TensorSpec],
+    outputs: Sequence[str],
+    call: Callable[..., Sequence[tf.Tensor]],
+) -> TensorFlowFunction:
+    """Return a function whose names are clean, and whose floating-point inputs and outputs are float32.
+
+    Args:
+        source: Path or name of the model, for error messages.
+        inputs: Types, shapes and names of the inputs that `call` takes. The names may be any.
+        outputs: Names of the outputs, which may be any.
+        call: Function of one tensor for each input that returns one tensor for each output.
+    """
+    names = unique_names([*(spec.name for spec in inputs), *outputs])
+    cleaned = tuple(
+        tf.TensorSpec(spec.shape, _exchanged(spec.dtype), name=name)
+        for spec, name in zip(inputs, names, strict=False)
+    )
+
+    def call_in_float32(*tensors: tf.Tensor) -> list[tf.Tensor]:
+        own = [tf.cast(tensor, spec.dtype) for tensor, spec in zip(tensors, inputs, strict=True)]
+        return [tf.cast(result, _exchanged(result.dtype)) for result in call(*own)]
+
+    return TensorFlowFunction(source, cleaned, tuple(names[len(inputs) :]), call_in_float32)
+
+
+def _exchanged(dtype: tf.DType) -> tf.DType:
+    """Return the type in which values of a type are exchanged: float32 for every floating-point type."""
+    return tf.float32 if dtype.is_floating else dtype
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return names of letters, digits and underscores that differ from each other.
+
+    >>> unique_names(["z", "args_0:0", "z", "1"])
+    ['z', 'args_0_0', 'z_1', '_1']
+    """
+    taken: list[str] = []
+    for name in names:
+        cleaned = re.sub(r"\W", "_", name, flags=re.ASCII) or "value"
+        base = f"_{cleaned}" if cleaned[0].isdigit() else cleaned
+        candidates = (base if number == 0 else f"{base}_{number}" for number in range(len(taken) + 1))
+        taken.append(next(candidate for candidate in candidates if candidate not in taken))
+    return taken
+
+
+def has_channels_first(graph: Any) -> bool:
+    """Return whether an operation of a graph of TensorFlow has the channels first.
+
+    Args:
+        graph: GraphDef of TensorFlow. The functions that it calls are searched too.
+    """
+    nodes = itertools.chain(graph.node, *(function.node_def for function in graph.library.function))
+    return any(node.attr["data_format"].s == b"NCHW" for node in nodes if "data_format" in node.attr)
+
+
+def _declare_shape(value: onnx.ValueInfoProto, shape: tf.TensorShape) -> None:
+    """Write a shape into an input or output of a graph. A free first axis is the batch.
+
+    tf2onnx gives free axes names such as "unk__17", whose numbers differ from call to call.
+    """
+    if shape.rank is None:
+        return
+    del value.type.tensor_type.shape.dim[:]
+    value.type.tensor_type.shape.SetInParent()  # without axes too, the shape is known
+    for axis, size in enumerate(shape.as_list()):
+        dimension = value.type.tensor_type.shape.dim.add()
+        if size is not None:
+            dimension.dim_value = size
+        else:
+            dimension.dim_param = _BATCH if axis == 0 else f"{value.name}_axis_{axis}"
