@@ -167,9 +167,10 @@ def _print_result(exported: Exported) -> None:
     image, verification = exported.contract.image, exported.contract.verification
     shape = f"{image.height}x{image.width}x{image.channels} {image.dtype}"
     batches = ", ".join(map(str, verification["batch_sizes"]))
+    compared = f"{exported.verified.source.original} with {verification['seeds']} seeds in batches of {batches}"
     results.print(
         f"{exported.path}: {exported.size / 1e6:.2f} MB, {shape}, {exported.contract.precision}; verified "
-        f"against {exported.verified.source.original} with {verification['seeds']} seeds in batches of {batches}",
+        f"against {compared}",
         markup=False,
     )
     if exported.card:

@@ -142,9 +142,13 @@ def _terminated_cleanly() -> Iterator[None]:
 
 
 def _fail(message: str, status: int) -> int:
-    line = printable(" ".join(f"error: {message}".split()))
+    """Print an error in one red line. Lines of code that follow a blank line are printed as they are."""
+    problem, _, code = message.partition("\n\n")
+    line = printable(" ".join(f"error: {problem}".split()))
     is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     print(f"\x1b[31m{line}\x1b[0m" if is_coloured else line, file=sys.stderr)
+    for each in code.splitlines():
+        print(printable(each), file=sys.stderr)
     return status
 
 
@@ -345,7 +349,7 @@ def sample_options() -> dict[str, str]:
     """Return a dict from the library's argument names to the options of `sample`, for `guarded`."""
     actions = make_parser("sample", ("ray",))._actions
     options = {action.dest: action.option_strings[-1] for action in actions if action.option_strings}
-    return {**options, "labels": "--label", "model": "MODEL"}
+    return {**options, "model": "MODEL"}
 
 
 _OUT = (
