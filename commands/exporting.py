@@ -167,10 +167,10 @@ def _print_result(exported: Exported) -> None:
     image, verification = exported.contract.image, exported.contract.verification
     shape = f"{image.height}x{image.width}x{image.channels} {image.dtype}"
     batches = ", ".join(map(str, verification["batch_sizes"]))
-    compared = f"{exported.verified.source.original} with {verification['seeds']} seeds in batches of {batches}"
+    original, seeds = exported.verified.source.original, verification["seeds"]
     results.print(
         f"{exported.path}: {exported.size / 1e6:.2f} MB, {shape}, {exported.contract.precision}; verified "
-        f"against {compared}",
+        f"against {original} with {seeds} seeds in batches of {batches}",
         markup=False,
     )
     if exported.card:

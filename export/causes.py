@@ -8,13 +8,14 @@ from ganport.runtime.display import printable
 
 _LONGEST = 240  # characters
 
-# Each match is removed, in this order. Keras and TensorFlow put the cause behind these texts, or in front of them.
+# Each match is removed, in this order. Keras and TensorFlow put the cause behind these texts, or in front of
+# them.
 _NOISE = (
     r"\x1b\[\d*m",  # colours of a terminal
-    r"(?s).*Exception encountered: ",  # Keras: the cause of each layer is followed by that of the layer inside of it
+    r"(?s).*Exception encountered: ",  # Keras: cause of a layer, in front of that of the layer inside of it
     r"^Exception encountered when calling [^\n]*\s*",
     r"\{\{[^}]*\}\}\s*",  # TensorFlow: name of a node in a graph
-    r"(?s)\s*\bin user code:\s.*?(?=\n\s*\w*(Error|Exception): )",  # TensorFlow: lines of the user's program
+    r"(?s)in user code:\s.*\n\s*\w*(Error|Exception): ",  # TensorFlow: lines of the user's program
     r" using config=\{.*",  # Keras: dump of a configuration
     r" (?:Full object )?[Cc]onfig: ?\{.*",
     r"\s*Make sure custom classes.*",
@@ -25,8 +26,10 @@ _NOISE = (
 def cause_of(error: BaseException) -> str:
     """Return one line with the cause of an error, without configurations and without a full stop at its end.
 
-    >>> cause_of(TypeError("Error when deserializing class 'X' using config={'a': 1}.\\n\\nException encountered: bad."))
+    >>> cause_of(TypeError("Could not deserialize 'X' using config={'a': 1}. Exception encountered: bad."))
     'bad'
+    >>> cause_of(TypeError("Could not deserialize 'X' using config={'a': 1}."))
+    "Could not deserialize 'X'"
     >>> cause_of(KeyError())
     'KeyError'
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,53 +53,67 @@ class Checkpoint:
 
         Args:
             model: Keras model, whose weights are replaced.
-            name: Name of the model in the checkpoint; None for "generator", or for the only object whose variables
-                fit the model.
+            name: Name of the model in the checkpoint; None for "generator", or for the only object whose
+                variables fit the model.
 
         Raises:
             GeneratorError: No object in the checkpoint fits the model, or several do.
         """
+        candidates = self._find(_shapes_of(model), name)
+        for parts in candidates:
+            try:
+                self._read(model, parts)
+            except FUNCTION_ERRORS as error:
+                if parts == candidates[-1]:
+                    raise GeneratorError(
+                        self.path, f"its weights don't fit the network ({cause_of(error)})."
+                    ) from error
+            else:
+                return
+
+    def _read(self, model: Any, parts: tuple[str, ...]) -> None:
+        """Load the weights of a model from the object that the names lead to. All weights must be there."""
         target = model
-        for part in reversed(self._find(_shapes_of(model), name)):
+        for part in reversed(parts):
             target = tf.train.Checkpoint(**{part: target})
         checkpoint = target if isinstance(target, tf.train.Checkpoint) else tf.train.Checkpoint(target)
-        try:
-            status = checkpoint.read(self.prefix)
-            status.assert_existing_objects_matched()
-        except FUNCTION_ERRORS as error:
-            raise GeneratorError(
-                self.path, f"its weights don't fit the network ({cause_of(error)})."
-            ) from error
-        status.expect_partial()  # else TensorFlow prints a line for each value that is left, such as an optimizer's
+        status = checkpoint.read(self.prefix)
+        # Otherwise TensorFlow prints a line for each value that is not used, such as those of an optimizer.
+        status.expect_partial()
+        status.assert_existing_objects_matched()
 
-    def _find(self, wanted: Shapes, name: str | None) -> tuple[str, ...]:
-        """Return the names that lead from the root to the object whose variables have the wanted shapes."""
+    def _find(self, wanted: Shapes, name: str | None) -> list[tuple[str, ...]]:
+        """Return the names that lead from the root to the object whose variables have the wanted shapes.
+
+        If an object has all its variables in an object inside of it, the names for both are returned, those
+        of the outer one first.
+        """
         fitting = [parts for parts, node in self._objects() if self._shapes_below(node) == wanted]
         named = [parts for parts in fitting if parts[-1:] == (name or _GENERATOR,)]
         chosen = named or ([] if name else fitting)
-        if len(chosen) == 1 or named:
-            return chosen[0]
         if not chosen:
             known = ", ".join(parts[0] for parts, _ in self._objects() if len(parts) == 1)
             missing = f"no object `layer={name!r}`" if name else "no object"
             raise GeneratorError(
                 self.path,
-                f"{missing} in the checkpoint has variables of the shapes that the network has; the objects in it "
-                f"are: {known}. Check that `network` builds the network that was saved.",
+                f"{missing} in the checkpoint has variables of the shapes that the network has; the objects "
+                f"in it are: {known}. Check that `network` builds the network that was saved.",
             )
-        listed = ", ".join("/".join(parts) for parts in chosen)
-        raise GeneratorError(
-            self.path,
-            f"several objects in the checkpoint fit the network: {listed}; choose one with "
-            f"`layer={chosen[0][-1]!r}`.",
-        )
+        if any(outer != inner[: len(outer)] for outer, inner in itertools.pairwise(chosen)):
+            listed = ", ".join("/".join(parts) for parts in chosen)
+            raise GeneratorError(
+                self.path,
+                f"several objects in the checkpoint fit the network: {listed}; choose one with "
+                f"`layer={chosen[0][-1]!r}`.",
+            )
+        return chosen
 
     def _objects(self) -> Iterator[tuple[tuple[str, ...], int]]:
         """Iterate over the objects that may be models: the names that lead to each, and its number.
 
         Objects inside of a Keras model, and lists of variables, have names that begin with an underscore.
         """
-        waiting = collections.deque([((), 0)])
+        waiting: collections.deque[tuple[tuple[str, ...], int]] = collections.deque([((), 0)])
         seen = {0}
         while waiting:
             parts, number = waiting.popleft()
@@ -111,7 +126,7 @@ class Checkpoint:
                 waiting.append(((*parts, name), child.node_id))
 
     def _shapes_below(self, number: int) -> Shapes:
-        """Return how often each shape occurs among the variables of an object and of the objects inside of it."""
+        """Return how often each shape occurs among the variables of an object and of those inside of it."""
         waiting, seen = [number], {number}
         found: Shapes = collections.Counter()
         while waiting:
@@ -147,7 +162,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not graph.nodes:
         raise GeneratorError(
             path,
-            "it is a checkpoint of TensorFlow 1, whose weights belong to a graph that is not in it; load it in the "
-            "program that wrote it, and save a SavedModel there.",
+            "it is a checkpoint of TensorFlow 1, whose weights belong to a graph that is not in it; load it "
+            "in the program that wrote it, and save a SavedModel there.",
         )
     return Checkpoint(path, prefix, graph, shapes)

@@ -18,11 +18,13 @@ from ganport.runtime.contract import LABEL, Contract
 from ganport.runtime.description import Description
 from ganport.runtime.display import first_line
 from ganport.runtime.errors import ModelError, NotAGeneratorError
+from ganport.runtime.latents import generator_inputs
 from ganport.runtime.onnx_file import read_outline
 from ganport.runtime.providers import onnxruntime_errors
 from ganport.runtime.third_party import MOST_OUTSIDE, Described, describe, share_outside
 
 from .errors import GeneratorError
+from .parity import error_limit
 from .precision import to_float32
 from .sessions import open_on_cpu
 from .standard_form import LATENT, to_standard_form, with_free_batch
@@ -31,7 +33,6 @@ Floats = npt.NDArray[np.float32]
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[Any]]
 
 _TRIED = 3  # images of the comparison that shows whether a fixed batch can be made free
-_TOLERANCE = 1e-4  # largest difference in that comparison, of images in [-1, 1]
 
 
 class DescribedGenerator:
@@ -82,6 +83,11 @@ class DescribedGenerator:
     def _adapter(self) -> Adapter:
         return self._described.adapter
 
+    @property
+    def has_levels(self) -> bool:
+        """Whether the original's images are whole levels, as those of type uint8 are."""
+        return self._described.has_levels
+
     def find_fixed_batch(self, opset: int) -> int | None:
         """Set and return `fixed_batch`, after an attempt to make the batch free."""
         batch = self.contract.batch
@@ -111,19 +117,21 @@ class DescribedGenerator:
         original = self._original(opset)
         if freed is not None:
             original = with_free_batch(original, freed)
-        needs_clip = self._clip or not self._described.is_range_decided
+        needs_clip = self._clip or self._described.may_exceed_range
         return to_standard_form(original, self._described, batch, clip=needs_clip)
 
     def _is_free(self, opset: int, batch: int) -> bool:
         """Return whether the graph generates the same images if its batch is made free."""
-        count = self._adapter.dim + self._adapter.label_count
-        inputs = np.random.default_rng(0).standard_normal((_TRIED, count)).astype(np.float32)
+        seeds, distribution = np.arange(_TRIED), self.contract.input.distribution
+        dim, label_count = self._adapter.dim, self._adapter.label_count
+        inputs = generator_inputs(seeds, dim, label_count, distribution=distribution)
         try:
             session = open_on_cpu(self._standard(opset, None, batch))
             (images,) = session.run(None, {LATENT: inputs})
         except onnxruntime_errors():
             return False
-        return images.shape[0] == _TRIED and bool(np.abs(images - self.generate(inputs)).max() <= _TOLERANCE)
+        expected, limit = self.generate(inputs), error_limit(self.is_half, self.has_levels)
+        return images.shape == expected.shape and bool(np.abs(images - expected).max() <= limit)
 
     def generate(self, inputs: Latents) -> Floats:
         """Return the images of the original generator, float32 (n, height, width, channels) in [-1, 1].

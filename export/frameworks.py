@@ -20,7 +20,8 @@ def framework_for(version: str) -> Any:
     """Return the package that reads files of a version of Keras: the module keras or tf_keras.
 
     Args:
-        version: Version of Keras, such as "2.15.0"; an empty text for files of the first years, which hold none.
+        version: Version of Keras, such as "2.15.0"; an empty text for files of the first years, which hold
+            none.
 
     Raises:
         MissingPackageError: The file needs tf_keras, which is not installed.
@@ -37,7 +38,9 @@ def import_keras_2() -> Any:
     try:
         import tf_keras
     except ModuleNotFoundError as error:
-        raise MissingPackageError(error.name or "tf_keras", "export of a file of Keras 2", "export") from error
+        raise MissingPackageError(
+            error.name or "tf_keras", "export of a file of Keras 2", "export"
+        ) from error
     return tf_keras
 
 
@@ -61,19 +64,22 @@ def importable_as_keras(framework: Any) -> Iterator[None]:
         yield
         return
     replaced = {name: module for name, module in sys.modules.items() if _is_below(name, _NAMES)}
-    own = tf.keras
     added = {
         name.replace("tf_keras", below, 1): module
         for name, module in sys.modules.items()
         if _is_below(name, ("tf_keras",))
         for below in _NAMES
     }
+    # The layers of Keras 2 themselves use the name `tf.compat.v2.keras`.
+    own = [(module, module.keras) for module in (tf, tf.compat.v2)]
     _replace_modules(replaced, added)
-    tf.keras = framework
+    for module, _ in own:
+        module.keras = framework
     try:
         yield
     finally:
-        tf.keras = own
+        for module, former in own:
+            module.keras = former
         _replace_modules({name: None for name in sys.modules if _is_below(name, _NAMES)}, replaced)
 
 

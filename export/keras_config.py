@@ -21,11 +21,16 @@ from .keras_formats import format_of
 # Packages whose classes a configuration may name. Keras 2 would import any other module that a file names.
 _PACKAGES = ("keras", "tf_keras")
 
-# Layers of Keras 2 that call the function of TensorFlow that the configuration names.
-_OPERATIONS = ("TFOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty")
+# Layers of Keras 2 that run the function or the operation of TensorFlow that the configuration names.
+_OPERATIONS = ("TFOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty")
 
-# Parts of TensorFlow that read or write files, or that run Python code.
+# Parts of TensorFlow with functions that read or write files, or that run Python code.
 _OUTSIDE = {"io", "data", "train", "saved_model", "summary", "raw_ops", "py_function", "numpy_function"}
+
+# Operations in graphs of TensorFlow that read or write files of any name, or that run Python code.
+FILE_OPERATIONS = frozenset(
+    {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +65,9 @@ def read_config(path: Path) -> KerasConfig | None:
         with h5py.File(path) as file:
             config = _config_in_hdf5(file)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise GeneratorError(path, f"it is not a Keras file, or it is damaged ({cause_of(error)}).") from error
+        raise GeneratorError(
+            path, f"it is not a Keras file, or it is damaged ({cause_of(error)})."
+        ) from error
     if kind is None:
         raise GeneratorError(path, "it is a file in HDF5, but neither a model nor weights of Keras.")
     return config
@@ -77,7 +84,9 @@ def read_json_config(path: Path) -> KerasConfig:
     except (OSError, ValueError, RecursionError) as error:
         raise GeneratorError(path, f"it is not a JSON file that can be read ({cause_of(error)}).") from error
     if not isinstance(model, dict) or "class_name" not in model:
-        raise GeneratorError(path, "it is not a JSON file of a Keras architecture, as model.to_json() gives it.")
+        raise GeneratorError(
+            path, "it is not a JSON file of a Keras architecture, as model.to_json() gives it."
+        )
     # Keras 2 writes its version into the file. Keras 3 writes none, but the module of each class.
     return KerasConfig(str(model.get("keras_version", "3" if "module" in model else "")), model)
 
@@ -128,7 +137,7 @@ def check_code(source: object, config: KerasConfig, registered: Container[str]) 
                 "your machine, use `trust=True`.",
             )
         if part.get("class_name") in _OPERATIONS:
-            _check_operation(source, part.get("config", {}))
+            _check_operation(source, part)
         elif part.get("registered_name") not in registered:
             _check_module(source, part)
 
@@ -138,14 +147,16 @@ def is_lambda(part: Mapping[str, Any]) -> bool:
     return part.get("class_name") in ("Lambda", "__lambda__")
 
 
-def _check_operation(source: object, config: Mapping[str, Any]) -> None:
-    """Raise GeneratorError if a layer calls a function of TensorFlow that reads or writes files."""
-    called = str(config.get("function", config.get("cls_symbol")))
-    if set(called.split(".")) & _OUTSIDE:
+def _check_operation(source: object, part: Mapping[str, Any]) -> None:
+    """Raise GeneratorError if a layer runs an operation of TensorFlow that reads or writes files."""
+    config = part.get("config", {})
+    called = str(config.get("function", config.get("cls_symbol", "")))
+    found = set(called.split(".")) & _OUTSIDE or {name for name in FILE_OPERATIONS if name in str(config)}
+    if found:
         raise GeneratorError(
             source,
-            f"the file calls tf.{called}, which can read or write files; if you trust its author, use "
-            "`trust=True`.",
+            f"the file runs {called or min(found)} of TensorFlow, which can read or write files; if you "
+            "trust its author, use `trust=True`.",
         )
 
 
@@ -155,20 +166,27 @@ def _check_module(source: object, part: Mapping[str, Any]) -> None:
     if not isinstance(module, str) or "class_name" not in part:
         return
     name = str(part.get("config") if part["class_name"] == "function" else part["class_name"])
-    if module == "builtins":
-        is_known = not hasattr(builtins, name)  # Keras looks up its own functions by this module
-    else:
-        is_known = module.split(".")[0] in _PACKAGES
-    if not is_known:
+    # Keras looks up its own functions by the module "builtins", but Keras 2 finds those of Python too.
+    is_outside = hasattr(builtins, name) if module == "builtins" else module.split(".")[0] not in _PACKAGES
+    if is_outside:
         raise GeneratorError(source, missing_class(name))
 
 
 def missing_class(name: str) -> str:
     """Return the problem of a model that uses a class or function that is not known, and its remedies."""
+    shown = printable(name.split(">")[-1])
     return (
-        f"the model uses {printable(name.split('>')[-1])}, which is not part of Keras; give the Python file that defines it as "
-        "`custom_objects`, together with `trust=True`. Or call model.export(folder) in the program that defines "
-        "it, and export the SavedModel in that folder."
+        f"the model uses {shown}, which is not part of Keras; give the Python file that defines it as "
+        "`custom_objects`, together with `trust=True`. Or call model.export(folder) in the program that "
+        "defines it, and export the SavedModel in that folder."
+    )
+
+
+def missing_name(error: NameError) -> str:
+    """Return the problem of a model whose code uses a name that it does not define, and its remedy."""
+    return (
+        f"code in it uses a name that the file does not define ({cause_of(error)}); define it in a Python "
+        "file, and give this file as `custom_objects`, together with `trust=True`."
     )
 
 

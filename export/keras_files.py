@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from ganport.runtime.errors import UsageError
@@ -15,7 +19,7 @@ from ganport.runtime.errors import UsageError
 from .causes import cause_of
 from .errors import GeneratorError
 from .frameworks import framework_for, importable_as_keras
-from .keras_config import KerasConfig, check_code, missing_class
+from .keras_config import KerasConfig, check_code, missing_class, missing_name, parts_of
 from .keras_formats import format_of, with_expected_ending
 from .keras_models import function_of_model
 from .lambdas import check_python_version, lambdas_with_names
@@ -25,6 +29,7 @@ from .user_code import CustomObjects, load_custom_objects
 
 # Texts in which both versions of Keras name a class or a function that they don't know.
 _UNKNOWN = (
+    r"'class_name': 'function', 'config': '([^']+)'",
     r"Could not locate (?:class|function) '([^']+)'",
     r"Unknown (?:layer|activation function|initializer|object|[a-z ]+ function): '?([\w>.]+)'?",
     r"Cannot deserialize object of type `([^`]+)`",
@@ -41,14 +46,14 @@ def load_keras_file(path: Path, config: KerasConfig, options: LoadingOptions) ->
         options: How the file is loaded.
 
     Raises:
-        GeneratorError: Keras can't load the file, the file contains code and `trust` is false, or the model in it
-            is not a generator.
+        GeneratorError: Keras can't load the file, the file contains code and `trust` is false, or the model
+            in it is not a generator.
         UsageError: `custom_objects` can't be used.
         MissingPackageError: The file is of Keras 2, and tf_keras is not installed.
     """
     framework = framework_for(config.version)
     with loading(path, framework, config, options) as custom:
-        model = _load(path, framework, custom, options.trust)
+        model = _load(path, framework, config, custom, options.trust)
         return function_of_model(model, path, layer=options.layer)
 
 
@@ -95,15 +100,49 @@ def loading(
             raise GeneratorError(path, _problem(error)) from error
 
 
-def _load(path: Path, framework: Any, custom: Mapping[str, Any], trust: bool) -> Any:
+def _load(path: Path, framework: Any, config: KerasConfig, custom: Mapping[str, Any], trust: bool) -> Any:
     kind = format_of(path) or "hdf5"
-    with with_expected_ending(path, kind) as named:
-        if framework is keras:
-            known = {"Conv2DTranspose": _ConvTranspose} if kind == "hdf5" else {}
+    if framework is keras:
+        known = {"Conv2DTranspose": _ConvTranspose} if kind == "hdf5" else {}
+        with with_expected_ending(path, kind) as named:
             return keras.models.load_model(named, {**known, **custom}, compile=False, safe_mode=not trust)
-        # Keras 2 has no safe mode for HDF5. `check_code` rejects code in these files.
-        mode = {"safe_mode": not trust} if kind == "zip" else {}
-        return framework.models.load_model(named, custom, compile=False, **mode)
+    # Keras 2 has this layer, but does not know it by its name.
+    objects = {"SpectralNormalization": framework.layers.SpectralNormalization, **custom}
+    if kind == "zip":
+        with with_expected_ending(path, kind) as named:
+            return framework.models.load_model(named, objects, compile=False, safe_mode=not trust)
+    # Keras 2 has no safe mode for HDF5. `check_code` rejects code in these files.
+    with with_expected_ending(path, kind) as named, _with_names_of_functions(named, config) as readable:
+        return framework.models.load_model(readable, objects, compile=False)
+
+
+@contextlib.contextmanager
+def _with_names_of_functions(path: Path, config: KerasConfig) -> Iterator[Path]:
+    """Give a path of the same file in which own functions, such as activations, have their names only.
+
+    Keras 2.13 to 2.15 describe these functions by JSON objects, which they can't read from HDF5 themselves.
+    """
+    if not any(_is_function(part) for part in parts_of(config.model)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copyfile(path, Path(folder) / "copy.h5")
+        with h5py.File(copy, "r+") as file:
+            file.attrs["model_config"] = json.dumps(_named(config.model))
+        yield copy
+
+
+def _is_function(part: Mapping[str, Any]) -> bool:
+    return part.get("class_name") == "function" and isinstance(part.get("config"), str)
+
+
+def _named(config: Any) -> Any:
+    """Return a configuration in which each JSON object of a function is replaced by the function's name."""
+    if isinstance(config, list):
+        return [_named(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    return config["config"] if _is_function(config) else {key: _named(value) for key, value in config.items()}
 
 
 class _ConvTranspose(keras.layers.Conv2DTranspose):  # type: ignore[misc]  # Keras has no types
@@ -118,10 +157,7 @@ def _problem(error: BaseException) -> str:
     if name is not None:
         return missing_class(name)
     if isinstance(error, NameError):
-        return (
-            f"a Lambda layer in it uses a name that the file does not define ({cause_of(error)}); define it in a "
-            "Python file, and give this file as `custom_objects`, together with `trust=True`."
-        )
+        return missing_name(error)
     return f"Keras can't load the file ({cause_of(error)})."
 
 

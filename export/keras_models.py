@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from .causes import cause_of
 from .errors import GeneratorError
-from .float32_models import input_structure, is_graph, with_float32
 from .frameworks import framework_of
+from .keras_config import missing_name
 from .tensor_shapes import Shape, may_be_images, may_be_latents, shapes_text
-from .tensorflow_function import FUNCTION_ERRORS, TensorFlowFunction, in_float32
+from .tensorflow_function import TensorFlowFunction, trace
 
 
 def function_of_model(model: Any, source: object = None, *, layer: str | None = None) -> TensorFlowFunction:
@@ -24,8 +24,8 @@ def function_of_model(model: Any, source: object = None, *, layer: str | None = 
         layer: Name of a model inside of this one, to take in its place.
 
     Raises:
-        GeneratorError: The model was never built, or TensorFlow can't trace it. It contains no model of the name
-            `layer`. Or it returns no images, but a model inside of it does.
+        GeneratorError: The model was never built, or TensorFlow can't trace it. It contains no model of the
+            name `layer`. Or it returns no images, but a model inside of it does.
     """
     shown = f"the Keras model {model.name!r}" if source is None else source
     if layer is not None:
@@ -36,41 +36,49 @@ def function_of_model(model: Any, source: object = None, *, layer: str | None = 
         raise GeneratorError(
             shown, "the model was never built, so it has no inputs; call the model once, then save it."
         )
-    compute = _computation(with_float32(model))
+    compute = _computation(model)
     try:
-        outputs = _trace(compute, specs)
-    except FUNCTION_ERRORS as error:
+        outputs = _structure_of_outputs(compute, specs)
+    except NameError as error:
+        raise GeneratorError(shown, missing_name(error)) from error
+    except Exception as error:  # layers of the user may raise anything
         raise GeneratorError(shown, f"TensorFlow can't run the model ({cause_of(error)}).") from error
     if not any(map(may_be_images, _shapes(tf.nest.flatten(outputs)))):
         _check_inner_generators(shown, model)
-    return in_float32(
-        shown, specs, _output_names(model, outputs), lambda *tensors: tf.nest.flatten(compute(*tensors))
-    )
+    names = _output_names(model, outputs)
+    return trace(shown, specs, names, lambda *tensors: tf.nest.flatten(compute(*tensors)), owner=model)
+
+
+def _is_graph(model: Any) -> bool:
+    """Return whether a model is a Sequential or functional model whose inputs are known."""
+    names = {cls.__name__ for cls in type(model).__mro__}
+    return bool(names & {"Sequential", "Functional"}) and bool(getattr(model, "inputs", None))
 
 
 def _computation(model: Any) -> Callable[..., Any]:
     """Return a function of one tensor for each input of a model that returns what the model returns."""
-    structure = input_structure(model) if is_graph(model) else None
 
     def compute(*tensors: tf.Tensor) -> Any:
-        if structure is not None:
-            return model(tf.nest.pack_sequence_as(structure, tensors), training=False)
-        return model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+        if len(tensors) == 1:
+            return model(tensors[0], training=False)
+        if _is_graph(model):
+            return model(tf.nest.pack_sequence_as(model.input, tensors), training=False)
+        return model(list(tensors), training=False)
 
     return compute
 
 
-def _trace(compute: Callable[..., Any], specs: list[tf.TensorSpec]) -> Any:
+def _structure_of_outputs(compute: Callable[..., Any], specs: list[tf.TensorSpec]) -> Any:
     """Return shapes and types of what a function returns, in the same structure."""
     return tf.function(compute, autograph=False).get_concrete_function(*specs).structured_outputs
 
 
 def _input_specs(model: Any) -> list[tf.TensorSpec]:
     """Return shapes, types and names of a model's inputs; an empty list if the model was never built."""
-    if is_graph(model):
+    if _is_graph(model):
         return [tf.TensorSpec(tensor.shape, tensor.dtype, name=_name(tensor)) for tensor in model.inputs]
-    # A model of an own class knows the shapes that it was called with. The number of images in this call does not
-    # bind other calls.
+    # A model of an own class knows the shapes that it was called with. The number of images in this call does
+    # not bind other calls.
     config = model.get_build_config() if model.built else None
     return [
         tf.TensorSpec((None, *shape[1:]), tf.float32, name="input")
@@ -79,7 +87,7 @@ def _input_specs(model: Any) -> list[tf.TensorSpec]:
 
 
 def _name(tensor: Any) -> str:
-    """Return the name of a tensor. Keras 3 counts tensors without a name, so their names differ every time."""
+    """Return the name of a tensor, or "input" if it has none. Keras 3 numbers tensors that have no name."""
     return "input" if tensor.name.startswith("keras_tensor") else tensor.name
 
 
@@ -115,7 +123,8 @@ def _inner_model(shown: object, model: Any, layer: str) -> Any:
     inside = dict(_inner_models(model)) | dict(_parts(model))
     if layer not in inside:
         raise GeneratorError(
-            shown, f"it contains no model `layer={layer!r}`; the models in it are: {_listed(inside) or 'none'}."
+            shown,
+            f"it contains no model `layer={layer!r}`; the models in it are: {_listed(inside) or 'none'}.",
         )
     return inside[layer]
 
@@ -143,31 +152,31 @@ def likely_generator(names: Iterable[str]) -> str:
 
 
 def _parts(model: Any) -> Iterator[tuple[str, Any]]:
-    """Iterate over the parts of a model from its inputs to a layer that may return images, with the layer's name.
+    """Iterate over the layers of a model that may return images, each with the part of the model up to it.
 
-    If a program builds `Model(generator.input, discriminator(generator.output))`, the layers of the generator are
-    layers of this model.
+    If a program builds `Model(generator.input, discriminator(generator.output))`, the layers of the generator
+    are layers of this model.
     """
     framework = framework_of(model)
-    for layer in model.layers if is_graph(model) else ():
-        is_plain = not isinstance(layer, (framework.Model, framework.layers.InputLayer))
-        output = getattr(layer, "output", None) if is_plain else None  # Keras has none for a layer with several calls
-        if output is not None and isinstance(output, type(model.inputs[0])) and _has_channels(output):
+    for layer in model.layers if _is_graph(model) else ():
+        if isinstance(layer, (framework.Model, framework.layers.InputLayer)):
+            continue
+        output = getattr(layer, "output", None)  # a layer that is called several times has none
+        shape = getattr(output, "shape", ())
+        if len(shape) == 4 and may_be_images(tuple(shape)):
             yield layer.name, framework.Model(model.inputs, output)
-
-
-def _has_channels(tensor: Any) -> bool:
-    return len(tensor.shape) == 4 and may_be_images(tuple(tensor.shape))
 
 
 def _inner_models(model: Any) -> Iterator[tuple[str, Any]]:
     """Iterate over the models inside of a model, with their names.
 
-    A model that an own class has as an attribute also has the name of this attribute. If two models have the same
-    name, the outer one comes last, so that a dict holds this one.
+    A model that an own class has as an attribute also has the name of this attribute. If two models have the
+    same name, the outer one comes last, so that a dict holds this one.
     """
     framework = framework_of(model)
-    attributes = {id(value): name for name, value in vars(model).items() if isinstance(value, framework.Model)}
+    attributes = {
+        id(value): name for name, value in vars(model).items() if isinstance(value, framework.Model)
+    }
     for each in model.layers:
         if isinstance(each, framework.Model):
             yield from _inner_models(each)
@@ -182,12 +191,12 @@ def _is_generator(model: Any) -> bool:
 
 def _output_shapes(model: Any) -> list[Shape]:
     """Return the shapes of a model's outputs; an empty list if the model can't run."""
-    if is_graph(model):
+    if _is_graph(model):
         return _shapes(model.outputs)
     specs = _input_specs(model)
     try:
-        return _shapes(tf.nest.flatten(_trace(_computation(model), specs))) if specs else []
-    except FUNCTION_ERRORS:
+        return _shapes(tf.nest.flatten(_structure_of_outputs(_computation(model), specs))) if specs else []
+    except Exception:  # layers of the user may raise anything
         return []
 
 

@@ -27,8 +27,8 @@ _PARTS = ("function", "_output_shape", "mask")  # attributes of a Lambda layer t
 def check_python_version(source: object, config: KerasConfig) -> None:
     """Raise GeneratorError if the code of a Lambda layer was made by another version of Python.
 
-    A file holds this code as bytes for Python's virtual machine. They differ from version to version. Wrong bytes
-    can crash the process, so they are checked before they run.
+    A file holds this code as bytes for Python's virtual machine. They differ from version to version. Wrong
+    bytes can crash the process, so they are checked before they run.
 
     Args:
         source: Path of the file, for error messages.
@@ -39,9 +39,9 @@ def check_python_version(source: object, config: KerasConfig) -> None:
             raise GeneratorError(
                 source,
                 "a Lambda layer in it holds code of another version of Python than this one, "
-                f"{sys.version_info.major}.{sys.version_info.minor}, which can't be run; export it with the version "
-                "of Python that saved it, or call model.export(folder) there, and export the SavedModel in that "
-                "folder.",
+                f"{sys.version_info.major}.{sys.version_info.minor}, which can't be run; export it with the "
+                "version of Python that saved it. Or call model.export(folder) there, and export the "
+                "SavedModel in that folder.",
             )
 
 
@@ -54,7 +54,8 @@ def _codes(config: KerasConfig) -> Iterator[str]:
             continue
         for name in ("function", "output_shape", "mask"):
             value = inner.get(name)
-            if inner.get(f"{name}_type", "lambda") == "lambda" and isinstance(value, list) and len(value) == 3:
+            # Keras 2 stores a function as a list: code, defaults and closure. A shape is a list of numbers.
+            if isinstance(value, list) and value and isinstance(value[0], str):
                 yield value[0]
 
 
@@ -70,13 +71,13 @@ def _is_of_this_python(text: object) -> bool:
 def _is_consistent(code: types.CodeType, data: bytes) -> bool:
     """Return whether code consists of instructions of this version of CPython.
 
-    Since CPython 3.11, code contains RESUME, and an instruction is followed by a number of empty words. The number
-    of RESUME and the numbers of empty words differ from version to version.
+    Since CPython 3.11, code contains RESUME, and an instruction is followed by a number of empty words. The
+    number of RESUME and the numbers of empty words differ from version to version.
 
     Args:
         code: The code, as this version of CPython reads it.
-        data: Bytes that it was read from. CPython 3.11 itself writes empty words over the words that it expects to
-            be empty, so the code may differ from the bytes.
+        data: Bytes that it was read from. CPython 3.11 itself writes empty words over the words that it
+            expects to be empty, so the code may differ from the bytes.
     """
     words = code.co_code[::_WORD]
     index, names = 0, set()
@@ -102,19 +103,19 @@ def _empty_words(number: int, name: str) -> int:
 def lambdas_with_names(framework: Any, own: Mapping[str, Any]) -> Iterator[None]:
     """Let the Lambda layers that are loaded in the `with` block find the usual names of modules.
 
-    The code of a Lambda layer looks up names such as `tf` in the module of Keras that loads it. The program that
-    saved the layer imported them, and the file does not say so.
+    The code of a Lambda layer looks up names such as `tf` in the module of Keras that loads it. The program
+    that saved the layer imported them, and the file does not say so.
 
     Args:
         framework: The module keras or tf_keras.
         own: Names that the user's file of custom objects defines.
     """
-    names = _usual_names(framework) | own
+    names = {**_usual_names(framework), **own}
     layer_class = framework.layers.Lambda
     original = layer_class.__dict__["from_config"]
 
     def from_config(cls: type, config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        layer = original.__get__(None, cls)(config, *args, **kwargs)
+        layer = original.__get__(None, cls)(_with_tuples(config), *args, **kwargs)
         for part in _PARTS:
             function = getattr(layer, part, None)
             if isinstance(function, types.FunctionType):
@@ -126,6 +127,19 @@ def lambdas_with_names(framework: Any, own: Mapping[str, Any]) -> Iterator[None]
         yield
     finally:
         layer_class.from_config = original
+
+
+def _with_tuples(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a Lambda layer with the defaults of its arguments as tuples.
+
+    Keras 3 reads them as lists, which Python does not take.
+    """
+    changed = dict(config)
+    for name, value in config.items():
+        if isinstance(value, dict) and is_lambda(value) and isinstance(value["config"]["defaults"], list):
+            inner = value["config"]
+            changed[name] = value | {"config": inner | {"defaults": tuple(inner["defaults"])}}
+    return changed
 
 
 def _usual_names(framework: Any) -> dict[str, Any]:

@@ -18,9 +18,9 @@ def load_function(path: Path, options: LoadingOptions) -> TensorFlowFunction:
     """Return the generator in a file or folder as a function.
 
     Args:
-        path: File of a Keras model, in the formats of .keras or .h5. Or the folder of a SavedModel. Or weights in
-            HDF5 or in a checkpoint of TensorFlow, if `network` is given or a JSON file lies beside the weights. Or
-            this JSON file.
+        path: File of a Keras model, in the formats of .keras or .h5. Or the folder of a SavedModel. Or
+            weights in HDF5 or in a checkpoint of TensorFlow, if `network` is given or a JSON file lies beside
+            the weights. Or this JSON file.
         options: How it is loaded.
 
     Raises:

@@ -12,7 +12,9 @@ from ganport.runtime.onnx_file import read_outline
 
 from .errors import GeneratorError
 
-_EXPECTED = "give a run folder, a .keras, .h5 or .onnx file, a SavedModel folder, or weights with their `network`"
+_EXPECTED = (
+    "give a run folder, a .keras, .h5 or .onnx file, a SavedModel folder, or weights with their `network`"
+)
 
 
 def other_kind(path: Path) -> GeneratorError:

@@ -44,6 +44,9 @@ FEW_PIXELS = 4
 # An image may differ by one level between two batches in a share MAX_PIXEL_MISMATCH of its pixels. Frameworks
 # and onnxruntime may add up numbers in an order that depends on the batch size.
 _LEVELS_BETWEEN_BATCHES = 1
+# Limit if the original's images are whole levels (uint8). A value near the bound between two levels becomes
+# the one level in the original and the other level in the graph.
+MAX_LEVEL_ERROR = 2 / 255 + MAX_ABS_ERROR
 # Limits if the original computes in float16. It rounds each step to 11 bits, and its graph is exported in
 # float32, which rounds to 24 bits. So the two can't agree better than float16 itself.
 MAX_HALF_ERROR = 2e-2
@@ -111,6 +114,7 @@ def verify_parity(
     shipped: onnx.ModelProto,
     lossy: onnx.ModelProto | None = None,
     is_half: bool = False,
+    has_levels: bool = False,
     progress: Callable[[str], object],
 ) -> Verification:
     """Compare the graph's images with those of the original generator, and return the differences.
@@ -127,12 +131,14 @@ def verify_parity(
         lossy: The graph from latents to floats in the precision of `shipped`, if that is float16 or int8;
             None if it is float32.
         is_half: Whether the original computes in float16.
+        has_levels: Whether the original's images are whole levels, as those of a graph with uint8 images are.
         progress: Function that is called with a line of text before each part of the comparison.
 
     Raises:
         VerificationError: A difference is over its limit, or the original images are not in [-1, 1].
     """
     workload = workload_of(float_model)
+    most_error = error_limit(is_half, has_levels)
     seeds = check_seeds(options.seeds or compared_seeds(workload.images()))
     chunk_size = workload.batch()
     sizes = (1, 7, chunk_size)
@@ -155,9 +161,7 @@ def verify_parity(
         batchings = list(_generate_in_batches(generate_floats, float_batch, chunk, sizes))
         _require_shapes(batchings, expected)
         rounding = functools.partial(_rounding_of, original, inputs, chunk_size)
-        error = require_close(
-            batchings, expected, rounding, least=MAX_HALF_ERROR if is_half else MAX_ABS_ERROR
-        )
+        error = require_close(batchings, expected, rounding, least=most_error)
         if opened_lossy is not None:
             lossy_images = next(_generate_in_batches(*opened_lossy, chunk, sizes))
             error = float(np.abs(lossy_images - expected).max())
@@ -181,6 +185,18 @@ def verify_parity(
         _require(check, mean, MAX_MEAN_LEVELS[options.precision], "`allow_loss=True` writes the file anyway")
     batch_sizes = _compared_batches(options, shipped_batch, sizes)
     return Verification(max(errors), mismatch, mean, int(differences.max()), batch_sizes, len(seeds))
+
+
+def error_limit(is_half: bool, has_levels: bool) -> float:
+    """Return the limit for the difference between floats in [-1, 1], for an original of a kind.
+
+    Args:
+        is_half: Whether the original computes in float16.
+        has_levels: Whether its images are whole levels.
+    """
+    if is_half:
+        return MAX_HALF_ERROR
+    return MAX_LEVEL_ERROR if has_levels else MAX_ABS_ERROR
 
 
 def compared_seeds(count: int) -> tuple[int, ...]:

@@ -124,8 +124,8 @@ def checkpoint_prefix(path: Path) -> Path | None:
     """Return the path of the files of a TensorFlow checkpoint without their endings; None for no checkpoint.
 
     Args:
-        path: This path itself, one of the files, or a folder of checkpoints. In a folder, the newest checkpoint is
-            taken, which is named in the file "checkpoint".
+        path: This path itself, one of the files, or a folder of checkpoints. In a folder, the newest
+            checkpoint is taken, which is named in the file "checkpoint".
     """
     if path.is_dir():
         return _newest_checkpoint(path)

@@ -15,17 +15,15 @@ from ganport.runtime.protobuf import WireError, fields, message_of, text_of
 
 from .causes import cause_of
 from .errors import GeneratorError
+from .keras_config import FILE_OPERATIONS
 from .keras_models import likely_generator
 from .paths import LoadingOptions
 from .tensor_shapes import Shape, may_be_images, may_be_latents, shapes_text
-from .tensorflow_function import FUNCTION_ERRORS, TensorFlowFunction, in_float32
+from .tensorflow_function import FUNCTION_ERRORS, TensorFlowFunction, trace
 
 _FILE = "saved_model.pb"
 _METADATA = "keras_metadata.pb"
 _DEFAULTS = ("serving_default", "default")  # names of TensorFlow's and of TF-Hub's default signatures
-
-# Operations that read or write files of any name, or run Python code.
-_OUTSIDE = {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
 def load_saved_model(path: Path, options: LoadingOptions) -> TensorFlowFunction:
@@ -34,12 +32,12 @@ def load_saved_model(path: Path, options: LoadingOptions) -> TensorFlowFunction:
     Args:
         path: Folder of the SavedModel.
         options: How it is loaded. `signature` is the name of a signature or of a function; None for
-            "serving_default", "default" or the only one. `layer` is the name of an object in the SavedModel, such
-            as the generator of a whole GAN, whose call is taken.
+            "serving_default", "default" or the only one. `layer` is the name of an object in the SavedModel,
+            such as the generator of a whole GAN, whose call is taken.
 
     Raises:
-        GeneratorError: TensorFlow can't load the SavedModel, or it is not clear which of its functions generates
-            images. Or its graph reads or writes files, and `trust` is false.
+        GeneratorError: TensorFlow can't load the SavedModel, or it is not clear which of its functions
+            generates images. Or its graph reads or writes files, and `trust` is false.
     """
     tags = _check_graphs(path, options.trust)
     try:
@@ -55,19 +53,20 @@ def _check_graphs(path: Path, trust: bool) -> list[str] | None:
     SavedModels of TensorFlow 1 have a second graph for training, with the tag "train".
 
     Raises:
-        GeneratorError: The file is damaged. Or a graph reads or writes files, or runs code, and `trust` is false.
+        GeneratorError: The file is damaged. Or a graph reads or writes files, or runs code, and `trust` is
+            false.
     """
     saved = saved_model_pb2.SavedModel()
     try:
         saved.ParseFromString((path / _FILE).read_bytes())
     except (OSError, DecodeError) as error:
         raise GeneratorError(path, f"{_FILE} in it is damaged ({cause_of(error)}).") from error
-    outside = _OUTSIDE & {node.op for graph in saved.meta_graphs for node in _nodes(graph.graph_def)}
+    outside = FILE_OPERATIONS & {node.op for graph in saved.meta_graphs for node in _nodes(graph.graph_def)}
     if outside and not trust:
         raise GeneratorError(
             path,
-            f"its graph contains the operation {min(outside)}, which can use the files of your machine or run "
-            "code; if you trust the author of the SavedModel, use `trust=True`.",
+            f"its graph contains the operation {min(outside)}, which can use the files of your machine or "
+            "run code; if you trust the author of the SavedModel, use `trust=True`.",
         )
     tags = [list(graph.meta_info_def.tags) for graph in saved.meta_graphs]
     return min(tags, key=lambda names: ("serve" not in names, "train" in names)) if len(tags) > 1 else None
@@ -114,7 +113,7 @@ def _choose(path: Path, loaded: Any, options: LoadingOptions) -> Any:
 
 
 def _default(functions: Mapping[str, Any]) -> Any:
-    """Return the function with one of the default names, or the only function; None if this does not decide."""
+    """Return the function with a default name, or the only function; None if there is neither."""
     for name in _DEFAULTS:
         if name in functions:
             return functions[name]
@@ -124,8 +123,8 @@ def _default(functions: Mapping[str, Any]) -> Any:
 def _no_default(functions: Mapping[str, Any]) -> str:
     if not functions:
         return (
-            "the SavedModel has neither a signature nor a function; save it with tf.saved_model.save(model, folder, "
-            "signatures=...), or with model.export(folder)."
+            "the SavedModel has neither a signature nor a function; save it with tf.saved_model.save(model, "
+            "folder, signatures=...), or with model.export(folder)."
         )
     return (
         f"the SavedModel has no default signature; choose one of {_listed(functions)} with "
@@ -135,9 +134,7 @@ def _no_default(functions: Mapping[str, Any]) -> str:
 
 def _no_model(layer: str, models: Mapping[str, Any]) -> str:
     if models:
-        return (
-            f"the SavedModel contains no model `layer={layer!r}`; the models in it are: {_listed(models)}."
-        )
+        return f"the SavedModel contains no model `layer={layer!r}`; the models in it are: {_listed(models)}."
     return (
         f"the SavedModel contains no models that can run alone, so `layer={layer!r}` does not apply; call "
         "export(folder) of the generator itself in the program that saved it."
@@ -160,12 +157,12 @@ def _models(path: Path, loaded: Any) -> dict[str, Any]:
 def _layer_names(file: Path) -> dict[str, str]:
     """Return the names of layers, by the attributes of a SavedModel that contain them.
 
-    In functional models of Keras 2, the attributes are "layer-0", "layer-1" and so on. In models of own classes,
-    they have the names that the class gives them, and these are kept.
+    In functional models of Keras 2, the attributes are "layer-0", "layer-1" and so on. In models of own
+    classes, they have the names that the class gives them, and these are kept.
 
     Args:
-        file: File that Keras 2 adds to its SavedModels, a message of type SavedMetadata. In its nodes, field 3 is a
-            path such as "root.layer-0", and field 5 is a JSON text.
+        file: File that Keras 2 adds to its SavedModels, a message of type SavedMetadata. In its nodes, field
+            3 is a path such as "root.layer-0", and field 5 is a JSON text.
     """
     names = {}
     try:
@@ -180,7 +177,7 @@ def _layer_names(file: Path) -> dict[str, str]:
 
 
 def _functions(loaded: Any) -> dict[str, Any]:
-    """Return the functions of a restored object, by the names of its attributes, each as a concrete function."""
+    """Return the functions of a restored object as concrete functions, by the names of its attributes."""
     found = {}
     for name, value in getattr(loaded, "__dict__", {}).items():
         concrete = getattr(value, "concrete_functions", None)
@@ -205,18 +202,15 @@ def _as_function(path: Path, loaded: Any, function: Any) -> TensorFlowFunction:
     """Return a concrete function of a loaded SavedModel as a function with positional inputs."""
     signature = function.structured_input_signature
     leaves = tf.nest.flatten(signature)
-    specs = _named_specs(function)
-    outputs = _output_names(function.structured_outputs)
 
-    def call(*tensors: tf.Tensor) -> list[tf.Tensor]:
-        # The variables exist as long as the loaded object, which this function therefore refers to.
-        assert loaded is not None
+    def compute(*tensors: tf.Tensor) -> list[tf.Tensor]:
         remaining = iter(tensors)
         filled = [next(remaining) if isinstance(leaf, tf.TensorSpec) else leaf for leaf in leaves]
         arguments, keywords = tf.nest.pack_sequence_as(signature, filled)
         return tf.nest.flatten(function(*arguments, **keywords))
 
-    return in_float32(path, specs, outputs, call)
+    outputs = _output_names(function.structured_outputs)
+    return trace(path, _named_specs(function), outputs, compute, owner=loaded)
 
 
 def _named_specs(function: Any) -> list[tf.TensorSpec]:

@@ -81,6 +81,11 @@ class Source:
         """Whether the original computes in float16."""
         return isinstance(self.generator, DescribedGenerator) and self.generator.is_half
 
+    @property
+    def has_levels(self) -> bool:
+        """Whether the original's images are whole levels, as those of type uint8 are."""
+        return isinstance(self.generator, DescribedGenerator) and self.generator.has_levels
+
     def convert(self, opset: int, batch: int | None) -> onnx.ModelProto:
         """Return the generator as a graph in standard form.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ import tensorflow as tf
 from .causes import cause_of
 from .conversion import convert_function
 from .errors import GeneratorError
+from .float32_graphs import in_float32
 
 _BATCH = "batch"
 
@@ -40,21 +40,23 @@ FUNCTION_ERRORS = (
 class TensorFlowFunction:
     """A function of TensorFlow from latents and other inputs to images, in inference mode.
 
-    Floating-point inputs and outputs are float32, also where the model computes in another precision.
+    Floating-point inputs and outputs are float32, also if the model was made for another precision.
 
     Attributes:
         source: Path or name of the model, for error messages.
-        inputs: Types, shapes and names of the inputs. The shapes have None for a free batch. The names consist of
-            letters, digits and underscores, and are unique among all inputs and outputs.
+        inputs: Shapes, types and names of the inputs. The shapes have None for a free batch. The names
+            consist of letters, digits and underscores, and are unique among all inputs and outputs.
         outputs: Names of the outputs.
-        call: Function of one tensor for each entry of `inputs` that returns one tensor for each entry of
-            `outputs`.
+        call: Concrete function of TensorFlow, of one tensor for each entry of `inputs`, that returns a list
+            of one tensor for each entry of `outputs`.
+        owner: Object that has the variables. TensorFlow deletes the variables together with this object.
     """
 
     source: object
     inputs: tuple[tf.TensorSpec, ...]
     outputs: tuple[str, ...]
-    call: Callable[..., Sequence[tf.Tensor]]
+    call: Any
+    owner: object = dataclasses.field(repr=False)
 
     def to_onnx(self, opset: int) -> onnx.ModelProto:
         """Return the function as an ONNX graph whose inputs and outputs have the names of this function.
@@ -65,11 +67,10 @@ class TensorFlowFunction:
             opset: Version of the ONNX standard operators.
 
         Raises:
-            GeneratorError: TensorFlow can't trace the function, or tf2onnx can't convert it.
+            GeneratorError: tf2onnx can't convert the function.
         """
         try:
             model = convert_function(self._named, self.inputs, opset)
-            shapes = [tensor.shape for tensor in self.traced.outputs]
         except FUNCTION_ERRORS as error:
             raise GeneratorError(
                 self.source, f"it can't be converted to ONNX ({cause_of(error)})."
@@ -82,15 +83,15 @@ class TensorFlowFunction:
         graph.output.extend(ordered)
         for value, spec in zip(graph.input, self.inputs, strict=True):
             _declare_shape(value, spec.shape)
-        for value, shape in zip(graph.output, shapes, strict=True):
-            _declare_shape(value, shape)
+        for value, tensor in zip(graph.output, self.call.outputs, strict=True):
+            _declare_shape(value, tensor.shape)
         return model
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """Return the outputs by their names.
 
-        TensorFlow runs on the CPU here. On a GPU, it would multiply in TF32, which rounds the fraction of each
-        factor to 10 bits.
+        TensorFlow runs on the CPU here. On a GPU, it would multiply in TF32, which rounds the fraction of
+        each factor to 10 bits.
 
         Args:
             feeds: Values of the inputs by their names.
@@ -108,53 +109,47 @@ class TensorFlowFunction:
 
     def _compute(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         try:
-            return self.traced(*tensors)
+            return self.call(*tensors)
         except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError):
             # Without oneDNN, TensorFlow's CPU kernels have no convolutions with channels first. XLA has them.
-            if not has_channels_first(self.traced.graph.as_graph_def()):
+            if not _has_channels_first(self.call.graph.as_graph_def()):
                 raise
-            return tf.function(self.traced, jit_compile=True)(*tensors)
-
-    @functools.cached_property
-    def traced(self) -> Any:
-        """Concrete function of TensorFlow, from positional inputs to a list of the outputs."""
-        traced = tf.function(lambda *tensors: list(self.call(*tensors)), autograph=False)
-        return traced.get_concrete_function(*self.inputs)
+            return tf.function(self.call, jit_compile=True)(*tensors)
 
     def _named(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(zip(self.outputs, self.call(*tensors), strict=True))
 
 
-def in_float32(
+def trace(
     source: object,
     inputs: Sequence[tf.TensorSpec],
     outputs: Sequence[str],
-    call: Callable[..., Sequence[tf.Tensor]],
+    compute: Callable[..., Sequence[tf.Tensor]],
+    owner: object,
 ) -> TensorFlowFunction:
-    """Return a function whose names are clean, and whose floating-point inputs and outputs are float32.
+    """Return a function of Python as a function of TensorFlow, with clean names and in float32.
 
     Args:
         source: Path or name of the model, for error messages.
-        inputs: Types, shapes and names of the inputs that `call` takes. The names may be any.
+        inputs: Shapes, types and names of the inputs. The names may be any.
         outputs: Names of the outputs, which may be any.
-        call: Function of one tensor for each input that returns one tensor for each output.
+        compute: Function of one tensor for each input that returns one tensor for each output.
+        owner: Object that has the variables.
+
+    Raises:
+        GeneratorError: TensorFlow can't trace the function.
     """
+    try:
+        traced = tf.function(lambda *tensors: list(compute(*tensors)), autograph=False)
+        function = in_float32(traced.get_concrete_function(*inputs))
+    except FUNCTION_ERRORS as error:
+        raise GeneratorError(source, f"TensorFlow can't run the model ({cause_of(error)}).") from error
     names = unique_names([*(spec.name for spec in inputs), *outputs])
     cleaned = tuple(
-        tf.TensorSpec(spec.shape, _exchanged(spec.dtype), name=name)
+        tf.TensorSpec(spec.shape, tf.float32 if spec.dtype.is_floating else spec.dtype, name=name)
         for spec, name in zip(inputs, names, strict=False)
     )
-
-    def call_in_float32(*tensors: tf.Tensor) -> list[tf.Tensor]:
-        own = [tf.cast(tensor, spec.dtype) for tensor, spec in zip(tensors, inputs, strict=True)]
-        return [tf.cast(result, _exchanged(result.dtype)) for result in call(*own)]
-
-    return TensorFlowFunction(source, cleaned, tuple(names[len(inputs) :]), call_in_float32)
-
-
-def _exchanged(dtype: tf.DType) -> tf.DType:
-    """Return the type in which values of a type are exchanged: float32 for every floating-point type."""
-    return tf.float32 if dtype.is_floating else dtype
+    return TensorFlowFunction(source, cleaned, tuple(names[len(inputs) :]), function, owner)
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
@@ -172,7 +167,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
     return taken
 
 
-def has_channels_first(graph: Any) -> bool:
+def _has_channels_first(graph: Any) -> bool:
     """Return whether an operation of a graph of TensorFlow has the channels first.
 
     Args:

@@ -72,7 +72,8 @@ def load_custom_objects(path: Path, framework: Any, config: KerasConfig | None) 
     Args:
         path: The Python file, which is run.
         framework: The module keras or tf_keras.
-        config: Configuration in the Keras file. The names in it may have a package in front, such as "mine>Name".
+        config: Configuration in the Keras file. The names in it may have a package in front, such as
+            "mine>Name".
 
     Raises:
         UsageError: There is no such file, or it can't be run.
@@ -80,7 +81,8 @@ def load_custom_objects(path: Path, framework: Any, config: KerasConfig | None) 
     with _temporary_registrations(framework) as registered:
         defined = run_file(path, framework, "custom_objects")
         added = dict(registered)
-    # Classes of Keras that the file imports are left out, so that they don't replace those that load the model.
+    # Classes of Keras that the file imports are left out, so that they don't replace those that load the
+    # model.
     own = {name: value for name, value in defined.items() if callable(value) and not _is_of(framework, value)}
     return CustomObjects(own | _with_packages(own, config) | added, defined)
 
@@ -132,7 +134,9 @@ def build_network(path: Path, framework: Any) -> Any:
     """
     build = run_file(path, framework, "network").get(BUILDER)
     if not callable(build):
-        raise UsageError(f"`network` is {path}, which defines no function {BUILDER}(); define it in this file.")
+        raise UsageError(
+            f"`network` is {path}, which defines no function {BUILDER}(); define it in this file."
+        )
     try:
         with importable_as_keras(framework), _importable_folder(path.resolve().parent):
             return build()

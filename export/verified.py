@@ -109,6 +109,7 @@ def _convert_and_verify(source: Source, options: Options, progress: Callable[[st
         shipped=model,
         lossy=lossy,
         is_half=source.is_half,
+        has_levels=source.has_levels,
         progress=progress,
     )
     return Verified(source, options, plain, float32, model, verification)

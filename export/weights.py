@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 
 from .causes import cause_of
 from .checkpoints import read_checkpoint
 from .errors import GeneratorError
 from .frameworks import framework_for, framework_of
-from .keras_config import read_json_config, version_of_weights
+from .keras_config import KerasConfig, read_json_config, version_of_weights
 from .keras_files import loading
 from .keras_formats import format_of, with_expected_ending
 from .keras_models import function_of_model
@@ -27,8 +25,8 @@ _JSON = ".json"
 _ENDINGS = (".weights.h5", "_weights.h5", "_weights.hdf5", ".h5", ".hdf5")  # of weights beside a JSON file
 
 _ONLY_WEIGHTS = (
-    "it holds only weights, and not the network that they belong to. Write a Python file that builds the network, "
-    "and give it as `network`:\n\n"
+    "it holds only weights, and not the network that they belong to. Write a Python file that builds the "
+    "network, and give it as `network`:\n\n"
     f"    def {BUILDER}():\n"
     "        from my_program import make_generator  # the function that built the network for the training\n"
     "        return make_generator()"
@@ -40,8 +38,8 @@ def load_weights(path: Path, options: LoadingOptions) -> TensorFlowFunction:
 
     Args:
         path: File of weights in HDF5, or checkpoint of TensorFlow.
-        options: How it is loaded. `network` is the file of the network; None for a JSON file that lies beside the
-            weights and has the same stem.
+        options: How it is loaded. `network` is the file of the network; None for a JSON file that lies beside
+            the weights and has the same stem.
 
     Raises:
         GeneratorError: The weights can't be read, there is no network, or they don't fit it.
@@ -50,7 +48,11 @@ def load_weights(path: Path, options: LoadingOptions) -> TensorFlowFunction:
     # The weights are read first, so that damaged weights don't lead to the advice to write a network.
     if checkpoint_prefix(path):
         checkpoint = read_checkpoint(path)
-        version, restore, layer = checkpoint.keras_version, _restoring(checkpoint.restore, options.layer), None
+        version, restore, layer = (
+            checkpoint.keras_version,
+            _restoring(checkpoint.restore, options.layer),
+            None,
+        )
     else:
         version, restore, layer = version_of_weights(path), _reading(path), options.layer
     network = options.network or _json_beside(path)
@@ -74,8 +76,8 @@ def load_json(path: Path, options: LoadingOptions) -> TensorFlowFunction:
     if found is None:
         raise GeneratorError(
             path,
-            f"it holds a network without weights, and there are no weights beside it; expected is {names[0]} or "
-            f"{names[1]}. Give the file of the weights instead, and this file as `network`.",
+            f"it holds a network without weights, and there are no weights beside it; expected is {names[0]} "
+            f"or {names[1]}. Give the file of the weights instead, and this file as `network`.",
         )
     return _with_json(path, found, _reading(found), options)
 
@@ -94,18 +96,22 @@ def _with_json(network: Path, path: Path, restore: Restore, options: LoadingOpti
     config = read_json_config(network)
     framework = framework_for(config.version)
     with loading(network, framework, config, options) as custom:
-        if framework is keras:
-            model = keras.saving.deserialize_keras_object(
-                config.model, custom_objects=dict(custom), safe_mode=not options.trust
-            )
-        else:
-            model = framework.models.model_from_json(json.dumps(config.model), custom)
+        model = _build(framework, config, custom, options.trust)
         return _filled(model, network, path, restore, options.layer)
 
 
-def _filled(
-    model: Any, network: Path, path: Path, restore: Restore, layer: str | None
-) -> TensorFlowFunction:
+def _build(framework: Any, config: KerasConfig, custom: Mapping[str, Any], trust: bool) -> Any:
+    """Return the model that a configuration describes, in fresh weights."""
+    described = config.model
+    if "module" not in described:  # Keras 1 and 2 write no module, and "Functional" for the class Model
+        name = "Model" if described["class_name"] == "Functional" else described["class_name"]
+        described = described | {"module": "keras", "class_name": name, "registered_name": None}
+    return framework.saving.deserialize_keras_object(
+        described, custom_objects=dict(custom), safe_mode=not trust
+    )
+
+
+def _filled(model: Any, network: Path, path: Path, restore: Restore, layer: str | None) -> TensorFlowFunction:
     """Return a model with its weights as a function."""
     if not isinstance(model, framework_of(model).Model):
         raise GeneratorError(
@@ -114,8 +120,8 @@ def _filled(
     if not model.built:
         raise GeneratorError(
             network,
-            "its network is not built, so its weights have no shapes yet; give its first layer the shape of the "
-            "latents, or call the model once before you return it.",
+            "its network is not built, so its weights have no shapes yet; give its first layer the shape of "
+            "the latents, or call the model once before you return it.",
         )
     restore(model)
     return function_of_model(model, path, layer=layer)

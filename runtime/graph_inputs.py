@@ -47,6 +47,8 @@ _USUAL_DIMS = (32, 50, 62, 64, 100, 128, 256, 512)
 _MOST_IMAGE_SIDE = 8  # a float input with larger sides than this is an image, not latents
 # Operations that pass on the values of a label or of latents.
 _MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand")
+# Operations with which Keras' Embedding replaces negative indices, and keeps the others.
+_SELECTS = ("Less", "Not", "Add", "Mul", "Where")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +128,11 @@ def assign_inputs(
         one_hot = codes[0] if codes else _find_one_hot(floats, len(names), description, reject)
     floats = [source for source in floats if source is not one_hot]
     joined = names is not None and not classes and one_hot is None
+    if description.labels_at is not None and not joined:
+        raise reject(
+            "`labels_at` is for a one-hot code in one input together with the latents; give `labels`, too, "
+            "or leave it out"
+        )
     latents = list(_latent_feeds(floats, len(names or ()) if joined else 0, description, reject))
     feeds = [
         *latents,
@@ -150,7 +157,10 @@ def _check_inputs(inputs: Sequence[GraphInput], description: Description, reject
             raise reject(f"`input_values` names {name!r}, and its inputs are {', '.join(known) or 'none'}")
     for source in inputs:
         if not source.dtype:
-            raise reject(f"its input {source} has a type that is not supported")
+            raise reject(
+                f"its input {source} has a type that is not supported; export it with latents of float32 and "
+                "labels of int64"
+            )
 
 
 def _is_constant(source: GraphInput, description: Description) -> bool:
@@ -217,12 +227,22 @@ def _count_labels(name: str, outline: Outline) -> int | None:
     compared with, as in the one-hot codes that PyTorch exports.
     """
     counts = {"Gather": _count_rows, "OneHot": _depth, "Equal": _count_compared}
-    for node in _consumers(name, outline):
+    added: set[float] = set()
+    for node in _consumers(name, outline, (*_MOVES, *_SELECTS)):
+        if node.kind == "Add":
+            added.update(number for each in node.inputs for number in _numbers(each, outline))
         if node.kind in counts and len(node.inputs) > 1:
             count = counts[node.kind](node, outline)
-            if count is not None and count >= 2:
+            # Keras adds the number of labels to a negative index. After another addition, a label is not the
+            # index, so that there are fewer labels than rows.
+            if count is not None and count >= 2 and added <= {count}:
                 return count
     return None
+
+
+def _numbers(name: str, outline: Outline) -> tuple[float, ...]:
+    constant = outline.constants.get(name)
+    return () if constant is None else constant.numbers or ()
 
 
 def _count_rows(node: Node, outline: Outline) -> int | None:
@@ -248,18 +268,21 @@ def _count_compared(node: Node, outline: Outline) -> int | None:
     return count if is_range and math.prod(others.shape) == count else None
 
 
-def _consumers(name: str, outline: Outline) -> Iterator[Node]:
-    """Yield the operations that use a value, or the same value after operations that only move it.
+def _consumers(name: str, outline: Outline, passing: Sequence[str] = _MOVES) -> Iterator[Node]:
+    """Yield the operations that use a value, or what other operations compute from this value alone.
 
-    A Where may keep the value, too: Keras' Embedding replaces the negative indices.
+    Args:
+        name: Name of the value.
+        outline: Operations and constants of the graph.
+        passing: Kinds of these other operations.
     """
     reached = {name}
     for node in outline.nodes:
         if not reached.intersection(node.inputs):
             continue
         yield node
-        moved = node.inputs[1:] if node.kind == "Where" else node.inputs[:1]
-        if node.kind in (*_MOVES, "Where") and reached.intersection(moved):
+        used = node.inputs[:1] if node.kind in _MOVES else node.inputs
+        if node.kind in passing and all(each in reached or each in outline.constants for each in used):
             reached.update(node.outputs)
 
 

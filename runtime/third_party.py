@@ -22,7 +22,7 @@ from .description import RANGES, Description
 from .display import first_line
 from .errors import InferenceError, NotAGeneratorError
 from .graph_inputs import Assignment, GraphInput, Reject, assign_inputs
-from .graph_range import Span, last_operation, range_of_output
+from .graph_range import Span, has_levels, last_operation, may_exceed_range, range_of_output
 from .images import to_pixels
 from .latents import default_labels, sample_latents
 from .onnx_file import Outline
@@ -39,6 +39,7 @@ _QUANTISED_BY_BATCH = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "Dynami
 # Largest share of the values that may lie outside of a range that the user gives. StyleGAN, whose last layer
 # has no activation, is trained to [-1, 1] and exceeds it in a few percent of the values.
 MOST_OUTSIDE = 0.1
+_MOST_CLIPPED = 0.5  # the same if the user has such values clipped
 _SMALL_SHARE = 0.05  # a range is wrong if all values lie within this share of it
 _USUAL_RANGES = ((-1, 1), (0, 1), (0, 255))  # ranges of images that are taken from the graph
 _FEWEST_PIXELS = 4  # an output with fewer values than this holds no image
@@ -54,13 +55,18 @@ class Described:
     Attributes:
         contract: The contract, as if ganport had written the file.
         adapter: Turns the inputs that the contract describes into those of the graph.
-        is_range_decided: Whether the graph itself keeps the images within their range.
+        is_range_decided: Whether the graph itself decides the range of the images.
+        may_exceed_range: Whether values of the images may lie outside of their range, so that they must be
+            clipped.
+        has_levels: Whether the values of the images are whole levels, as those of type uint8 are.
         note: A doubt that the user should know of; empty if there is none.
     """
 
     contract: Contract
     adapter: Adapter
     is_range_decided: bool
+    may_exceed_range: bool
+    has_levels: bool
     note: str
 
 
@@ -99,6 +105,8 @@ def describe(
     output = _choose_output(session.get_outputs(), description, reject)
     probe = _Probe(session, outline, model, description.latents or "normal", assignment, output)
     values, batch = probe.generate()
+    if description.labels is not None:
+        probe.check_last_label(reject)
     stated = next(each.shape for each in session.get_outputs() if each.name == output)
     if not _fits(values.shape[1:], stated[1:]):
         raise reject(f"its output {output!r} has shape {list(values.shape)}, and it states {list(stated)}")
@@ -139,7 +147,9 @@ def describe(
     )
     decided = _decided_range(outline, output)
     is_decided = image.dtype == "uint8" or (decided is not None and _is_within(decided, image.range))
-    return Described(contract, adapter, is_decided, assignment.note)
+    may_exceed = image.dtype != "uint8" and (not is_decided or may_exceed_range(outline, output))
+    are_levels = values.dtype.kind in "iu" or has_levels(outline, output)
+    return Described(contract, adapter, is_decided, may_exceed, are_levels, assignment.note)
 
 
 class _Probe:
@@ -157,6 +167,8 @@ class _Probe:
         self._session, self._outline, self._model = session, outline, model
         self._distribution, self._batch = distribution, assignment.batch
         latent = next(feed.name for feed in assignment.feeds if feed.content == "latents")
+        if latent == LABEL:  # this key is that of the labels
+            latent = "latent"
         self.adapter = Adapter(
             feeds=assignment.feeds,
             latent=latent,
@@ -184,6 +196,18 @@ class _Probe:
             pass  # a graph may state a free batch size and contain a Reshape to one image
         return self._run(1), 1
 
+    def check_last_label(self, reject: Reject) -> None:
+        """Raise an error if the graph does not run with the last label."""
+        count = self._batch or 1
+        latents = sample_latents(range(count), self.adapter.dim, distribution=self._distribution)
+        last = self.adapter.label_count - 1
+        try:
+            self._infer({self.adapter.latent: latents, LABEL: np.full(count, last)}, self.adapter)
+        except InferenceError as error:
+            raise reject(
+                f"its graph does not run with label {last}; give fewer `labels` ({error.problem})"
+            ) from error
+
     def check_neighbours(self, adapter: Adapter, image: ImageSpec, batch: int | None) -> int | None:
         """Return the number of images that the graph may generate at a time.
 
@@ -201,6 +225,12 @@ class _Probe:
         seeds = np.arange(batch or _PROBED)
         together = self._images(adapter, seeds, len(seeds))[-1:]
         alone = self._images(adapter, seeds[-1:], batch or 1)[:1]
+        if not np.isfinite(alone).all():
+            raise InferenceError(
+                self._model,
+                "an image depends on the other images in its batch: alone, its values are NaN or infinite; "
+                "export the generator in evaluation mode",
+            )
         pixels = [to_pixels(each, image).astype(np.int16) for each in (together, alone)]
         off = int(np.abs(pixels[0] - pixels[1]).max())
         is_exact = batch is not None or not self._is_on_cpu() or np.array_equal(together, alone)
@@ -251,6 +281,8 @@ def _choose_output(outputs: Sequence[Any], description: Description, reject: Rej
         if chosen not in [each.name for each in outputs]:
             raise reject(f"`output_name` is {chosen!r}, and its outputs are {listed}")
         return chosen
+    if not outputs:
+        raise reject("it has no output; expected one of images")
     fitting = list(outputs)
     if len(outputs) > 1:
         fitting = [each for each in outputs if _may_be_images(each.shape)]
@@ -391,7 +423,10 @@ def _decide_range(
             raise reject("its images are uint8, which always range from 0 to 255; leave `value_range` out")
         return 0, 255
     if not np.isfinite(images).all():
-        raise reject("its images hold values that are NaN or infinite")
+        raise reject(
+            "its images hold values that are NaN or infinite; check the weights of the original, and export "
+            "it in float32"
+        )
     low, high = float(images.min()), float(images.max())
     decided = _decided_range(outline, output)
     if given is None:
@@ -454,9 +489,9 @@ def _check_span(span: Span, low: float, high: float, reject: Reject) -> None:
 def _check_outside(images: npt.NDArray[Any], span: Span, clip: bool, reject: Reject) -> None:
     """Reject a range outside of which too many values lie: a tenth, or a half if values are to be clipped."""
     share = share_outside(images, span)
-    if share <= (0.5 if clip else MOST_OUTSIDE):
+    if share <= (_MOST_CLIPPED if clip else MOST_OUTSIDE):
         return
-    remedy = "" if clip else ", or clip such values with `clip=True`"
+    remedy = ", or clip such values with `clip=True`" if share <= _MOST_CLIPPED and not clip else ""
     raise reject(
         f"{share:.0%} of the values of the first images lie outside of the range {span[0]:g} to {span[1]:g} "
         f"({images.min():.3g} to {images.max():.3g}); give another `value_range`{remedy}"

@@ -1,5 +1,6 @@
-"""The options of the quality benchmark, and the script that measures the speed on a GPU."""
+"""The options of the quality benchmark, the script that measures a GPU, and the one that tries generators."""
 
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import gpu
+from benchmarks import generators, gpu
 from benchmarks.quality import variants
 from scripts.bundle_models import train
 from tests.conftest import ROOT, failure
@@ -156,3 +157,80 @@ def test_a_process_that_fails_is_reported_and_one_that_takes_too_long_is_ended(t
     assert failed.text.startswith("write_references failed: ")
     assert "mnist-dense-float32.onnx" in failed.text
     assert gpu.collect(gpu.find_providers, "cpu", seconds=0) == []
+
+
+def try_generators(*arguments):
+    command = [sys.executable, "-m", "benchmarks.generators", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_generators_that_work_or_are_rejected_are_listed():
+    result = try_generators("--only", "label (n,) of uint8", "--only", "Git LFS pointer")
+    assert result.returncode == 0, result.stderr
+    assert rows_of(result.stdout, "label (n,) of uint8") == [
+        ["label (n,) of uint8", "works: as it is: 0 levels; exported: 0 levels"]
+    ]
+    ((_, text),) = rows_of(result.stdout, "Git LFS pointer")
+    assert text.startswith("rejected: Can't use generator.onnx: it is a pointer of Git LFS")
+    assert result.stdout.endswith("\n\n2 kinds: 1 works, 1 rejected\n")
+
+
+def test_kind_of_generator_that_does_not_exist():
+    result = try_generators("--only", "PyTorch 3")
+    assert result.returncode == 2
+    assert failure_line(result).startswith("error: There is no group or kind 'PyTorch 3'; the groups are ")
+
+
+def failure_line(result):
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_kinds_of_generators_have_different_names():
+    kinds = generators.collect_kinds()
+    assert len(kinds) > 200
+    assert all(kind.steps for kind in kinds)
+
+
+FAILURES = "tests.kinds_of_failure"
+
+
+def test_each_failure_of_a_generator_is_named_and_loses_no_other_kind():
+    """The kind `crash` ends the process, and the kinds after it are measured by another process."""
+    kinds = [kind for kind in generators.collect_kinds([FAILURES]) if kind.name != "hang"]
+    results = list(generators.measure_all(kinds, [FAILURES]))
+    assert {result.name: result.verdict for result in results} == {
+        "right": "works",
+        "wrong": "WRONG",
+        "of another shape": "WRONG",
+        "with an error": "TRACEBACK",
+        "crash": "CRASH",
+        "pointer": "REJECTED",
+        "pointer, rejected": "rejected",
+        "pointer, with another message": "UNCLEAR",
+        "right, not rejected": "NOT REJECTED",
+        "without torch": "not measured",
+        "faulty": "NOT BUILT",
+    }
+    texts = {result.name: result.text for result in results}
+    assert texts["right"] == "as it is: 0 levels; exported: 0 levels"
+    assert re.fullmatch(r"as it is: \d+ levels, \d+.\d\d% of the values differ from .*", texts["wrong"])
+    assert texts["crash"] == "the process ended with exit code 3"
+    assert texts["with an error"].startswith("as it is: ValueError: matmul: ")
+    assert texts["without torch"] == "torch is not installed"
+    assert [result.name for result in results if result.is_expected] == [
+        "right",
+        "pointer, rejected",
+        "without torch",
+    ]
+
+
+def test_generator_that_hangs_is_ended():
+    kinds = [kind for kind in generators.collect_kinds([FAILURES]) if kind.name == "hang"]
+    (result,) = generators.measure_all(kinds, [FAILURES], seconds=2)
+    assert (result.verdict, result.text) == ("HANG", "no result after 2 s")
+
+
+def test_results_of_generators_as_json_and_as_a_table():
+    results = [generators.Result("A|B", "a | b", "WRONG", "1 level\nmore", 0.5)]
+    assert json.loads(generators.to_json(results))["kinds"][0]["verdict"] == "WRONG"
+    assert "| a \\| b | WRONG: 1 level more |" in generators.show_tables(results)

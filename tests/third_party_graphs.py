@@ -1,7 +1,10 @@
 """Small third-party graphs, built by hand: inputs, outputs and types that other exporters write."""
 
+import re
+
 import numpy as np
 import onnx
+import onnx.parser
 from onnx import TensorProto, helper, numpy_helper
 
 from ganport.runtime import to_uint8
@@ -100,3 +103,27 @@ def dynamic_model():
     ]
     constants = {"w8": np.rint(WEIGHTS / scale).astype(np.int8), "ws": scale, "large": np.float32(0.3)}
     return graph_of(nodes, [Z], [IMAGE], **constants)
+
+
+def parsed(body, *, inputs=f"float[n, {DIM}] z", outputs="float[n, 1, 6, 6] image", **constants):
+    """Return the bytes of a model whose operations are written in ONNX's textual syntax."""
+    return parsed_model(body, inputs=inputs, outputs=outputs, **constants).SerializeToString()
+
+
+def parsed_model(
+    body,
+    *,
+    inputs=f"float[n, {DIM}] z",
+    outputs="float[n, 1, 6, 6] image",
+    heading="",
+    functions="",
+    **constants,
+):
+    """Return a model whose operations are written in ONNX's textual syntax."""
+    heading = heading or '<ir_version: 9, opset_import: ["": 17]>'
+    model = onnx.parser.parse_model(f"{heading} g ({inputs}) => ({outputs}) {{ {body} }} {functions}")
+    known = {"w": WEIGHTS, "codes": CODES, "image_shape": np.array([-1, 1, SIDE, SIDE]), **constants}
+    for name, value in known.items():
+        if re.search(rf"\b{name}\b", body):
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return model

@@ -9,7 +9,7 @@ from onnx import TensorProto, numpy_helper
 
 from ganport.export import export, export_file
 from ganport.export.errors import GeneratorError, VerificationError
-from ganport.runtime import Sampler
+from ganport.runtime import Sampler, sample_latents
 from ganport.runtime.golden import check_golden
 from tests.third_party_graphs import (
     DIM,
@@ -21,11 +21,13 @@ from tests.third_party_graphs import (
     Z,
     chain,
     close,
+    expected,
     graph_of,
     index_model,
     joined_model,
     node,
     one_hot_model,
+    parsed_model,
     tensor,
 )
 
@@ -197,3 +199,134 @@ print(ganport.export({str(path)!r}, {str(tmp_path / "x.onnx")!r}).image.shape)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == f"({SIDE}, {SIDE}, 1)\n", done.stderr
+
+
+CALL = "h = MatMul(z, w) x = local.outer(h) image = Reshape(x, image_shape)"
+FUNCTIONS = """
+<domain: "local", opset_import: ["": 17, "local": 1]> outer (a) => (b) { c = local.inner(a) b = Identity(c) }
+<domain: "local", opset_import: ["": 17]> inner (a) => (b) { b = Tanh(a) }
+"""
+BRANCHES = """
+  h = MatMul(z, w)
+  x = If (yes) <
+    then_branch = g1 () => (float[n, 36] a) { t = Mul(h, one) a = Tanh(t) },
+    else_branch = g2 () => (float[n, 36] b) { t = Mul(h, half) b = Sigmoid(t) }
+  >
+  y = If (no) <
+    then_branch = g3 () => (float[n, 36] c) { c = Neg(x) },
+    else_branch = g4 () => (float[n, 36] d) {
+      d = If (yes) <then_branch = g5 () => (float[n, 36] e) { t = Tanh(x) e = Identity(x) },
+                    else_branch = g6 () => (float[n, 36] f) { f = Abs(x) }>
+    }
+  >
+  image = Reshape(y, image_shape)
+"""
+TRUTHS = {"yes": np.array(True), "no": np.array(False), "one": np.float32(1), "half": np.float32(0.5)}
+
+
+def unsorted_model():
+    """Return a model that uses a value before its operation, as a converter to float16 writes it."""
+    model = parsed_model("h = MatMul(z, w) x = Tanh(h) image = Reshape(x, image_shape)")
+    model.graph.node.append(model.graph.node[0])
+    del model.graph.node[0]
+    return model
+
+
+def old_model():
+    """Return a model of version 3 of the format, whose weights are not listed among the inputs."""
+    heading = '<ir_version: 3, opset_import: ["": 8]>'
+    return parsed_model("h = MatMul(z, w) x = Tanh(h) image = Reshape(x, image_shape)", heading=heading)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        parsed_model(
+            CALL, heading='<ir_version: 9, opset_import: ["": 17, "local": 1]>', functions=FUNCTIONS
+        ),
+        parsed_model(BRANCHES, **TRUTHS),
+        unsorted_model(),
+        old_model(),
+    ],
+    ids=["functions", "branches", "unsorted", "old"],
+)
+def test_graph_that_is_not_flat_is_exported(tmp_path, model):
+    path = write(tmp_path, model.SerializeToString())
+    options = {"value_range": "tanh"} if model.functions or "If" in str(model) else {}
+    exported = export_file(path, tmp_path / "x.onnx", **options)
+    assert not {each.op_type for each in exported.verified.model.graph.node} & {"If", "outer", "inner"}
+    latents = sample_latents(range(9), DIM)
+    assert close(Sampler(tmp_path / "x.onnx").sample(range(9)), expected(latents))
+
+
+def test_branch_that_depends_on_the_batch_is_reported(tmp_path):
+    model = parsed_model(
+        "s = Shape <end = 1> (z) q = Squeeze(s) few = Equal(q, count) h = MatMul(z, w)"
+        " x = If (few) <then_branch = g1 () => (float[n, 36] a) { a = Tanh(h) },"
+        " else_branch = g2 () => (float[n, 36] b) { b = Tanh(h) }> image = Reshape(x, image_shape)",
+        count=np.int64(1),
+    )
+    path = write(tmp_path, model.SerializeToString())
+    assert Sampler(path, value_range="tanh").contract.batch is None
+    with pytest.raises(GeneratorError, match="has an If whose condition 'few' differs from run to run"):
+        export(path, tmp_path / "x.onnx", value_range="tanh")
+
+
+def test_weights_behind_links_are_read(tmp_path):
+    """The cache of Hugging Face has links to the model and to its weights in one folder."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0123"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    model = parsed_model("h = MatMul(z, w) x = Tanh(h) image = Reshape(x, image_shape)")
+    onnx.save(
+        model, snapshot / "g.onnx", save_as_external_data=True, location="g.onnx.data", size_threshold=512
+    )
+    for name in ("g.onnx", "g.onnx.data"):
+        (snapshot / name).rename(blobs / f"sha-{name}")
+        (snapshot / name).symlink_to(f"../../blobs/sha-{name}")
+    (tmp_path / "mine.onnx").symlink_to(snapshot / "g.onnx")
+    export(tmp_path / "mine.onnx", tmp_path / "x.onnx")
+    images = Sampler(tmp_path / "x.onnx").sample(range(9))
+    assert close(images, expected(sample_latents(range(9), DIM)))
+
+
+def test_values_that_interpolation_moves_out_of_the_range_are_clipped(tmp_path):
+    model = parsed_model(
+        "h = MatMul(z, w) x = Tanh(h) i = Reshape(x, image_shape)"
+        " f = Constant <value_floats = [1.0, 1.0, 2.0, 2.0]> ()"
+        ' image = Resize <mode = "cubic"> (i, , f)',
+        outputs="float[n, 1, 12, 12] image",
+    )
+    path = write(tmp_path, model.SerializeToString())
+    export(path, tmp_path / "x.onnx")
+    assert close(Sampler(tmp_path / "x.onnx").sample(range(9)), Sampler(path).sample(range(9)))
+
+
+def test_levels_of_the_original_may_be_cut_off(tmp_path):
+    """The usual end of a demo cuts the decimals off, so that a rounding error may change a level."""
+    body = "h = MatMul(z, w) t = Tanh(h) m = Mul(t, byte) a = Add(m, mean) c = Cast <to = 2> (a)"
+    model = parsed_model(
+        body + " image = Reshape(c, image_shape)",
+        outputs="uint8[n, 1, 6, 6] image",
+        byte=np.float32(127.5),
+        mean=np.float32(128),
+    )
+    path = write(tmp_path, model.SerializeToString())
+    export(path, tmp_path / "x.onnx")
+    images, original = (Sampler(each).sample(range(64)) for each in (tmp_path / "x.onnx", path))
+    assert close(images, original)
+    assert (images != original).mean() < 0.001
+
+
+def test_fixed_batch_of_a_one_hot_code_becomes_free(tmp_path):
+    nodes = [
+        node("MatMul", "z w", "dense"),
+        node("MatMul", "y codes", "code"),
+        node("Add", "dense code", "sum"),
+        *TANH,
+    ]
+    ends = [tensor("z", TensorProto.FLOAT, [1, DIM]), tensor("y", TensorProto.FLOAT, [1, LABELS])]
+    path = write(tmp_path, graph_of(nodes, ends, [tensor("image", TensorProto.FLOAT, [1, 1, SIDE, SIDE])]))
+    assert export(path, tmp_path / "x.onnx", labels=LABELS).batch is None
+    images = Sampler(tmp_path / "x.onnx").sample(range(9), labels=2)
+    assert close(images, Sampler(path, labels=LABELS).sample(range(9), labels=2))

@@ -33,6 +33,7 @@ from tests.third_party_graphs import (
     joined_model,
     node,
     one_hot_model,
+    parsed,
     tensor,
 )
 
@@ -68,6 +69,89 @@ def test_one_hot_code_of_a_label(model, options):
     latents = sample_latents(range(7), DIM)
     assert close(sampler.sample(range(7), labels=4), expected(latents, CODES[4]))
     assert close(sampler.sample(range(7)), expected(latents, CODES[np.arange(7) % LABELS]))
+
+
+LABELLED = "h = MatMul(z, w) c = Gather(codes, {}) s = Add(h, c) x = Tanh(s) image = Reshape(x, image_shape)"
+
+
+@pytest.mark.parametrize("kind", ["float", "double", "float16", "uint8"])
+@pytest.mark.parametrize("shape", ["[n]", "[n, 1]", "[n, 1, 1]"])
+def test_label_input_of_any_type_is_found_by_its_embedding(kind, shape):
+    """Keras declares its label inputs as floats, unless the author says otherwise."""
+    body = "t = Constant <value_ints = [-1]> () r = Reshape(label, t) i = Cast <to = 7> (r) "
+    body += LABELLED.format("i")
+    sampler = Sampler(parsed(body, inputs=f"float[n, {DIM}] z, {kind}{shape} label"))
+    assert sampler.contract.input.labels == ("0", "1", "2", "3", "4")
+    assert sampler.contract.input.dim == DIM
+    assert close(sampler.sample(range(9), labels=3), expected(sample_latents(range(9), DIM), CODES[3]))
+
+
+def test_negative_labels_of_keras_do_not_hide_the_embedding():
+    """Keras' Embedding computes the index from the label, so that -1 is the last label."""
+    body = "l = Less(label, first) m = Cast <to = 7> (l) a = Add(label, added) p = Mul(m, a) o = Not(l)"
+    body += " q = Cast <to = 7> (o) r = Mul(label, q) i = Add(p, r) " + LABELLED.format("i")
+    inputs = f"float[n, {DIM}] z, int64[n] label"
+    sampler = Sampler(parsed(body, inputs=inputs, first=np.int64(0), added=np.int64(LABELS)))
+    assert close(sampler.sample(range(9), labels=3), expected(sample_latents(range(9), DIM), CODES[3]))
+    # After another addition, the last row of the embedding belongs to no label.
+    with pytest.raises(NotAGeneratorError, match="the graph does not show how many labels there are"):
+        Sampler(parsed(body, inputs=inputs, first=np.int64(0), added=np.int64(1)))
+
+
+def test_labels_that_the_graph_does_not_have_are_rejected():
+    """After an addition, the number of rows does not show the number of labels."""
+    body = "i = Add(label, added) " + LABELLED.format("i")
+    model = parsed(body, inputs=f"float[n, {DIM}] z, int64[n] label", added=np.int64(1))
+    images = Sampler(model, labels=LABELS - 1).sample(range(9), labels=3)
+    assert close(images, expected(sample_latents(range(9), DIM), CODES[4]))
+    with pytest.raises(NotAGeneratorError, match=r"does not run with label 4; give fewer `labels` \(.*idx=5"):
+        Sampler(model, labels=LABELS)
+
+
+@pytest.mark.parametrize(("model", "labels"), [(index_model(), LABELS), (chain(("Tanh", "", {})), None)])
+def test_index_of_a_one_hot_code_is_for_codes_among_the_latents(model, labels):
+    with pytest.raises(NotAGeneratorError, match="`labels_at` is for a one-hot code in one input together"):
+        Sampler(model, labels=labels, labels_at=2)
+
+
+@pytest.mark.parametrize(("numbers", "is_shown"), [(range(LABELS), True), ([3, 1, 4, 1, 5], False)])
+def test_label_that_is_compared_with_all_labels(numbers, is_shown):
+    """PyTorch exports a one-hot code in this way."""
+    body = "u = Unsqueeze(label, axis) e = Equal(u, all) o = Cast <to = 1> (e) c = MatMul(o, codes)"
+    body += " h = MatMul(z, w) s = Add(h, c) x = Tanh(s) image = Reshape(x, image_shape)"
+    model = parsed(
+        body,
+        inputs=f"float[n, {DIM}] z, int64[n] label",
+        axis=np.array([1]),
+        all=np.array(list(numbers)),
+    )
+    if is_shown:
+        images = Sampler(model).sample(range(9), labels=3)
+        assert close(images, expected(sample_latents(range(9), DIM), CODES[3]))
+    else:
+        with pytest.raises(NotAGeneratorError, match="does not show how many labels"):
+            Sampler(model)
+
+
+def test_one_hot_code_of_whole_numbers():
+    body = "f = Cast <to = 1> (y) c = MatMul(f, codes) h = MatMul(z, w) s = Add(h, c) x = Tanh(s)"
+    model = parsed(
+        body + " image = Reshape(x, image_shape)", inputs=f"float[n, {DIM}] z, int64[n, {LABELS}] y"
+    )
+    images = Sampler(model, labels=LABELS).sample(range(9), labels=4)
+    assert close(images, expected(sample_latents(range(9), DIM), CODES[4]))
+    with pytest.raises(NotAGeneratorError, match=r"'y' .* seems to take a label's one-hot code.*`labels=5`"):
+        Sampler(model)
+    with pytest.raises(NotAGeneratorError, match="takes 5 whole numbers per image; expected a label's index"):
+        Sampler(model, labels=4)
+
+
+def test_latents_may_be_named_like_labels():
+    nodes = [node("MatMul", "label w", "dense"), node("MatMul", "y codes", "code")]
+    nodes += [node("Add", "dense code", "sum"), *TANH]
+    ends = [tensor("label", TensorProto.FLOAT, ["n", DIM]), tensor("y", TensorProto.FLOAT, ["n", LABELS])]
+    sampler = Sampler(graph_of(nodes, ends, [IMAGE]), labels=LABELS)
+    assert close(sampler.sample(range(9), labels=2), expected(sample_latents(range(9), DIM), CODES[2]))
 
 
 def test_one_hot_input_is_not_guessed():
@@ -188,6 +272,29 @@ def test_graph_without_a_batch_axis_generates_one_image_at_a_time():
     assert close(sampler.sample(range(5)), expected(sample_latents(range(5), DIM)))
 
 
+def test_images_without_a_batch_axis_from_latents_with_one():
+    body = "h = MatMul(z, w3) x = Tanh(h) image = Reshape(x, three)"
+    weights = RNG.standard_normal((DIM, 3 * 5 * 7)).astype(np.float32)
+    model = parsed(
+        body,
+        inputs=f"float[1, {DIM}] z",
+        outputs="float[3, 5, 7] image",
+        w3=weights,
+        three=np.array([3, 5, 7]),
+    )
+    values = np.tanh(sample_latents(range(4), DIM) @ weights).reshape(4, 3, 5, 7).transpose(0, 2, 3, 1)
+    assert close(Sampler(model).sample(range(4)), to_uint8(values))
+
+
+def test_output_of_one_value_is_no_image():
+    model = parsed(
+        "h = MatMul(z, w) m = ReduceMean <axes = [1], keepdims = 1> (h) score = Sigmoid(m)",
+        outputs="float[n, 1] score",
+    )
+    with pytest.raises(NotAGeneratorError, match="has 1 value per image, as that of a discriminator"):
+        Sampler(model)
+
+
 @pytest.mark.parametrize("stated", ["n", 1])
 def test_reshape_to_one_image_is_noticed(stated):
     nodes = [node("MatMul", "z w", "sum"), node("Tanh", "sum", "flat"), node("Reshape", "flat one", "image")]
@@ -210,6 +317,27 @@ def test_images_of_a_dynamically_quantised_graph_do_not_depend_on_their_batch():
     np.testing.assert_array_equal(together, alone)
 
 
+def test_images_are_generated_alone_if_rounding_depends_on_the_batch():
+    """onnxruntime computes the mean over the channels in another order for one image than for several."""
+    weights = RNG.standard_normal((DIM, 16 * 36)).astype(np.float32)
+    body = "h = MatMul(z, wide) f = Reshape(h, grid) q = Mul(f, f) m = ReduceMean <axes = [1]> (q)"
+    body += (
+        " r = Sqrt(m) d = Div(f, r) s = ReduceSum(d, channels) x = Tanh(s) image = Reshape(x, image_shape)"
+    )
+    model = parsed(body, wide=weights, grid=np.array([-1, 16, 6, 6]), channels=np.array([1]))
+    sampler = Sampler(model)
+    assert sampler.contract.batch == 1
+    alone = np.concatenate([sampler.sample([seed]) for seed in range(64)])
+    np.testing.assert_array_equal(sampler.sample(range(64)), alone)
+
+
+def test_image_that_is_nan_alone_is_reported():
+    body = "h = MatMul(z, w) a = ReduceMean <axes = [0]> (h) c = Sub(h, a) q = Mul(c, c)"
+    body += " v = ReduceMean <axes = [0]> (q) r = Sqrt(v) d = Div(c, r) x = Tanh(d)"
+    with pytest.raises(InferenceError, match=r"depends on the other images.* alone, its values are NaN"):
+        Sampler(parsed(body + " image = Reshape(x, image_shape)"))
+
+
 HALF, BYTE = {"half": np.float32(0.5)}, {"byte": np.float32(127.5)}
 
 
@@ -222,8 +350,11 @@ HALF, BYTE = {"half": np.float32(0.5)}, {"byte": np.float32(127.5)}
         ([("Mul", "half", {}), ("Add", "half", {}), ("Clip", "low high", {})], HALF, (0, 1)),
         ([("Tanh", "", {}), ("Relu", "", {})], {}, (0, 1)),
         ([("Softsign", "", {})], {}, (-1, 1)),
+        ([("Tanh", "", {}), ("Neg", "", {})], {}, (-1, 1)),
+        ([("Max", "low", {}), ("Min", "high", {})], {}, (0, 1)),
+        ([("Sin", "", {})], {}, (-1, 1)),
     ],
-    ids=["half", "255", "back", "clip", "relu", "softsign"],
+    ids=["half", "255", "back", "clip", "relu", "softsign", "negative", "bounds", "sine"],
 )
 def test_range_is_read_from_the_last_operations(steps, constants, span):
     model = chain(*steps, low=np.float32(0), high=np.float32(1), **constants)
@@ -237,9 +368,39 @@ def test_range_is_read_from_the_last_operations(steps, constants, span):
 
 
 @pytest.mark.parametrize(
+    ("operations", "span"),
+    [
+        ("o = Constant <value_float = 1.0> () t = Sigmoid(h) x = Sub(o, t)", (0, 1)),
+        ("t = Tanh(h) a, b = Split <axis = 1> (t, two) x = Concat <axis = 1> (b, a)", (-1, 1)),
+        ("t = Tanh(h) a, b = Split <axis = 1> (t, two) c = Sigmoid(a) x = Concat <axis = 1> (b, c)", None),
+        ("t = Tanh(h) l = Pad(t, pads) x = Slice(l, start, end, axis)", (-1, 1)),
+        ("t = Tanh(h) l = Pad(t, pads, nine) x = Slice(l, start, end, axis)", None),
+    ],
+    ids=["one minus", "joined", "joined with another", "padded", "padded by another value"],
+)
+def test_range_of_several_values(operations, span):
+    body = f"h = MatMul(z, w) {operations} image = Reshape(x, image_shape)"
+    model = parsed(
+        body,
+        two=np.array([18, 18]),
+        pads=np.array([0, 3, 0, 3]),
+        nine=np.float32(9),
+        start=np.array([3]),
+        end=np.array([39]),
+        axis=np.array([1]),
+    )
+    if span is None:
+        with pytest.raises(NotAGeneratorError, match="does not decide the range"):
+            Sampler(model)
+    else:
+        assert Sampler(model).contract.image.range == span
+
+
+@pytest.mark.parametrize(
     ("scale", "given", "words"),
     [
-        (1.0, "tanh", "lie outside of the range -1 to 1 .* clip such values with `clip=True`"),
+        (0.4, "tanh", "lie outside of the range -1 to 1 .* clip such values with `clip=True`"),
+        (1.0, "tanh", r"lie outside of the range -1 to 1 .*; give another `value_range`\.$"),
         (1.0, None, r"does not decide the range \(4 images have values from -"),
         (0.01, "0..255", "a small part of the range 0 to 255; give another `value_range`, such as tanh"),
         (1000.0, (-1, 1), "lie outside of the range"),

@@ -189,7 +189,7 @@ def test_third_party_generator_walks_and_has_no_golden_images():
     ("settings", "words"),
     [
         ({"image_shape": (8, 5, 2)}, "expected 1, 3 or 4 channels"),
-        ({"image_shape": (2, 2, 5, 3)}, "its output has shape"),
+        ({"image_shape": (2, 2, 5, 3)}, "each image has shape"),
         ({"image_shape": (3, 5, 8), "layout": "NHWC"}, "expected 1, 3 or 4 channels in NHWC"),
         ({"image_shape": (40,)}, "rows of 40 values; give `image_size`"),
         ({"image_shape": (8, 5, 3), "image_size": (5, 8, 3)}, "contradicts `image_size`"),
