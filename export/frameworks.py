@@ -74,12 +74,12 @@ def importable_as_keras(framework: Any) -> Iterator[None]:
     own = [(module, module.keras) for module in (tf, tf.compat.v2)]
     _replace_modules(replaced, added)
     for module, _ in own:
-        module.keras = framework
+        setattr(module, "keras", framework)  # noqa: B010  # the stubs of TensorFlow have no such attribute
     try:
         yield
     finally:
         for module, former in own:
-            module.keras = former
+            setattr(module, "keras", former)  # noqa: B010
         _replace_modules({name: None for name in sys.modules if _is_below(name, _NAMES)}, replaced)
 
 

@@ -138,7 +138,7 @@ def check_code(source: object, config: KerasConfig, registered: Container[str]) 
             )
         if part.get("class_name") in _OPERATIONS:
             _check_operation(source, part)
-        elif part.get("registered_name") not in registered:
+        elif str(part.get("registered_name")) not in registered:
             _check_module(source, part)
 
 

@@ -101,7 +101,7 @@ class TensorFlowFunction:
         """
         try:
             with tf.device("cpu:0"):
-                tensors = [tf.convert_to_tensor(feeds[spec.name], spec.dtype) for spec in self.inputs]
+                tensors = [tf.convert_to_tensor(feeds[str(spec.name)], spec.dtype) for spec in self.inputs]
                 results = self._compute(tensors)
         except FUNCTION_ERRORS as error:
             raise GeneratorError(self.source, f"TensorFlow can't run it ({cause_of(error)}).") from error
@@ -144,7 +144,7 @@ def trace(
         function = in_float32(traced.get_concrete_function(*inputs))
     except FUNCTION_ERRORS as error:
         raise GeneratorError(source, f"TensorFlow can't run the model ({cause_of(error)}).") from error
-    names = unique_names([*(spec.name for spec in inputs), *outputs])
+    names = unique_names([*(str(spec.name) for spec in inputs), *outputs])
     cleaned = tuple(
         tf.TensorSpec(spec.shape, tf.float32 if spec.dtype.is_floating else spec.dtype, name=name)
         for spec, name in zip(inputs, names, strict=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .display import first_line, shortened, system_reason
 from .errors import ModelFormatError, ModelNotFoundError, UsageError
@@ -133,8 +133,8 @@ def _read_content(model: bytes | bytearray | memoryview | BinaryFile | ModelProt
     content: object = None
     if isinstance(model, (bytes, bytearray, memoryview)):
         content = bytes(model)
-    elif hasattr(model, "SerializeToString"):
-        content = model.SerializeToString()
+    elif serialize := getattr(model, "SerializeToString", None):
+        content = serialize()
     elif hasattr(model, "read"):
         content = _read_whole(model)
     if not isinstance(content, bytes):
@@ -142,7 +142,7 @@ def _read_content(model: bytes | bytearray | memoryview | BinaryFile | ModelProt
     return content
 
 
-def _read_whole(file: BinaryFile) -> object:
+def _read_whole(file: Any) -> object:
     """Return the content of an open file."""
     try:
         # After a model was written to a file in memory, the position is at the end of the model.

@@ -29,7 +29,7 @@ def _entries_in_archive() -> list[Traversable]:
     """Return the files beside the bundled generators, if this package was imported from a zip archive."""
     from importlib.resources import files  # not at the top, because the import takes milliseconds
 
-    folder = files(__package__).joinpath(_FOLDER.name)
+    folder = files(str(__package__)).joinpath(_FOLDER.name)
     return list(folder.iterdir()) if folder.is_dir() else []
 
 

@@ -165,7 +165,8 @@ class _Probe:
         output: str,
     ) -> None:
         self._session, self._outline, self._model = session, outline, model
-        self._distribution, self._batch = distribution, assignment.batch
+        self._distribution: Distribution = distribution
+        self._batch = assignment.batch
         latent = next(feed.name for feed in assignment.feeds if feed.content == "latents")
         if latent == LABEL:  # this key is that of the labels
             latent = "latent"

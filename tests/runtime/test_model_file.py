@@ -101,7 +101,9 @@ TAKEN = (
 
 
 @pytest.mark.parametrize(
-    "value", [5, None, {"a": 1}, ["mnist"], object(), io.StringIO("text"), np.zeros(3), [b"a"]], ids=repr
+    "value",
+    [5, None, {"a": 1}, ["mnist"], object(), io.StringIO("text"), np.zeros(3), [b"a"]],
+    ids=lambda value: type(value).__name__,
 )
 def test_value_of_another_type_is_rejected_with_those_that_are_taken(value):
     with pytest.raises(UsageError, match=f"{TAKEN} onnx.ModelProto") as caught:
@@ -118,7 +120,9 @@ def test_path_of_bytes_is_rejected():
         Sampler(PathOfBytes())
 
 
-@pytest.mark.parametrize("empty", [b"", bytearray(), io.BytesIO(), onnx.ModelProto()], ids=repr)
+@pytest.mark.parametrize(
+    "empty", [b"", bytearray(), io.BytesIO(), onnx.ModelProto()], ids=lambda value: type(value).__name__
+)
 def test_empty_content_is_rejected(empty):
     with pytest.raises(ModelFormatError, match="it is empty"):
         Sampler(empty)
