@@ -1,6 +1,6 @@
 """Kinds of generators that people have: which of them work, as Markdown tables.
 
-    python -m benchmarks.generators                     # all kinds, in about 15 minutes on two cores
+    python -m benchmarks.generators                     # all kinds, in about 5 minutes on two cores
     python -m benchmarks.generators --only Labels       # the kinds of one group, or one kind by its name
     python -m benchmarks.generators --json              # one JSON document
 
@@ -53,9 +53,7 @@ MODULES = ("benchmarks.onnx_kinds", "benchmarks.keras_kinds")
 EXPECTED: tuple[Verdict, ...] = ("works", "rejected", "not measured")
 IMAGES = 64  # smallest number of images that are compared
 PER_PROCESS = 12  # number of kinds that one process measures, so that their memory is released
-LIMIT = (
-    180.0  # seconds after which a kind hangs; a process imports PyTorch or TensorFlow within this time, too
-)
+LIMIT = 180.0  # seconds after which a kind hangs, with the time to import PyTorch or TensorFlow
 LARGEST_SHARE = 0.01  # share of the values that may differ by one level, because of rounding
 LONGEST_MESSAGE = 600  # characters; a longer message is a dump, and not an explanation
 
@@ -174,15 +172,26 @@ def measure(kind: Kind) -> Result:
 def _measure_in(folder: Path, kind: Kind) -> tuple[Verdict, str]:
     try:
         built = kind.build(folder)
-    except ModuleNotFoundError as error:
-        return "not measured", f"{error.name} is not installed"
     except Exception as error:
+        if package := _missing_package(error):
+            return "not measured", f"{package} is not installed"
         traceback.print_exc()
         raise UnexpectedError("NOT BUILT", _one_line(error)) from error
     if kind.rejected is not None:
         messages = [_rejection(built.path, kind, step) for step in kind.steps]
         return "rejected", messages[0]
     return "works", "; ".join(f"{_VERBS[step]}: {_compare_step(built, kind, step)}" for step in kind.steps)
+
+
+def _missing_package(error: Exception) -> str | None:
+    """Return the name of the package that an error reports as missing; None for another error."""
+    from ganport.runtime.errors import MissingPackageError
+
+    if isinstance(error, MissingPackageError):
+        return error.package
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    return None if error.name.startswith(("benchmarks", "ganport")) else error.name
 
 
 _VERBS: Mapping[Step, str] = {"sample": "as it is", "export": "exported"}
@@ -271,9 +280,7 @@ def _compare(sampler: Any, reference: Reference, levels: int) -> Difference:
     described = sampler.contract.input
     count = len(described.labels or ())
     seeds = np.arange(max(IMAGES, count))
-    labels = (3 * seeds + 1) % count if count else None  # every label, if 3 is no divisor of their number
-    if count % 3 == 0 and labels is not None:
-        labels = (seeds + 1) % count
+    labels = (seeds + 1) % count if count else None  # every label, and others than the default ones
     images = sampler.sample(seeds, labels=labels)
     latents = sample_latents(seeds, described.dim, distribution=described.distribution)
     expected = reference(latents, labels)

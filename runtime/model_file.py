@@ -147,7 +147,7 @@ def _read_whole(file: Any) -> object:
     try:
         # After a model was written to a file in memory, the position is at the end of the model.
         if hasattr(file, "seekable") and file.seekable():
-            file.seek(0)  # type: ignore[attr-defined]  # a file that is seekable has this method
+            file.seek(0)
         return file.read()
     except (OSError, ValueError) as error:  # a closed file raises ValueError
         raise UsageError(f"`model` is a file that can't be read: {first_line(error)}.") from error
