@@ -87,13 +87,16 @@ def loading(
         check_python_version(path, config)
     else:
         check_code(path, config, framework.utils.get_custom_objects())
+    # Keras 2 has this layer, but does not find it by its name.
+    layer = "SpectralNormalization"
+    objects = {layer: getattr(framework.layers, layer), **custom.objects}
     with (
-        framework.utils.custom_object_scope(custom.objects),
+        framework.utils.custom_object_scope(objects),
         lambdas_with_names(framework, custom.names),
         importable_as_keras(framework),
     ):
         try:
-            yield custom.objects
+            yield objects
         except (GeneratorError, UsageError):
             raise
         except Exception as error:  # code of the file or of the user's layers runs, which may raise anything
@@ -106,14 +109,12 @@ def _load(path: Path, framework: Any, config: KerasConfig, custom: Mapping[str, 
         known = {"Conv2DTranspose": _ConvTranspose} if kind == "hdf5" else {}
         with with_expected_ending(path, kind) as named:
             return keras.models.load_model(named, {**known, **custom}, compile=False, safe_mode=not trust)
-    # Keras 2 has this layer, but does not know it by its name.
-    objects = {"SpectralNormalization": framework.layers.SpectralNormalization, **custom}
     if kind == "zip":
         with with_expected_ending(path, kind) as named:
-            return framework.models.load_model(named, objects, compile=False, safe_mode=not trust)
+            return framework.models.load_model(named, custom, compile=False, safe_mode=not trust)
     # Keras 2 has no safe mode for HDF5. `check_code` rejects code in these files.
     with with_expected_ending(path, kind) as named, _with_names_of_functions(named, config) as readable:
-        return framework.models.load_model(readable, objects, compile=False)
+        return framework.models.load_model(readable, custom, compile=False)
 
 
 @contextlib.contextmanager
