@@ -43,7 +43,8 @@ def load_model(
         GeneratorError: The model is not a generator, or a fact about it is not known.
     """
     shown = f"the Keras model {model.name!r}"
-    return _describe(shown, Path(model.name), function_of_model(model), description, opset, "Keras")
+    function = function_of_model(model, layer=loading.layer)
+    return _describe(shown, Path(model.name), function, description, opset, "Keras")
 
 
 def _describe(
