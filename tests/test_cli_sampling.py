@@ -222,9 +222,9 @@ def test_a_terminated_command_leaves_nothing_half_written(tmp_path):
     ]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".*part*")) and time.monotonic() < deadline:
+        while not (found := list(tmp_path.glob(".*part*"))) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert list(tmp_path.glob(".*part*"))
+        assert found
         process.terminate()
         assert process.wait(timeout=30) == 143
     assert not list(tmp_path.glob(".*"))

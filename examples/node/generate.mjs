@@ -31,7 +31,7 @@ const session = await ort.InferenceSession.create(await read("generator.onnx"));
 
 const seeds = list.split(",").map(BigInt);
 const { input, image } = contract;
-const latents = sampleLatents(seeds, input.dim, table);
+const latents = sampleLatents(seeds, input.dim, input.distribution, table);
 const inputs = { [input.name]: new ort.Tensor("float32", latents, [seeds.length, input.dim]) };
 if (input.labels) {
   const labels = seeds.map((seed) => BigInt(defaultLabel(seed, input.labels.length)));
