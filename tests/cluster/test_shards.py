@@ -78,7 +78,7 @@ def test_the_cluster_uses_the_options_of_the_sampler(machines, tmp_path):
     """The value range of a third-party generator is an option of Sampler, and not in the model file."""
     file = tmp_path / "third-party.onnx"
     file.write_bytes(tiny_model("float32", metadata={}).SerializeToString())
-    with Sampler(file, layout="NHWC", value_range="sigmoid", clip=True) as sampler:
+    with Sampler(file, layout="NHWC", value_range=(-2, 2), clip=True) as sampler:
         sum(write(sampler, 1_000, tmp_path / "expected" / "x.tar"))
         sum(write(sampler, 1_000, tmp_path / "ray" / "x.tar", address=machines.address))
     assert_same_files(tmp_path / "ray", tmp_path / "expected")
