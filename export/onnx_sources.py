@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ganport.runtime.adapter import Arrays
+from ganport.runtime.cores import usable_cores
 from ganport.runtime.description import Description
 from ganport.runtime.display import first_line
 from ganport.runtime.errors import NotAGeneratorError
@@ -41,7 +42,7 @@ def load_onnx(path: Path, description: Description) -> DescribedGenerator:
     """
     outline = read_outline(path)
     opened = path if outline.path is None else outline.path  # the weights lie beside this path
-    session = open_session(opened, "cpu", threads=2)
+    session = open_session(opened, "cpu", threads=usable_cores())
     if "ganport" in session.get_modelmeta().custom_metadata_map:
         raise GeneratorError(
             path,

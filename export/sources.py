@@ -82,6 +82,11 @@ class Source:
         return isinstance(self.generator, DescribedGenerator) and self.generator.is_half
 
     @property
+    def is_third_party(self) -> bool:
+        """Whether the generator was loaded from elsewhere than a run of ganport."""
+        return isinstance(self.generator, DescribedGenerator)
+
+    @property
     def has_levels(self) -> bool:
         """Whether the original's images are whole levels, as those of type uint8 are."""
         return isinstance(self.generator, DescribedGenerator) and self.generator.has_levels

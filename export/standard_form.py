@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.compose
-import onnx.inliner
 from onnx import TensorProto, helper, numpy_helper
 
 from ganport.runtime.adapter import Feed
@@ -31,13 +30,12 @@ def to_standard_form(
     """Return a third-party graph in standard form.
 
     Args:
-        original: Graph with any inputs and outputs.
+        original: Graph with any inputs and outputs, and without functions.
         described: What its inputs take, and what its output holds.
         batch: Number of images per run; None for any number.
         clip: Whether the values of the images are clipped to [-1, 1].
     """
-    inlined = onnx.inliner.inline_local_functions(original) if original.functions else original
-    inner = onnx.compose.add_prefix(inlined, _PREFIX)
+    inner = onnx.compose.add_prefix(original, _PREFIX)
     stages = _Stages(described, batch)
     kinds = {value.name: value.type.tensor_type.elem_type for value in inner.graph.input}
     for feed in described.adapter.feeds:
@@ -116,9 +114,8 @@ class _Stages:
         if at is None:
             return self._columns(feed.first, feed.first + feed.count)
         if at == feed.count and feed.first + feed.count == self._adapter.dim:
-            return self._columns(
-                feed.first, self._width
-            )  # the code follows the latents in standard form, too
+            # The code follows the latents in standard form, too.
+            return self._columns(feed.first, self._width)
         parts = [
             self._columns(feed.first, feed.first + at),
             self._one_hot(),

@@ -110,6 +110,7 @@ def _convert_and_verify(source: Source, options: Options, progress: Callable[[st
         lossy=lossy,
         is_half=source.is_half,
         has_levels=source.has_levels,
+        is_third_party=source.is_third_party,
         progress=progress,
     )
     return Verified(source, options, plain, float32, model, verification)

@@ -116,12 +116,12 @@ class AdaptedSession:
     """An onnxruntime session of a third-party graph that is run like one of ganport's own graphs."""
 
     def __init__(self, session: Any, adapter: Adapter) -> None:
-        self.session, self._adapter = session, adapter
+        self._session, self._adapter = session, adapter
 
     def run(self, outputs: Sequence[str], inputs: Arrays) -> list[npt.NDArray[Any]]:
         """Return a list with the images of one batch."""
         adapter = self._adapter
-        (values,) = self.session.run([adapter.output], adapter.graph_inputs(inputs))
+        (values,) = self._session.run([adapter.output], adapter.graph_inputs(inputs))
         return [adapter.images(values, len(inputs[adapter.latent]))]
 
     def get_provider_options(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .onnx_file import Node, Outline
 Reject = Callable[[str], NotAGeneratorError]
 
 # Dict from onnxruntime's name of a type to NumPy's.
-TYPES = {
+_TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
     "tensor(double)": "float64",
@@ -68,7 +68,7 @@ class GraphInput:
     @property
     def dtype(self) -> str:
         """NumPy name of the type; empty for a type that is not supported."""
-        return TYPES.get(self.kind, "")
+        return _TYPES.get(self.kind, "")
 
     @property
     def width(self) -> int | None:

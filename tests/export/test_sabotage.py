@@ -14,7 +14,12 @@ from ganport.export.conversion import convert_generator
 from ganport.export.errors import VerificationError
 from ganport.export.input_stages import add_seed_input
 from ganport.export.output_stages import add_uint8_output
-from ganport.export.parity import MAX_PIXEL_MISMATCH, allowed_mismatch, require_close
+from ganport.export.parity import (
+    MAX_PIXEL_MISMATCH,
+    allowed_mismatch,
+    require_close,
+    require_same_in_batches,
+)
 from ganport.export.sources import Source
 from ganport.runtime import Sampler, check_golden, sample_latents
 from ganport.runtime.contract import METADATA_KEY
@@ -291,3 +296,14 @@ def test_one_differing_pixel_is_allowed_in_a_single_image():
     """Keras and onnxruntime round differently, and one of 784 pixels is more than MAX_PIXEL_MISMATCH."""
     assert allowed_mismatch(28 * 28) >= 1 / (28 * 28)
     assert allowed_mismatch(256 * 28 * 28) == MAX_PIXEL_MISMATCH
+
+
+def test_images_of_a_run_must_not_differ_between_batches_and_those_of_others_by_one_level_at_most():
+    alone = np.full((20, 10, 10, 1), 128, np.uint8)
+    together = alone.copy()
+    together[3, 4, 5] += 1
+    require_same_in_batches([alone, alone.copy()], "float32", most_levels=0)
+    require_same_in_batches([alone, together], "float32", most_levels=1)
+    for most_levels, other in ((0, together), (1, together + np.uint8(together != alone)), (1, alone + 1)):
+        with pytest.raises(VerificationError, match="between two batches"):
+            require_same_in_batches([alone, other], "float32", most_levels=most_levels)
