@@ -79,7 +79,7 @@ def options_of(command: str) -> dict[str, str]:
     for parameter in found.params:
         longest = max(parameter.opts, key=len)
         options[parameter.name] = longest if longest.startswith("-") else longest.upper()
-    return options | ({"labels": options["label"]} if "label" in options else {})
+    return ({"labels": options["label"]} if "label" in options else {}) | options
 
 
 def _commands() -> dict[str, TyperCommand]:

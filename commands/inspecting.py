@@ -58,13 +58,19 @@ def inspect(
     as_json: JsonOption = False,
     description: DescriptionOptions | None = None,
 ) -> None:
-    """Show the contract in a model file, which describes its input, images, training and verification."""
+    """Show the contract in a model file, which describes its input, images, training and verification.
+
+    For a third-party file, the contract is derived from the graph, and `graph_inputs` says what each input of
+    the graph gets.
+    """
     from ganport.runtime import Sampler
     from ganport.runtime.command import say_note
 
     sampler = Sampler(find_model(model), **(description or {}))
     say_note(sampler)
     document = sampler.contract.to_dict()
+    if sampler.model.feeds:
+        document["graph_inputs"] = {feed.name: str(feed) for feed in sampler.model.feeds}
     if as_json:
         print(json.dumps(document, indent=2))
         return

@@ -21,6 +21,7 @@ from .packages import load_packages
 from .paths import (
     LoadingOptions,
     check_ending,
+    check_is_other,
     check_path,
     check_replaceable,
     default_path,
@@ -278,6 +279,7 @@ def export_file(
     found = find_source(source, note)
     _check_source_options(found, best, given)
     target = default_path(found, file_format) if path is None else Path(path)
+    check_is_other(target, found)
     check_path(target, options, file_format, overwrite=overwrite)
     folder = target if file_format == "triton" else target.parent
     for file in card_files(folder) if has_card else ():
@@ -312,6 +314,7 @@ def _read_description(arguments: Mapping[str, Any]) -> Description:
     values = arguments.get("input_values")
     return Description(
         layout=arguments.get("source_layout"),
+        layout_argument="source_layout",
         input_values={} if values is None else values,
         **_chosen(arguments, _DESCRIPTION),
     )

@@ -168,8 +168,9 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
 
     For a run, the exported file lies in the run folder and has the name "generator". For a file or a
     SavedModel folder, the exported file lies beside this source and has the name of the source. The ending
-    is .onnx or .ort, depending on the format. A Triton model gets the folder triton/NAME in the same place,
-    where NAME is the name of the run or of the source.
+    is .onnx or .ort, depending on the format. The export of NAME.onnx as .onnx is NAME-exported.onnx. A
+    Triton model gets the folder triton/NAME in the same place, where NAME is the name of the run or of the
+    source.
 
     Raises:
         UsageError: The source is a Keras model in memory, for which the user must give a path.
@@ -180,6 +181,8 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
     elif isinstance(source, Path):
         default = with_name(source).with_suffix(".onnx")
         name = default.stem
+        if is_onnx(source) and file_format == "onnx":
+            default = default.with_stem(f"{name}-exported")
     else:
         raise UsageError("`path` is missing; a Keras model in memory needs one, such as generator.onnx.")
     if file_format == "triton":
@@ -219,6 +222,12 @@ def check_path(
     check_replaceable(model_file(path, file_format), overwrite)
     if file_format == "triton":
         check_replaceable(triton_config_file(path), overwrite)
+
+
+def check_is_other(path: Path, source: Found) -> None:
+    """Raise OutputError if an export would replace its own source."""
+    if isinstance(source, Path) and path.exists() and path.samefile(source):
+        raise OutputError(path, "it is the file to export", "choose another `path`.")
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:

@@ -43,6 +43,17 @@ class Feed:
     one_hot_at: int | None = None
     value: float = 0.0
 
+    def __str__(self) -> str:
+        one_hot = "the one-hot code of the label"
+        contents = {
+            "latents": f"{self.count} latents",
+            "label": "the index of the label",
+            "one_hot": one_hot,
+            "value": f"the constant {self.value:g}",
+        }
+        place = "" if self.one_hot_at is None else f", and {one_hot} from index {self.one_hot_at} on"
+        return f"{contents[self.content]}{place}"
+
     def fill(self, latents: Latents, labels: LabelIndices | None, label_count: int) -> npt.NDArray[Any]:
         """Return the array for this input.
 

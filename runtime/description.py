@@ -53,6 +53,7 @@ class Description:
         input_values: Dict from the name of an input to its constant value, for inputs such as the truncation
             of StyleGAN.
         output_name: Name of the output that holds the images. It is needed if several outputs may hold them.
+        layout_argument: Name of the argument that gave `layout`, for error messages.
 
     Raises:
         UsageError: A fact has an invalid value.
@@ -67,9 +68,10 @@ class Description:
     latents: Distribution | None = None
     input_values: Mapping[str, float] = dataclasses.field(default_factory=dict)
     output_name: str | None = None
+    layout_argument: str = "layout"
 
     def __post_init__(self) -> None:
-        _check_choice("layout", self.layout, get_args(Layout))
+        _check_choice(self.layout_argument, self.layout, get_args(Layout))
         _check_choice("latents", self.latents, get_args(Distribution))
         _check_range(self.value_range)
         _check_size(self.image_size)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .adapter import Adapter
+from .adapter import Adapter, Feed
 from .arrays import Pixels
 from .contract import Contract
 from .cores import usable_cores
@@ -121,6 +121,11 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Model, (self._file.location, self._options)
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """How each input of a third-party graph is filled; empty for a file that ganport wrote."""
+        return () if self._adapter is None else self._adapter.feeds
 
     def opener(self, *, threads: int) -> Callable[[], Model]:
         """Return a function that opens the same model in another process.

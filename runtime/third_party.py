@@ -362,7 +362,7 @@ def _read_shape(
     if len(fitting) > 1:
         raise reject(
             f"its images have shape {list(sizes)}, which may be {' or '.join(fitting)}; choose one with "
-            "`layout`"
+            f"`{description.layout_argument}`"
         )
     return _image(orders[fitting[0]], fitting[0])
 
@@ -393,8 +393,8 @@ def _shape_of_row(
     layout = description.layout or usual_layout
     if size[2] > 1 and layout is None:
         raise reject(
-            f"its images are rows of {pixels} values with {size[2]} channels; choose with `layout` whether "
-            "the channels are first (NCHW) or last (NHWC)"
+            f"its images are rows of {pixels} values with {size[2]} channels; choose with "
+            f"`{description.layout_argument}` whether the channels are first (NCHW) or last (NHWC)"
         )
     return _image(size, layout or "NHWC")
 

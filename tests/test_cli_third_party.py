@@ -9,6 +9,7 @@ from PIL import Image
 
 from ganport.runtime import Sampler
 from tests.third_party_graphs import (
+    DIM,
     IMAGE,
     LABELS,
     SIDE,
@@ -89,6 +90,14 @@ def test_inspect_shows_labels_and_range(ganport, tmp_path):
     assert document["image"]["range"] == [-1, 1]
 
 
+def test_inspect_shows_what_each_input_gets(ganport, psi, tmp_path):
+    assert "psi the constant 0.5" in " ".join(ganport("inspect", *psi).stdout.split())
+    write(tmp_path, joined_model())
+    document = json.loads(ganport("inspect", "x.onnx", "--labels", "5", "--json").stdout)
+    places = {"z": f"{DIM} latents, and the one-hot code of the label from index {DIM} on"}
+    assert document["graph_inputs"] == places
+
+
 def test_exported_file_needs_no_options(ganport, tmp_path):
     write(tmp_path, one_hot_model())
     done = ganport("export", "x.onnx", "--labels", "5", "-o", "own.onnx")
@@ -99,6 +108,33 @@ def test_exported_file_needs_no_options(ganport, tmp_path):
         assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.mode == "L"
+
+
+def test_export_of_an_onnx_file_does_not_replace_it(ganport, tmp_path):
+    write(tmp_path, index_model())
+    before = (tmp_path / "x.onnx").read_bytes()
+    done = ganport("export", "x.onnx", "-o", "x.onnx", "--overwrite")
+    assert done.returncode == 1
+    assert "x.onnx: it is the file to export; choose another --out" in done.stderr
+    assert ganport("export", "x.onnx").returncode == 0
+    assert (tmp_path / "x.onnx").read_bytes() == before
+    assert Sampler(tmp_path / "x-exported.onnx").contract.name == "x"
+
+
+def test_missing_facts_are_named_by_the_options_of_the_command(ganport, tmp_path):
+    weights = np.ones((DIM, 3 * 8 * 3), np.float32)
+    nodes = [
+        node("MatMul", "z w", "sum"),
+        node("Tanh", "sum", "flat"),
+        node("Reshape", "flat shape", "image"),
+    ]
+    both = np.array([-1, 3, 8, 3], np.int64)
+    image = tensor("image", TensorProto.FLOAT, ["n", 3, 8, 3])
+    write(tmp_path, graph_of(nodes, [Z], [image], w=weights, shape=both))
+    assert "choose one with --source-layout" in ganport("export", "x.onnx").stderr
+    assert "choose one with --layout" in ganport("walk", "x.onnx").stderr
+    write(tmp_path, one_hot_model())
+    assert "give --labels 5" in ganport("walk", "x.onnx").stderr
 
 
 def test_layout_of_the_source_has_an_option_of_its_own(ganport, tmp_path):

@@ -119,13 +119,14 @@ LOSSES: Mapping[LossName, Loss] = {
 }
 
 
-def r1_penalty(critic: Critic, real: tf.Tensor) -> tf.Tensor:
-    """Return the mean over the batch of |dD(x)/dx|^2, where D(x) is the logit of a real image x.
+def zero_centred_penalty(critic: Critic, images: tf.Tensor) -> tf.Tensor:
+    """Return the mean over the batch of |dD(x)/dx|^2, where D(x) is the logit of an image x.
 
-    Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018, equation 9, without
-    the factor gamma / 2 of the equation.
+    Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018: R1 is this penalty
+    on real images (equation 9), R2 on generated images (equation 10), both without the factor gamma / 2 of
+    the equations.
     """
-    return tf.reduce_mean(_squared_gradients(critic, real))
+    return tf.reduce_mean(_squared_gradients(critic, images))
 
 
 def gradient_penalty(critic: Critic, real: tf.Tensor, fake: tf.Tensor, mix: tf.Tensor) -> tf.Tensor:

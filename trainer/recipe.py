@@ -112,7 +112,8 @@ class Recipe:
         label_smoothing: Amount subtracted from the target of real images ("one-sided", Salimans et al., NIPS
             2016), for the losses that have targets.
         generator_optimizer, discriminator_optimizer: The optimizers.
-        r1_weight: Gamma of the R1 penalty; 0 for no penalty.
+        r1_weight: Gamma of the R1 penalty, on real images; 0 for no penalty.
+        r2_weight: Gamma of the R2 penalty, on generated images; 0 for no penalty.
         gradient_penalty_weight: Lambda of the WGAN-GP penalty; 0 for no penalty.
         penalty_interval: Steps between two penalties ("lazy regularization", Karras et al., CVPR 2020). The
             penalties are multiplied by this interval.
@@ -153,6 +154,7 @@ class Recipe:
     loss: LossName = "non-saturating"
     label_smoothing: float = 0.0
     r1_weight: float = 0.0
+    r2_weight: float = 0.0
     gradient_penalty_weight: float = 0.0
     penalty_interval: int = 1
     sampling: Sampling = "replacement"
@@ -186,7 +188,7 @@ class Recipe:
         self._check(
             "seed", type(self.seed) is int and 0 <= self.seed < 2**31, "a whole number from 0 to 2**31 - 1"
         )
-        for field in ("r1_weight", "gradient_penalty_weight", "evaluate_interval"):
+        for field in ("r1_weight", "r2_weight", "gradient_penalty_weight", "evaluate_interval"):
             self._check(field, 0 <= getattr(self, field) < math.inf, "at least 0")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)")
         for field, choices in (("schedule", Schedule), ("loss", LossName), ("sampling", Sampling)):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from .augment import diff_augment, flip
 from .ema import update_average
-from .losses import LOSSES, Loss, gradient_penalty, r1_penalty
+from .losses import LOSSES, Loss, gradient_penalty, zero_centred_penalty
 from .networks import Networks
 from .random_numbers import Purpose, StepRandom
 from .recipe import Recipe, Schedule
@@ -226,14 +226,16 @@ class Updates:
         it.
         """
         recipe = self.recipe
-        if not recipe.r1_weight and not recipe.gradient_penalty_weight:
+        if not (recipe.r1_weight or recipe.r2_weight or recipe.gradient_penalty_weight):
             return gradients
 
         def with_penalties() -> list[tf.Tensor]:
             with tf.GradientTape() as tape:
                 penalty = tf.constant(0.0)
                 if recipe.r1_weight:
-                    penalty += recipe.r1_weight / 2 * r1_penalty(self.discriminate, real)
+                    penalty += recipe.r1_weight / 2 * zero_centred_penalty(self.discriminate, real)
+                if recipe.r2_weight:
+                    penalty += recipe.r2_weight / 2 * zero_centred_penalty(self.discriminate, fake)
                 if recipe.gradient_penalty_weight:
                     mix = self.rng.uniform(Purpose.MIX, 1)
                     penalty += recipe.gradient_penalty_weight * gradient_penalty(

@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from ganport.trainer.losses import LOSSES, gradient_penalty, r1_penalty
+from ganport.trainer.losses import LOSSES, gradient_penalty, zero_centred_penalty
 
 LOGITS = tf.constant([[0.0], [math.log(3.0)]])  # D = 1/2 and 3/4
 
@@ -98,7 +98,7 @@ def test_r1_is_the_squared_gradient():
         return 3 * a**2 + 4 * b
 
     images = as_images([[1.0, 5.0], [2.0, -7.0]])
-    assert float(r1_penalty(critic, images)) == pytest.approx(((36 + 16) + (144 + 16)) / 2)
+    assert float(zero_centred_penalty(critic, images)) == pytest.approx(((36 + 16) + (144 + 16)) / 2)
 
 
 def test_gradient_penalty_is_computed_between_real_and_fake():
