@@ -13,12 +13,13 @@ from typer.core import TyperCommand
 
 from ganport.runtime.errors import UsageError
 
+from .comparing import compare, runs
 from .exporting import export
 from .inspecting import doctor, inspect, models, verify
 from .measuring import bench, evaluate
 from .sampling import sample, walk
 from .serving import serve, web
-from .training import recipes, runs, train
+from .training import recipes, train
 
 __all__ = ["app", "options_of", "run"]
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Train a GAN in Keras, export its generator to one ONNX file, generate images from it anywhere.",
     pretty_exceptions_enable=False,
 )
-for command in (train, recipes, runs, export):
+for command in (train, recipes, runs, compare, export):
     app.command()(command)
 app.command(add_help_option=False)(sample)
 for command in (walk, bench, models, evaluate, inspect, verify, web, serve, doctor):

@@ -44,9 +44,14 @@ messages = _PrintableConsole(highlight=False, soft_wrap=True, stderr=True)
 
 def print_whole(table: Table) -> None:
     """Print a table at its full width. No cell is cut or folded, even if the terminal is narrower."""
-    widest = results.options.update(max_width=_ANY_WIDTH)
-    table.width = results.measure(table, options=widest).maximum
+    table.width = width_of(table)
     results.print(table)
+
+
+def width_of(table: Table) -> int:
+    """Return the number of characters that the widest line of a table has if no cell is cut or folded."""
+    widest = results.options.update(max_width=_ANY_WIDTH)
+    return results.measure(table, options=widest).maximum
 
 
 _ANY_WIDTH = 10_000  # characters; wider than any table

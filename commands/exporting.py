@@ -74,6 +74,10 @@ def export(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run the code in a Keras file (Lambda layers).")
     ] = False,
+    title: Annotated[
+        str | None,
+        typer.Option(help="Name of the model on cards and pages.", show_default="the run's, or a file name"),
+    ] = None,
     card: Annotated[
         bool, typer.Option("--card", help="Write a model card, README.md, and a preview beside the file.")
     ] = False,
@@ -121,6 +125,7 @@ def export(
             batch=batch,
             opset=opset,
             file_format=file_format,
+            title=title,
             card=card,
             overwrite=overwrite,
             custom_objects=custom_objects,

@@ -45,6 +45,7 @@ def walk(
     truncation: Annotated[
         float, typer.Option(min=0, max=1, help="Below 1, images are nearer to the average image.")
     ] = 1.0,
+    scale: Annotated[int, typer.Option(min=1, help="Enlarge each pixel to a square of this side.")] = 1,
     provider: ProviderOption = "cpu",
     out: Annotated[
         Path,
@@ -55,6 +56,7 @@ def walk(
     """Generate an animation that walks from seed to seed."""
     from ganport.runtime import Sampler, parse_seeds
     from ganport.runtime.command import say_note, say_provider
+    from ganport.runtime.images import check_scale, enlarge
     from ganport.runtime.progress import with_progress
     from ganport.runtime.writers import (
         LARGEST_GRID,
@@ -72,14 +74,17 @@ def walk(
     with Sampler(path, provider=provider, **(description or {})) as sampler:
         say_note(sampler)
         say_provider(sampler, provider)
-        check_frames(out, count, sampler.contract.image.shape)
+        height, width, channels = sampler.contract.image.shape
+        check_scale(scale, (height, width, channels))
+        check_frames(out, count, (scale * height, scale * width, channels))
         batches = sampler.walk(stops.tolist(), frames=frames, loop=loop, labels=label, truncation=truncation)
-        shown = with_progress(batches, count)
+        # A whole batch of enlarged frames could take gigabytes, so each frame is enlarged by itself.
+        enlarged = (enlarge(frame[None], scale) for batch in batches for frame in batch)
+        shown = with_progress(enlarged, count)
         what = f"{count:,} frames through {len(stops)} seeds of {path}"
         if out == STDOUT:
             write_frames(shown, sys.stdout.buffer)
-            height, width, _ = sampler.contract.image.shape
-            messages.print(f"raw video, rgb24, {width}x{height}: {what}", markup=False)
+            messages.print(f"raw video, rgb24, {scale * width}x{scale * height}: {what}", markup=False)
             return
         images = [frame for batch in shown for frame in batch]
     write_animation(images, [1 / rate] * len(images), out)

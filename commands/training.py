@@ -1,21 +1,17 @@
-"""The commands `train`, `recipes` and `runs`."""
+"""The commands `train` and `recipes`."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from ganport.runtime.display import printable
-
-from .console import JsonOption, messages, print_whole, results
+from .console import messages, results
 
 if TYPE_CHECKING:
+    from ganport.trainer.arguments import TrainingArguments
     from ganport.trainer.terminal import TerminalProgress
 
 
@@ -36,7 +32,12 @@ def train(
         typer.Option(help="Folder of the named data sets.", show_default="$GANPORT_DATA"),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Training steps; with --resume, a new number for the run.",
+            show_default="the recipe's",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Real images per step.", show_default="the recipe's")
@@ -71,6 +72,18 @@ def train(
         Literal["auto", "on", "off"] | None,
         typer.Option(help="Compute in bfloat16; auto: if that is faster here.", show_default="the recipe's"),
     ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(help="Name of the model on cards and pages.", show_default="the recipe's name"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change a setting of the recipe, such as loss=hinge; several times for several settings.",
+        ),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "gpu"], typer.Option(help="There is no fallback from gpu to cpu.")
     ] = "auto",
@@ -88,7 +101,11 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe as JSON.")] = False,
 ) -> None:
     """Train a GAN: progress, preview grids and checkpoints in a run folder."""
-    shape: dict[str, Any] = {
+    from ganport.trainer.arguments import TrainingArguments
+    from ganport.trainer.settings import parse_settings
+    from ganport.trainer.terminal import TerminalProgress
+
+    arguments: dict[str, Any] = {
         "data": data,
         "data_dir": data_dir,
         "steps": steps,
@@ -100,31 +117,31 @@ def train(
         "preview_interval": preview_interval,
         "evaluate_interval": evaluate_interval,
         "mixed_precision": mixed_precision,
+        "title": title,
+        "settings": parse_settings(settings or ()) or None,
         "as_published": as_published,
     }
     if dry_run:
         if resume:
             raise typer.BadParameter("--dry-run shows a new run; leave out --resume.")
-        _print_plan(recipe, shape)
+        _print_plan(recipe, TrainingArguments(**arguments))
         return
-    from ganport.trainer.terminal import TerminalProgress
-
     progress = TerminalProgress(messages)
-    arguments = {
+    how = {
         "out": out,
         "device": device,
         "devices": devices,
         "resume": resume,
         "tensorboard": tensorboard,
     }
-    _train(recipe, {**shape, **arguments}, progress)
+    _train(recipe, {**arguments, **how}, progress)
 
 
-def _print_plan(recipe: str | None, shape: dict[str, Any]) -> None:
+def _print_plan(recipe: str | None, arguments: TrainingArguments) -> None:
     from ganport.trainer.plan import plan_training
 
     with messages.status("reading images"):
-        plan = plan_training(recipe, **shape)
+        plan = plan_training(recipe, arguments)
     for note in plan.notes:
         messages.print(note, markup=False)
     results.print_json(data=plan.recipe.to_dict())
@@ -169,44 +186,3 @@ def recipes() -> None:
     results.print("minutes: on two cores of 2.6 GHz. Fréchet: distance to real images.")
     results.print("Convolutional recipes except digits were trained with --mixed-precision, and")
     results.print("those for 28x28 images with --evaluate-interval and `export --best`.")
-
-
-def runs(as_json: JsonOption = False) -> None:
-    """List the runs under runs/, the newest first."""
-    from ganport.trainer.runs import RUNS, list_runs
-
-    found = list_runs(RUNS)
-    if as_json:
-        print(json.dumps([{**dataclasses.asdict(run), "path": str(run.path)} for run in found], indent=2))
-        return
-    if not found:
-        messages.print(f"No run in {RUNS}; create one with: ganport train", markup=False)
-        return
-    columns = [column for column in _METRIC_COLUMNS if any(column[1] in run.metrics for run in found)]
-    table = Table(box=None, pad_edge=False)
-    for heading in ("run", "recipe", "step", *(column[0] for column in columns), "saved"):
-        table.add_column(heading, justify="left" if heading in ("run", "recipe") else "right", no_wrap=True)
-    for run in found:
-        metrics = [f"{run.metrics[name]:{form}}" if name in run.metrics else "" for _, name, form in columns]
-        steps = f"{run.step:,} of {run.steps:,}"
-        cells = (str(run.path), run.recipe, steps, *metrics, f"{_format_age(run.age)} ago")
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    print_whole(table)
-    results.print("pixel dist, Fréchet: to the training images. Compare runs on the same images.")
-
-
-# Columns of metrics: the heading, the name of the metric in the history of a run, and the number format.
-_METRIC_COLUMNS = (
-    ("D loss", "d_loss", ".3f"),
-    ("G loss", "g_loss", ".3f"),
-    ("D acc", "d_accuracy", ".0%"),
-    ("pixel dist", "distance", ".3f"),
-    ("Fréchet", "frechet", ".3f"),
-)
-
-
-def _format_age(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"

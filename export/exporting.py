@@ -13,6 +13,7 @@ from ganport.runtime import Contract
 from ganport.runtime.contract import Distribution, InputKind, Layout, Precision
 from ganport.runtime.description import Description, ValueRange
 from ganport.runtime.errors import OutputError, UsageError
+from ganport.trainer.recipe import TITLE_RULE, is_title
 from ganport.trainer.run_folder import RunFolder
 
 from .card import card_files, write_card
@@ -110,6 +111,7 @@ def export(
     batch: int | None = None,
     opset: int = OPSET,
     file_format: FileFormat = "onnx",
+    title: str | None = None,
     card: bool = False,
     overwrite: bool = False,
 ) -> Contract:
@@ -158,6 +160,8 @@ def export(
         opset: Version of the ONNX standard operators.
         file_format: "onnx"; "ort" for small builds of onnxruntime; "triton" for a folder of a Triton model
             repository.
+        title: Name of the model in the contract, which cards and pages show. By default it is the title of
+            the run, or else the name of the recipe or of the file.
         card: Write a model card, README.md and preview.png, beside the file.
         overwrite: Replace existing files, after the new file is verified.
 
@@ -204,6 +208,7 @@ def export(
         batch=batch,
         opset=opset,
         file_format=file_format,
+        title=title,
         card=card,
         overwrite=overwrite,
     ).contract
@@ -241,6 +246,7 @@ class ExportArguments(SourceDescription, total=False):
     batch: int | None
     opset: int
     file_format: FileFormat
+    title: str | None
     card: bool
     overwrite: bool
 
@@ -271,10 +277,11 @@ def export_file(
     # Everything that can be checked without TensorFlow comes first, since loading TensorFlow takes seconds.
     given: dict[str, Any] = dict(arguments)
     file_format, overwrite = given.get("file_format", "onnx"), given.get("overwrite", False)
-    best, has_card = given.get("best", False), given.get("card", False)
+    best, has_card, title = given.get("best", False), given.get("card", False), given.get("title")
     options = Options(seeds=read_seeds(given.get("seeds", ())), **_chosen(given, _OPTIONS))
     description, loading = _read_description(given), _read_loading(given)
     check_choice("file_format", file_format, get_args(FileFormat))
+    _check_title(title)
     check_ending(path, file_format)
     found = find_source(source, note)
     _check_source_options(found, best, given)
@@ -293,6 +300,8 @@ def export_file(
     from .writing import write_model
 
     loaded = load_source(found, best=best, description=description, loading=loading, opset=options.opset)
+    if title:
+        loaded = dataclasses.replace(loaded, name=title)
     _note_checkpoint(loaded, best, note)
     _note_description(loaded, note)
     if options.batch is None and loaded.fixed_batch is not None and options.input_kind != "fixed":
@@ -304,6 +313,11 @@ def export_file(
         size = _size(target)
         card_paths = write_card(model_file(target, file_format), folder) if has_card else ()
     return Exported(target, contract, size, card_paths, verified)
+
+
+def _check_title(title: str | None) -> None:
+    if title is not None and not is_title(title):
+        raise UsageError(f"`title` is {title!r}; it must be {TITLE_RULE}.")
 
 
 def _chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class Source:
     """A generator, and what is known about it.
 
     Attributes:
-        name: Name of the recipe, of the file without its ending, or of the Keras model in memory.
+        name: Title of the model; without a title, the name of the recipe, of the file without its ending, or
+            of the Keras model in memory.
         generator: A generator of any framework with its description. Or a Keras model in standard form: from
             latents (batch, latent_dim) to images (batch, height, width, channels) in [-1, 1]; if there are
             labels, its input is (batch, latent_dim + number of labels), with a one-hot code of the label
@@ -170,7 +171,7 @@ def _load_run(run: RunFolder, best: bool) -> Source:
     recipe, data = run.read_recipe(), run.read_data()
     step = run.best_step() if best else run.newest_step()
     return Source(
-        name=recipe.name,
+        name=recipe.title or recipe.name,
         generator=load_generator(run, step),
         recipe=recipe.to_dict(),
         # The path of the training images is left out, since paths of the training machine are private.

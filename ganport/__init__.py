@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         save_png,
     )
     from ganport.trainer.callbacks import Callback
+    from ganport.trainer.comparison import Comparison, compare
     from ganport.trainer.recipe import Optimizer, Recipe
     from ganport.trainer.run import Run
     from ganport.trainer.training import train
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRETRAINED",
     "Callback",
+    "Comparison",
     "Contract",
     "Dataset",
     "GanportError",
@@ -58,6 +60,7 @@ __all__ = [
     "Run",
     "Sampler",
     "__version__",
+    "compare",
     "encode_png",
     "evaluate",
     "export",
@@ -78,11 +81,13 @@ if not os.path.isdir(os.path.join(_HERE, "runtime")):
 # Modules that define public names. `ganport.runtime` defines all public names that are not listed here.
 _MODULE_OF = {
     "Callback": "ganport.trainer.callbacks",
+    "Comparison": "ganport.trainer.comparison",
     "Dataset": "ganport.datasets",
     "Optimizer": "ganport.trainer.recipe",
     "Recipe": "ganport.trainer.recipe",
     "Report": "ganport.evaluation.report",
     "Run": "ganport.trainer.run",
+    "compare": "ganport.trainer.comparison",
     "evaluate": "ganport.evaluation.evaluating",
     "export": "ganport.export.exporting",
     "load_images": "ganport.datasets",

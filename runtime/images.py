@@ -17,6 +17,7 @@ from .contract import ImageSpec
 from .errors import UsageError
 
 GRID_GAP = 2  # pixels between two images of a grid
+LARGEST_SIDE = 16_384  # largest side of an enlarged image in pixels
 
 
 def to_pixels(images: npt.NDArray[Any], spec: ImageSpec) -> Pixels:
@@ -58,6 +59,38 @@ def to_uint8(images: npt.NDArray[np.float32], *, value_range: tuple[float, float
 def to_image(pixels: Pixels) -> Image.Image:
     """Return one image, uint8 (height, width, channels), as a Pillow image."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def check_scale(scale: int, shape: tuple[int, int, int]) -> None:
+    """Raise UsageError if images, enlarged by a factor, would be larger than 16,384 pixels per side.
+
+    Args:
+        scale: The factor, a whole number of at least 1.
+        shape: Height, width and channels of one image.
+    """
+    height, width, _ = shape
+    largest = max(1, LARGEST_SIDE // max(height, width))
+    if scale > largest:
+        raise UsageError(
+            f"`scale` is {scale}, which would make images of {width}x{height} as large as "
+            f"{scale * width}x{scale * height}; give at most {largest}."
+        )
+
+
+def enlarge(images: Pixels, factor: int) -> Pixels:
+    """Return images in which each pixel is a square of `factor` x `factor` pixels (nearest neighbour).
+
+    Args:
+        images: uint8 (n, height, width, channels).
+        factor: Whole number of at least 1.
+
+    Returns:
+        uint8 (n, factor * height, factor * width, channels).
+
+    >>> enlarge(np.array([[[[1], [2]]]], dtype=np.uint8), 2)[..., 0].tolist()
+    [[[1, 1, 2, 2], [1, 1, 2, 2]]]
+    """
+    return images if factor == 1 else images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def make_grid(images: Pixels) -> Pixels:

@@ -135,7 +135,7 @@ def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Pa
 
 def service_name(sampler: Sampler) -> str:
     """Return the name of the model in URLs. It contains only letters, digits, `_`, `.` and `-`."""
-    return re.sub(r"[^\w.-]+", "-", sampler.contract.name, flags=re.ASCII) or "generator"
+    return re.sub(r"[^\w.-]+", "-", sampler.contract.name, flags=re.ASCII).strip("-") or "generator"
 
 
 def fingerprint_of(sampler: Sampler) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import onnx
@@ -14,13 +15,14 @@ from ganport.runtime import Sampler, make_grid
 from tests.conftest import failure, failure_after_a_start, run_ganport
 
 WALK = ("train", "mnist-minimal", "--data", "digits", "--steps", "30", "--batch-size", "16", "--seed", "3")
+CHANGED = ("--set", "generator_optimizer.learning_rate=1e-3", "--title", "My digits")
 
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
     """A folder in which train, export and sample were called one after the other."""
     folder = tmp_path_factory.mktemp("walk")
-    commands = (WALK, ("export",), ("sample",), ("inspect",), ("inspect", "--json"))
+    commands = ((*WALK, *CHANGED), ("export",), ("sample",), ("inspect",), ("inspect", "--json"))
     return folder, [run_ganport(*arguments, cwd=folder) for arguments in commands]
 
 
@@ -38,7 +40,8 @@ def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
     assert "model: runs/mnist-minimal/generator.onnx (the newest export)" in sample.stderr
     assert "mnist-minimal" in inspect.stdout
     document = json.loads(inspect_json.stdout)
-    assert document["recipe"]["seed"] == 3
+    assert (document["recipe"]["seed"], document["name"]) == (3, "My digits")
+    assert document["recipe"]["generator_optimizer"]["learning_rate"] == 1e-3
     assert document["data"] == {"name": "digits", "images": 5000, "licence": "CC BY-SA 3.0"}
     metrics = document["training"].pop("metrics")
     assert document["training"] == {"steps": 30, "images_seen": 480}
@@ -115,6 +118,7 @@ def test_explained_export_in_int8_with_its_card(walked, ganport, tmp_path):
     run = folder / "runs" / "mnist-minimal"
     result = ganport("export", run, "--out", "x.onnx", "--precision", "int8", "--explain", "--card")
     assert result.returncode == 0, result.stderr
+    assert (tmp_path / "README.md").read_text().startswith("# My digits\n")
     lines = [line.split() for line in result.stderr.splitlines()]
     assert ["rewrite", "nodes", "parameters", "MB"] in [line[:4] for line in lines]
     assert [line[0] for line in lines[-2:]] == ["float32", "int8"]
@@ -156,13 +160,79 @@ def test_export_replaces_a_file_only_with_overwrite(walked, ganport):
 
 def test_runs_are_listed(walked, ganport):
     folder, _ = walked
-    listed = ganport("runs", cwd=folder, COLUMNS="40")
-    assert re.search(r"runs/mnist-minimal +mnist-minimal +30 of 30 +0\.\d{3} .* (s|min) ago", listed.stdout)
-    assert "Fréchet  " not in listed.stdout  # no Fréchet distance was measured
+    listed = ganport("runs", cwd=folder)
+    row = r"runs/mnist-minimal +mnist-minimal +digits +non-saturating +3 +30/30 +0\.\d{3} .*"
+    assert re.search(rf"{row} pixel 0\.\d+ +\d+ s +\d+ (s|min) ago", listed.stdout)
     document = json.loads(ganport("runs", "--json", cwd=folder).stdout)
     run = next(run for run in document if run["path"] == "runs/mnist-minimal")
     assert (run["recipe"], run["step"], run["steps"]) == ("mnist-minimal", 30, 30)
+    assert (run["data"], run["loss"], run["seed"], run["title"]) == (
+        "digits",
+        "non-saturating",
+        3,
+        "My digits",
+    )
     assert set(run["metrics"]) == {"d_loss", "g_loss", "d_accuracy", "distance"}
+    assert run["measure"] == run["best"]
+    assert run["measure"]["name"] == "distance"
+    assert 0 < run["seconds"] < 200
+
+
+@pytest.mark.parametrize("width", [80, 50, 30])
+def test_table_of_runs_fits_a_narrow_terminal(walked, ganport, width):
+    folder, _ = walked
+    table, note = ganport("runs", cwd=folder, COLUMNS=str(width)).stdout.rstrip("\n").rsplit("\n", 1)
+    heading, *rows = table.splitlines()
+    shown = {"run", "step", "measure", "time"}  # the most important columns, whatever the width
+    assert shown <= set(heading.split())
+    assert re.match(r"not shown: .*loss.*; --json prints everything", note)
+    assert all("runs/mnist-minimal" in row and "…" not in row for row in rows)
+    if width > 30:
+        assert max(map(len, table.splitlines())) <= width
+    assert ("data" in heading) == (width == 80)
+
+
+def test_run_goes_on_with_more_steps_and_is_compared(walked, ganport, tmp_path):
+    folder, _ = walked
+    for name in ("runs/first", "runs/second"):
+        shutil.copytree(folder / "runs/mnist-minimal", tmp_path / name)
+    longer = ganport("train", "--resume", "--out", "runs/second", "--steps", "40")
+    assert longer.returncode == 0, longer.stderr
+    assert "from step 30 to 40" in longer.stderr
+    assert '{"step": 30, "steps": 40}' in (tmp_path / "runs/second/history.jsonl").read_text()
+    line = failure(ganport("train", "--resume", "--out", "runs/second", "--steps", "35"), 2)
+    assert "--steps is 35, and runs/second has already made 40; give at least 40" in line
+    line = failure(ganport("train", "--resume", "--out", "runs/second", "--set", "loss=hinge"), 2)
+    assert "leave out --set. --resume can be combined with --steps, --out, --device" in line
+
+    compared = ganport("compare", "runs/first", "runs/second", "--csv", "out.csv")
+    assert compared.returncode == 0, compared.stderr
+    assert compared.stderr == ""
+    rows = [line.split() for line in compared.stdout.splitlines()]
+    assert ["first", "second"] in rows
+    assert ["steps", "30", "40"] in rows
+    assert ["step", "30", "40"] in rows
+    assert not any(row[0] in ("loss", "seed", "title") for row in rows)
+    assert compared.stdout.splitlines()[-1] == "compare.png, out.csv"
+    with Image.open(tmp_path / "compare.png") as chart:
+        assert chart.width > 1000
+    assert (tmp_path / "out.csv").read_text().count("\n") == 3
+    document = json.loads(ganport("compare", "--json", "--by", "time").stdout)
+    assert document["differences"] == ["steps"]
+
+
+def test_comparison_with_other_images_says_so(walked, ganport, tmp_path):
+    folder, _ = walked
+    for name in ("first", "second"):
+        shutil.copytree(folder / "runs/mnist-minimal", tmp_path / name)
+    data = json.loads((tmp_path / "second/data.json").read_text())
+    (tmp_path / "second/data.json").write_text(json.dumps({**data, "fingerprint": "another"}))
+    compared = ganport("compare", "first", "second", COLUMNS="20")
+    assert re.search(r"^ +first$", compared.stdout, re.MULTILINE)  # too narrow for both: one below the other
+    assert re.search(r"^ +second\*$", compared.stdout, re.MULTILINE)
+    assert "* second: trained on other images than first, so the measures are not comparable" in " ".join(
+        compared.stderr.split()
+    )
 
 
 @pytest.mark.slow

@@ -26,6 +26,22 @@ def test_recipes_lists_every_recipe(ganport):
     assert re.search(r"^mnist-conditional +30,000 +28 +0\.053 ", result.stdout, re.MULTILINE)
 
 
+def test_dry_run_prints_the_changed_settings(ganport):
+    changes = (
+        "--set",
+        "loss=hinge",
+        "--set",
+        "diff_augment=color,translation",
+        "--set",
+        "learning_rate=1e-2",
+    )
+    document = json.loads(ganport("train", *changes, "--title", "My faces", "--dry-run").stdout)
+    assert (document["loss"], document["title"]) == ("hinge", "My faces")
+    assert document["diff_augment"] == ["color", "translation"]
+    rates = [document[name]["learning_rate"] for name in ("generator_optimizer", "discriminator_optimizer")]
+    assert rates == [0.01, 0.01]
+
+
 def test_dry_run_prints_the_resolved_recipe_and_writes_nothing(ganport, tmp_path):
     result = ganport("train", "mnist-dense", "--as-published", "--steps", 7, "--dry-run")
     assert json.loads(result.stdout)["steps"] == 7
@@ -47,7 +63,14 @@ def test_dry_run_prints_the_resolved_recipe_and_writes_nothing(ganport, tmp_path
         (["train", "mnst", "--resume"], ["Recipe 'mnst' is unknown", "digits"]),
         (["train", "--steps", "0"], ["--steps"]),
         (["train", "--steps", "many"], ["--steps"]),
-        (["train", "--resume", "--steps", "5"], ["--resume"]),
+        (["train", "--resume", "--seed", "5"], ["--resume", "--seed", "--steps"]),
+        (["train", "--resume", "--set", "loss=hinge"], ["--resume", "--set"]),
+        (["train", "--set", "loss"], ["--set is loss", "NAME=VALUE"]),
+        (["train", "--set", "lss=hinge"], ["Setting 'lss' is unknown", "loss"]),
+        (["train", "--set", "image_shape=8"], ["--image-size and --channels"]),
+        (["train", "--set", "steps=5", "--steps", "6"], ["--steps is given twice", "--set"]),
+        (["compare", "runs", "--out", "x.jpg"], ["x.jpg", ".png"]),
+        (["compare", "--by", "epochs"], ["--by", "images, time, steps"]),
         (["train", "--resume", "--data", ""], ["--resume"]),
         (["train", "--resume", "--image-size", "64"], ["--resume"]),
         (["train", "--resume", "mine.py"], ["--out"]),
@@ -82,6 +105,8 @@ def test_wrong_usage_gives_a_one_line_error(ganport, tiny_file, tmp_path, argume
         (["--data", "labels.idx"], "not an IDX file of images"),
         (["--data", "mnist", "--data-dir", "nowhere"], "is not a folder"),
         (["digits", "--as-published"], "no published settings"),
+        (["--set", "loss=hing"], "`loss` is 'hing'; it must be one of non-saturating, minimax"),
+        (["--title", "x" * 101], "it must be one line of text of at most 100 characters"),
         (["mnist-dense", "--data", "rock-paper-scissors"], "laurencemoroney.com"),
         (["--data", "digits", "--device", "gpu"], "finds 0 of 1"),
         (["--data", "digits", "--devices", "5"], "5 CPU devices can't share a batch of 64"),
@@ -106,6 +131,12 @@ def test_bad_training_input_gives_a_one_line_error(ganport, tmp_path, arguments,
     assert line.startswith("error: ")
     assert words in line
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("runs", [[], ["nowhere", "elsewhere"]])
+def test_comparison_without_runs_gives_a_one_line_error(ganport, tmp_path, runs):
+    assert "No run in" in failure(ganport("compare", *runs))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_is_not_resumed_with_other_images(ganport, tmp_path):

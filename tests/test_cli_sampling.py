@@ -56,6 +56,28 @@ def test_shards_resume_and_frames_go_to_a_pipe(tiny_file, ganport, tmp_path):
     assert len(frames.stdout) == 8 * expected[0].size
 
 
+def test_frames_of_a_walk_are_enlarged(tiny_file, ganport, tmp_path):
+    walk = ("walk", tiny_file, "--seeds", "0,5", "--frames", "2", "--no-loop")
+    for name, options in {"one.webp": (), "three.webp": ("--scale", "3")}.items():
+        result = ganport(*walk, *options, "--out", name)
+        assert result.returncode == 0, result.stderr
+    with Image.open(tmp_path / "one.webp") as one, Image.open(tmp_path / "three.webp") as three:
+        assert (one.size, three.size) == ((4, 3), (12, 9))
+        for frame in range(one.n_frames):
+            one.seek(frame)
+            three.seek(frame)
+            expected = np.kron(np.asarray(one.convert("L")), np.ones((3, 3), np.uint8))
+            np.testing.assert_array_equal(np.asarray(three.convert("L")), expected)
+    raw = run_ganport(*walk, "--scale", "5", "--out", "-", cwd=tmp_path, text=False)
+    assert b"raw video, rgb24, 20x15: 3 frames" in raw.stderr
+    assert len(raw.stdout) == 3 * 20 * 15 * 3
+    line = failure(ganport(*walk, "--scale", "9999"), 2)
+    assert (
+        "--scale is 9999, which would make images of 4x3 as large as 39996x29997; give at most 4096" in line
+    )
+    assert "--scale is 0; it must be a whole number of at least 1" in failure(ganport(*walk, "--scale", 0), 2)
+
+
 def test_third_party_model_is_described_by_options(ganport, tmp_path):
     (tmp_path / "x.onnx").write_bytes(tiny_model(metadata={}).SerializeToString())
     assert "choose one with --layout" in failure(ganport("inspect", "x.onnx"))

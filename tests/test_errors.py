@@ -72,6 +72,7 @@ EXAMPLES = [
     evaluation.TooFewImagesError(3, 600, "generated images"),
     evaluation.ImageShapeError((28, 28, 1), "the images have shape 28x28x1, the real ones 32x32x1"),
     trainer.UnknownRecipeError("mnst", ("digits",)),
+    trainer.UnknownSettingError("lss", ("loss",)),
     trainer.RecipeError("Recipe 'x': `steps` is 0; it must be at least 1."),
     trainer.DeviceError("gpu", "TensorFlow finds none", "use `device='cpu'`"),
     trainer.RunNotFoundError(Path("runs")),

@@ -1,22 +1,27 @@
 """Training of GANs: from a recipe and images to a run folder.
 
 training.py        train: what `ganport.train` and the command call
+arguments.py       TrainingArguments: the arguments of `train` that decide what a new run trains
 plan.py            plan_training: the recipe with all settings resolved, and the images
+settings.py        settings of a recipe that are changed by name, such as `loss=hinge`
 recipe.py          Recipe and Optimizer: two networks and their settings
 recipes/           the bundled recipes; recipe_file.py loads the recipe files of users
 run.py             Run: the results of a run
 run_folder.py      RunFolder: the paths of the files in a run folder, and their content
-run_records.py     the records that a run writes when it starts
+run_records.py     the records that a run writes: its recipe, its data and its history
+history.py         History: what the lines of a history say about progress, time and measures
 runs.py            the runs under a folder: the newest run, a list of all runs
+comparison.py      compare: the settings, measures and curves of several runs
 network_configs.py Keras configurations of the networks of a recipe that is neither bundled nor in a file
 locks.py           the lock of a run: only one process at a time trains it
 devices.py         the import of TensorFlow, and the devices for training
 callbacks.py       Callback: how a run reports its progress
+remaining_time.py  RemainingTime: an estimate of how long a run still takes
 terminal.py        display of the progress on a terminal
 notebook.py        display of the progress in a notebook
 tensorboard_logs.py logs for TensorBoard
 interrupts.py      handling of Ctrl-C and SIGTERM
-charts.py          curves and animation of a run
+charts.py          curves of one run or of several, and the animation of a run
 errors.py          the errors of this package
 
 The modules above import TensorFlow only when a function needs it. The modules below import it at the top:

@@ -5,7 +5,8 @@ programmer would expect::
 
     GanportError
     ├── UsageError
-    │   └── UnknownRecipeError (LookupError)      the name is no bundled recipe, no recipe file and no folder
+    │   ├── UnknownRecipeError (LookupError)      the name is no bundled recipe, no recipe file and no folder
+    │   └── UnknownSettingError (LookupError)     recipes have no setting of this name
     ├── RecipeError (ValueError)                  the settings or the networks of a recipe are not valid
     ├── DeviceError (RuntimeError)                the requested training device is not available
     └── RunError
@@ -37,6 +38,19 @@ class UnknownRecipeError(UsageError, LookupError):
             f"{problem}; choose one of {', '.join(known)}, or give the path of a recipe file, NAME.py, or of "
             "a folder of images."
         )
+
+
+class UnknownSettingError(UsageError, LookupError):
+    """Recipes have no setting of this name.
+
+    Attributes:
+        got: The name.
+        closest: The most similar names of settings; all names if none is similar.
+    """
+
+    def __init__(self, got: str, closest: Sequence[str]) -> None:
+        self.got, self.closest = got, tuple(closest)
+        super().__init__(f"Setting {got!r} is unknown; did you mean one of: {', '.join(closest)}?")
 
 
 class RecipeError(GanportError, ValueError):

@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from ganport.datasets.dataset import Dataset
 from ganport.runtime import make_grid, save_png, to_uint8
-from ganport.runtime.display import system_reason
 from ganport.runtime.errors import OutputError
 from ganport.runtime.files import remove_leftovers, replacing, write_bytes
 from ganport.runtime.latents import generator_inputs
@@ -30,6 +29,7 @@ from .devices import Devices, check_sharing
 from .ema import shipped_generator
 from .errors import DivergedError
 from .feeds import Feed, open_feed
+from .history import History
 from .interrupts import StopRequest, stop_requests
 from .locks import lock_run
 from .measures import FrechetDistance, PixelDistance
@@ -37,9 +37,12 @@ from .networks import Networks, build_networks
 from .recipe import Recipe
 from .run import Run
 from .run_folder import FRECHET_DISTANCE, PIXEL_DISTANCE, RunFolder
+from .run_records import append_history, record_schedule
 from .step import METRICS, Chunk, compile_chunk
 
 PREVIEW_SEEDS = 64  # largest number of images in a preview
+FIRST_PREVIEW_SECONDS = 20  # training time after which the first preview is made, if none came earlier
+FIRST_PREVIEW_MARGIN = 10  # it is not made if a checkpoint follows within this many seconds
 PREVIEW_PIXELS = 1024  # largest side of a preview; if the images are large, a preview shows fewer of them
 
 
@@ -87,6 +90,7 @@ def _run(recipe: Recipe, data: Dataset, run: RunFolder, callback: Callback, devi
         callback.on_warning(f"{problem}: continuing from the checkpoint before it")
     if devices.is_chief:
         _clean_up(run, first)
+        record_schedule(run, recipe, first)
     chunk = compile_chunk(recipe, networks, data.count, devices.strategy)
     feed = open_feed(recipe, data, devices.strategy, first)
     with _without_warnings():
@@ -120,6 +124,9 @@ class _Session:
         frechet_distance: Fréchet distance, which is measured at every `evaluate_interval`-th step and at the
             last step; None if the recipe's `evaluate_interval` is 0.
         steps_per_second: Speed of the last chunk.
+        has_preview: Whether the run has a preview.
+        started: Time at which the session began, in the seconds of `time.perf_counter`.
+        earlier_seconds: Training time of the earlier sessions of the run.
     """
 
     recipe: Recipe
@@ -133,6 +140,13 @@ class _Session:
     pixel_distance: PixelDistance
     frechet_distance: FrechetDistance | None
     steps_per_second: float = 1.0
+    has_preview: bool = dataclasses.field(init=False)
+    started: float = dataclasses.field(default_factory=time.perf_counter, init=False)
+    earlier_seconds: float = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.has_preview = bool(self.run.preview_files())
+        self.earlier_seconds = History(self.run.read_history()).seconds or 0.0
 
     def train(self, step: int, stop: StopRequest) -> int:
         """Make the steps after `step`, and write history, checkpoints and previews.
@@ -144,9 +158,9 @@ class _Session:
         saved = step
         try:
             while step < recipe.steps and not stop:
-                checkpoints = {_next(step, interval) for interval in self._checkpoint_intervals}
-                step = self._advance(step, min(*checkpoints, _next(step, recipe.log_interval)), stop)
-                if stop or step == recipe.steps or step in checkpoints:
+                checkpoint = self._next_checkpoint(step)
+                step = self._advance(step, min(checkpoint, _next(step, recipe.log_interval)), stop)
+                if stop or step == checkpoint or self._needs_preview(step):
                     self._save(step)
                     saved = step
             if self.devices.is_chief:
@@ -162,22 +176,35 @@ class _Session:
             raise
         return step
 
-    @property
-    def _checkpoint_intervals(self) -> list[int]:
-        """The preview and evaluation intervals: a checkpoint is saved at every multiple of each interval."""
-        return [
-            interval for interval in (self.recipe.preview_interval, self.recipe.evaluate_interval) if interval
-        ]
+    def _next_checkpoint(self, step: int) -> int:
+        """Return the next step with a checkpoint: the next multiple of an interval, or the last step."""
+        recipe = self.recipe
+        intervals = [interval for interval in (recipe.preview_interval, recipe.evaluate_interval) if interval]
+        return min(recipe.steps, *(_next(step, interval) for interval in intervals))
+
+    def _needs_preview(self, step: int) -> bool:
+        """Return whether the first preview is made now, earlier than the intervals say.
+
+        It is made when the session has trained for 20 seconds, unless a checkpoint follows within the next 10
+        seconds. It comes with a checkpoint, like every preview. In a cluster, all hosts must save at the same
+        steps, and their times differ. So there is no early preview.
+        """
+        if self.has_preview or self.devices.hosts > 1:
+            return False
+        trained = time.perf_counter() - self.started
+        is_near = self._next_checkpoint(step) - step < FIRST_PREVIEW_MARGIN * self.steps_per_second
+        return trained >= FIRST_PREVIEW_SECONDS and not is_near
 
     def _advance(self, step: int, end: int, stop: StopRequest) -> int:
-        """Make steps until `end` is reached or a stop is requested, and log their mean metrics.
+        """Make steps and log their mean metrics.
+
+        The steps end at `end`, or earlier if a stop is requested or the first preview is to be made.
 
         Returns:
             The step that was reached.
         """
-        end = min(end, self.recipe.steps)
         first, totals, seconds = step, np.zeros(len(METRICS)), 0.0
-        while step < end and not stop:
+        while step < end and not stop and not self._needs_preview(step):
             # On one host, the number of steps is chosen so that a chunk takes about a second. So the progress
             # bar moves every second, and Ctrl-C is handled within a second. In a cluster, all hosts must make
             # the same chunks, so the number of steps does not depend on the speed of the host.
@@ -200,7 +227,9 @@ class _Session:
 
     def _log(self, step: int, metrics: dict[str, float], images_per_second: float) -> None:
         line = {"step": step, "images_seen": step * self.recipe.batch_size, **metrics}
-        self._append({**line, "images_per_second": round(images_per_second, 1)})
+        seconds = self.earlier_seconds + time.perf_counter() - self.started
+        times = {"images_per_second": round(images_per_second, 1), "seconds": round(seconds, 1)}
+        self._append({**line, **times})
         self.callback.on_log(step, metrics, images_per_second)
 
     def _save(self, step: int) -> None:
@@ -218,6 +247,7 @@ class _Session:
         save_png(preview, self.run.preview_file(step))
         self._append({"step": step, **{name: round(value, 5) for name, value in measures.items()}})
         save_checkpoint(self.run, step, state)
+        self.has_preview = True
         self.callback.on_checkpoint(step, preview, measures)
 
     def _measure(self, generator: Any, step: int) -> dict[str, float]:
@@ -244,13 +274,8 @@ class _Session:
             raise DivergedError(step, metrics, kept=max(self.run.checkpoint_steps(), default=0))
 
     def _append(self, line: dict[str, Any]) -> None:
-        if not self.devices.is_chief:
-            return
-        try:
-            with self.run.history_file.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise OutputError(self.run.history_file, system_reason(error)) from error
+        if self.devices.is_chief:
+            append_history(self.run, line)
 
 
 @contextlib.contextmanager
@@ -290,7 +315,10 @@ def _history_up_to(file: Path, step: int) -> bytes:
     kept = []
     for line in file.read_text().splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            parsed = json.loads(line)
+            if "steps" in parsed:  # another schedule, which the repeated steps follow, too
+                kept.append(json.dumps({**parsed, "step": min(parsed["step"], step)}) + "\n")
+            elif parsed["step"] <= step:
                 kept.append(line + "\n")
         except ValueError:
             break  # an incomplete last line: the process was killed while it wrote the line

@@ -10,6 +10,7 @@ from ganport.runtime.arrays import Pixels
 from ganport.runtime.png import encode_png
 
 from .callbacks import MEASURE_LABELS, Callback, Metrics, TrainingStart
+from .remaining_time import RemainingTime
 
 
 def in_notebook() -> bool:
@@ -28,6 +29,7 @@ class NotebookProgress(Callback):
         self._preview: Any = None  # handle of the preview's display
         self._title = self._stage = self._distances = ""
         self._step = self._steps = 0
+        self._remaining = RemainingTime()
 
     def on_stage(self, stage: str) -> None:
         """Show the name of the stage."""
@@ -38,11 +40,13 @@ class NotebookProgress(Callback):
         """Show the bar."""
         self._title = f"{start.recipe.name} on {start.data.name}, {start.device}"
         self._step, self._steps = start.first_step, start.recipe.steps
+        self._remaining.on_start(start)
         self._show_bar()
 
     def on_steps(self, step: int, metrics: Metrics, images_per_second: float) -> None:
         """Update the bar and the metrics below it."""
         self._step = step
+        self._remaining.on_steps(step, metrics, images_per_second)
         self._stage = (
             f"D loss {metrics['d_loss']:.3f}, G loss {metrics['g_loss']:.3f}, "
             f"D accuracy {metrics['d_accuracy']:.0%}, {images_per_second:,.0f} images/s"
@@ -51,6 +55,7 @@ class NotebookProgress(Callback):
 
     def on_checkpoint(self, step: int, preview: Pixels, measures: Metrics) -> None:
         """Show the preview and the distances."""
+        self._remaining.on_checkpoint(step, preview, measures)
         self._distances = ", ".join(f"{MEASURE_LABELS[name]} {value:.3f}" for name, value in measures.items())
         self._show_bar()
         if self._is_shown:
@@ -72,7 +77,8 @@ class NotebookProgress(Callback):
     def _to_html(self) -> str:
         if not self._steps:
             return html.escape(self._stage)
-        facts = [f"step {self._step:,} of {self._steps:,}", self._stage, self._distances]
+        progress = f"step {self._step:,} of {self._steps:,}"
+        facts = [progress, self._remaining.describe(), self._stage, self._distances]
         line = html.escape("; ".join(fact for fact in facts if fact))
         bar = f'<progress value="{self._step}" max="{self._steps}" style="width: 30em"></progress>'
         return f"{html.escape(self._title)}<br>{bar}<br>{line}"

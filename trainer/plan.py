@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 from ganport.datasets.dataset import Dataset, Preparation
 from ganport.datasets.errors import DatasetContentError
@@ -13,14 +12,15 @@ from ganport.datasets.loading import load_prepared
 from ganport.evaluation.references import MIN_IMAGES
 from ganport.runtime.errors import UsageError
 
+from .arguments import TrainingArguments
 from .devices import load_tensorflow
 from .errors import RecipeError, RunExistsError
 from .recipe import Recipe
 from .recipes import DEFAULT_RECIPE, RECIPES, is_recipe_file, load_recipe
 from .run_folder import RunFolder
+from .settings import change_recipe
 
 RecipeSource = str | os.PathLike[str] | Recipe
-MixedPrecision = Literal["auto", "on", "off"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,82 +70,39 @@ class TrainingPlan:
 
 
 def plan_training(
-    recipe: RecipeSource | None = None,
-    *,
-    data: str | os.PathLike[str] | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    seed: int | None = None,
-    image_size: int | None = None,
-    channels: int | None = None,
-    data_memory: int | None = None,
-    preview_interval: int | None = None,
-    evaluate_interval: int | None = None,
-    mixed_precision: MixedPrecision | None = None,
-    as_published: bool = False,
+    recipe: RecipeSource | None = None, arguments: TrainingArguments | None = None
 ) -> TrainingPlan:
-    """Return the plan that `train` would follow with the same arguments. See `train` for the arguments.
+    """Return the plan that `train` would follow with the same arguments.
 
     The images are loaded only if the settings depend on them, that is, if `data`, `image_size`, `channels` or
     `data_memory` is given, or if `recipe` is a folder of images.
 
+    Args:
+        recipe: Name of a bundled recipe, path of a recipe file or of a folder of images, or a Recipe.
+        arguments: The other arguments.
+
     Raises:
-        UsageError: An argument has a value that is not valid, or two arguments contradict each other.
+        UsageError: Two arguments contradict each other, or a setting can't be changed.
         UnknownRecipeError: `recipe` is neither a bundled recipe, nor a recipe file, nor a folder.
+        UnknownSettingError: `settings` has a name that is not that of a setting.
         RecipeError: The recipe's settings or networks are not valid.
         RunExistsError: `recipe` is a run folder.
         DatasetError: The images are missing or damaged, or they do not fit the recipe.
     """
-    source = recipe
-    is_default = recipe is None
-    if recipe is not None and is_folder(recipe):
-        if data is not None:
-            raise UsageError(
-                f"`recipe` is the folder {_text(recipe)}, and `data` is given too; give the images once."
-            )
-        if RunFolder(Path(_text(recipe))).exists():
-            raise RunExistsError(Path(_text(recipe)))
-        source, data, is_default = None, _text(recipe), True
-    _check_numbers(
-        steps=(steps, 1),
-        batch_size=(batch_size, 1),
-        seed=(seed, 0),
-        image_size=(image_size, 8),
-        data_memory=(data_memory, 0),
-        preview_interval=(preview_interval, 1),
-        evaluate_interval=(evaluate_interval, 1),
-    )
-    if mixed_precision not in (None, *get_args(MixedPrecision)):
-        known = ", ".join(get_args(MixedPrecision))
-        raise UsageError(f"`mixed_precision` is {mixed_precision!r}; it must be one of {known}.")
-    if channels not in (None, 1, 3):
-        raise UsageError(f"`channels` is {channels!r}; it must be 1 for grey or 3 for colour.")
-    settings = _find_recipe(DEFAULT_RECIPE if source is None else source, as_published)
-    changes: dict[str, Any] = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "seed": seed,
-        "preview_interval": preview_interval,
-        "evaluate_interval": evaluate_interval,
-        "mixed_precision": {"on": True, "off": False}.get(mixed_precision or ""),
-    }
-    settings = dataclasses.replace(
-        settings, **{name: value for name, value in changes.items() if value is not None}
-    )
-    is_prepared = (image_size, channels, data_memory) != (None, None, None)
-    text = settings.dataset if data is None else _text(data)
-    if image_size is None and text == settings.dataset:
-        # The images of the recipe's own data set are resized to the image size in the recipe.
-        image_size = _square_side(settings)
+    given = arguments or TrainingArguments()
+    named, data = _split_folder(recipe, given.data)
+    resolved = _resolve(DEFAULT_RECIPE if named is None else named, given)
+    is_own_data = data in (None, resolved.dataset)
     plan = TrainingPlan(
-        recipe=settings,
-        source=text,
-        _data_dir=None if data_dir is None else Path(data_dir),
-        _preparation=_prepare(image_size, channels, data_memory),
-        chooses_precision=mixed_precision == "auto",
-        _may_drop_labels=is_default,
+        recipe=resolved,
+        source=resolved.dataset if data is None else data,
+        _data_dir=None if given.data_dir is None else Path(given.data_dir),
+        # The images of the recipe's own data set are resized to the image size in the recipe.
+        _preparation=_prepare(given, _square_side(resolved) if is_own_data else None),
+        chooses_precision=given.mixed_precision == "auto",
+        _may_drop_labels=named is None,
     )
+    is_prepared = (given.image_size, given.channels, given.data_memory) != (None, None, None)
     return plan.load() if data is not None or is_prepared else plan
 
 
@@ -185,6 +142,28 @@ def check_data_fits(recipe: Recipe, data: Dataset) -> None:
         raise DatasetContentError(data.source, f"{problem}; add images, or leave out `evaluate_interval`.")
 
 
+def _split_folder(
+    recipe: RecipeSource | None, data: str | os.PathLike[str] | None
+) -> tuple[RecipeSource | None, str | None]:
+    """Return the recipe, or None if a folder of images is given instead of a recipe; and the images."""
+    text = None if data is None else _text(data)
+    if recipe is None or not is_folder(recipe):
+        return recipe, text
+    folder = _text(recipe)
+    if data is not None:
+        raise UsageError(f"`recipe` is the folder {folder}, and `data` is given too; give the images once.")
+    if RunFolder(Path(folder)).exists():
+        raise RunExistsError(Path(folder))
+    return None, folder
+
+
+def _resolve(recipe: RecipeSource, arguments: TrainingArguments) -> Recipe:
+    """Return the recipe with all settings that the arguments change."""
+    found = _find_recipe(recipe, arguments.as_published)
+    changed = change_recipe(found, arguments.settings or {})
+    return dataclasses.replace(changed, **arguments.recipe_fields())
+
+
 def _find_recipe(recipe: RecipeSource, as_published: bool) -> Recipe:
     if isinstance(recipe, Recipe):
         if as_published:
@@ -205,30 +184,18 @@ def _find_recipe(recipe: RecipeSource, as_published: bool) -> Recipe:
     return load_recipe(name, as_published=as_published)
 
 
-def _check_numbers(**arguments: tuple[object, int]) -> None:
-    """Raise UsageError if a number is not a whole number, or is too small.
-
-    Args:
-        arguments: (value, smallest allowed value) of each argument, by the argument's name. The value None is
-            always allowed.
-    """
-    for name, (value, smallest) in arguments.items():
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
-            raise UsageError(f"`{name}` is {value!r}; it must be a whole number of at least {smallest}.")
-
-
 def _square_side(recipe: Recipe) -> int | None:
     """Return the side of the recipe's images in pixels; None if they are not square."""
     height, width, _ = recipe.image_shape
     return height if height == width else None
 
 
-def _prepare(image_size: int | None, channels: int | None, data_memory: int | None) -> Preparation:
-    if data_memory is None:
-        return Preparation(image_size, channels)
-    return Preparation(image_size, channels, data_memory)
+def _prepare(arguments: TrainingArguments, default_size: int | None) -> Preparation:
+    """Return the preparation of the images that the arguments describe."""
+    size = default_size if arguments.image_size is None else arguments.image_size
+    if arguments.data_memory is None:
+        return Preparation(size, arguments.channels)
+    return Preparation(size, arguments.channels, arguments.data_memory)
 
 
 def _text(value: RecipeSource) -> str:

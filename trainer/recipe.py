@@ -20,8 +20,15 @@ DiffAugment = Literal["color", "translation", "cutout"]
 Sampling = Literal["replacement", "epochs"]
 ImageShape = tuple[int, int, int]  # height, width, channels
 
+TITLE_RULE = "one line of text of at most 100 characters"
+
 _WITH_TARGETS = ("non-saturating", "minimax", "least-squares")  # losses that `label_smoothing` applies to
 _NETWORKS = ("build_generator", "build_discriminator")
+
+
+def is_title(title: object) -> bool:
+    """Return whether a title follows TITLE_RULE. An empty title does."""
+    return isinstance(title, str) and len(title) <= 100 and len(title.splitlines()) <= 1
 
 
 class GeneratorBuilder(Protocol):
@@ -83,6 +90,7 @@ class Recipe:
 
     Attributes:
         name: Name of the recipe.
+        title: Name of the model on cards and pages; if it is empty, they show the name of the recipe.
         dataset: Name of the data set for training, if no other data is given.
         image_shape: Height, width and channels of the images. The networks are built for this shape.
         latent_dim: Number of latents per image.
@@ -166,6 +174,7 @@ class Recipe:
     log_interval: int = 100
     preview_interval: int = 1000
     evaluate_interval: int = 0
+    title: str = ""
     build_generator: GeneratorBuilder | None = dataclasses.field(default=None, compare=False, repr=False)
     build_discriminator: DiscriminatorBuilder | None = dataclasses.field(
         default=None, compare=False, repr=False
@@ -183,6 +192,7 @@ class Recipe:
         ):
             value = getattr(self, field)
             self._check(field, type(value) is int and value >= 1, "a whole number of at least 1")
+        self._check("title", is_title(self.title), TITLE_RULE)
         is_labels = len(self.labels) != 1 and len(set(self.labels)) == len(self.labels)
         self._check("labels", is_labels, "empty, or two or more different names")
         self._check(

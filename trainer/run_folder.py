@@ -5,8 +5,9 @@ runs/digits/
     data.json              name, number, licence, source and fingerprint of the images
     recipe.py              copy of the user's recipe file, if the recipe came from one
     networks.json          Keras configurations of the networks, if the recipe was made in memory
-    history.jsonl          a line per `log_interval` steps: losses, accuracy, images per second;
-                           and a line per checkpoint: its distances to real images
+    history.jsonl          a line per `log_interval` steps: losses, accuracy, images per second, seconds;
+                           a line per checkpoint: its distances to real images;
+                           and a line per longer or shorter schedule: its number of steps
     checkpoints/           step-00010000.npz and others: the newest two checkpoints and the best
     previews/              step-00010000.png and others: the generator's images of seeds 0-63
     curves.png             losses, accuracy and distances by step, written when the training ends
@@ -31,9 +32,10 @@ from .recipe import Recipe
 from .recipes import load_recipe
 
 # Names, in the history, of the two distances that are measured at a checkpoint: the sliced Wasserstein
-# distance of the pixels, and the Fréchet distance. The best checkpoint is chosen by the Fréchet distance if
-# it was measured, else by the pixel distance.
+# distance of the pixels, and the Fréchet distance. The best checkpoint is chosen by the first of DECIDING
+# that was measured.
 PIXEL_DISTANCE, FRECHET_DISTANCE = MEASURES = ("distance", "frechet")
+DECIDING = (FRECHET_DISTANCE, PIXEL_DISTANCE)
 
 _CHECKPOINT = re.compile(r"step-(\d{8,})\.npz")
 # The fields that data.json must have.
@@ -146,7 +148,7 @@ class RunFolder:
         """
         steps = set(self.checkpoint_steps()) or {self.newest_step()}
         lines = [line for line in self.read_history() if line["step"] in steps]
-        for name in (FRECHET_DISTANCE, PIXEL_DISTANCE):
+        for name in DECIDING:
             measured = [(line[name], line["step"]) for line in lines if name in line]
             if measured:
                 return int(min(measured)[1])

@@ -1,15 +1,18 @@
-"""The records that a run writes when it starts: its recipe and its data."""
+"""The records of a run: its recipe and its data, which it writes when it starts, and its history."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ganport.datasets.dataset import Dataset, Preparation
 from ganport.datasets.loading import load_prepared
+from ganport.runtime.display import system_reason
+from ganport.runtime.errors import OutputError
 from ganport.runtime.files import write_bytes
 
 from .errors import CheckpointError, RunExistsError, RunNotFoundError
@@ -43,6 +46,31 @@ def start_run(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
         _record_networks(run, recipe)
     _write_json(run.data_file, _describe_data(recipe, data))
     _write_json(run.recipe_file, recipe.to_dict())
+
+
+def record_schedule(run: RunFolder, recipe: Recipe, step: int) -> None:
+    """Record that a run goes on with another number of steps, if it does.
+
+    Args:
+        run: The folder of the run.
+        recipe: The recipe of the run, perhaps with another number of steps.
+        step: Step from which the new schedule counts.
+
+    Raises:
+        OutputError: The folder is not writable.
+    """
+    if run.read_recipe().steps != recipe.steps:
+        _write_json(run.recipe_file, recipe.to_dict())
+        append_history(run, {"step": step, "steps": recipe.steps})
+
+
+def append_history(run: RunFolder, line: Mapping[str, Any]) -> None:
+    """Append a line to the history of a run. Raises OutputError."""
+    try:
+        with run.history_file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise OutputError(run.history_file, system_reason(error)) from error
 
 
 def _record_networks(run: RunFolder, recipe: Recipe) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
 
 from ganport.runtime.command import pretrained_model
 
 from .errors import RecipeError, RunError, RunNotFoundError
+from .history import History, Measured
 from .run_folder import MEASURES, RunFolder
 
 RUNS = Path("runs")
@@ -22,17 +22,33 @@ class RunSummary:
 
     Attributes:
         path: Path of the run folder.
+        title: Title of the model; empty if the run has none.
         recipe: Name of the recipe.
-        step: Step of the newest checkpoint; 0 if there is no checkpoint.
+        data: Name of the images.
+        loss: Name of the loss.
+        seed: Seed of the run.
+        step: Newest step that the history or a checkpoint has.
+        saved_step: Step of the newest checkpoint; 0 if there is no checkpoint.
         steps: Number of training steps of the recipe.
+        seconds: Training time in seconds, over all sessions of the run; None if it is not known.
+        measure: Newest value of the measure that chooses the best checkpoint; None if nothing was measured.
+        best: Best value of this measure.
         metrics: Newest value of each metric in the history.
         age: Seconds since the last checkpoint, or since the start of the run if there is no checkpoint.
     """
 
     path: Path
+    title: str
     recipe: str
+    data: str
+    loss: str
+    seed: int
     step: int
+    saved_step: int
     steps: int
+    seconds: float | None
+    measure: Measured | None
+    best: Measured | None
     metrics: dict[str, float]
     age: float
 
@@ -44,13 +60,26 @@ def list_runs(root: Path) -> list[RunSummary]:
 
 
 def _summarize(run: RunFolder) -> RunSummary:
-    recipe = run.read_recipe()
-    newest: dict[str, Any] = {}
-    for line in run.read_history():
-        newest.update(line)
-    step = max(run.checkpoint_steps(), default=0)
-    metrics = {name: float(newest[name]) for name in _SUMMARY_METRICS if name in newest}
-    return RunSummary(run.path, recipe.name, step, recipe.steps, metrics, time.time() - _last_change(run))
+    recipe, history = run.read_recipe(), History(run.read_history())
+    saved = max(run.checkpoint_steps(), default=0)
+    newest = {name: history.newest(name) for name in _SUMMARY_METRICS}
+    decides = history.deciding_measure
+    return RunSummary(
+        path=run.path,
+        title=recipe.title,
+        recipe=recipe.name,
+        data=recipe.dataset,
+        loss=recipe.loss,
+        seed=recipe.seed,
+        step=max(saved, history.step),
+        saved_step=saved,
+        steps=recipe.steps,
+        seconds=history.seconds,
+        measure=history.values(decides)[-1] if decides else None,
+        best=history.best(decides) if decides else None,
+        metrics={name: value for name, value in newest.items() if value is not None},
+        age=time.time() - _last_change(run),
+    )
 
 
 def newest_run(root: Path, recipe: str | None = None, prefer_trained: bool = False) -> RunFolder:

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.status import Status
+from rich.table import Column
 
 from ganport.runtime.arrays import Pixels
 
 from .callbacks import MEASURE_LABELS, Callback, Metrics, TrainingStart
+from .remaining_time import RemainingTime, describe_duration
+from .run_folder import RunFolder
+
+_SETTLED_SECONDS = 10  # time of measured steps before the remaining time is printed
+_WORTH_SAYING_SECONDS = 60  # a shorter remaining time is not printed
 
 
 class TerminalProgress(Callback):
     """Shows a progress bar on a terminal, and prints one line per checkpoint to any other output.
+
+    Args:
+        console: Where to print.
+        clock: Function that returns the time in seconds.
 
     Attributes:
         start: The facts of the run; None before the training begins.
         seconds: Duration of the training; 0 until the training ends.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
         self.start: TrainingStart | None = None
         self.seconds = 0.0
         self._console = console
+        self._clock = clock
         self._started = 0.0
         self._metrics = "compiling"
         self._status: Status | None = None
         self._bar: Progress | None = None
+        self._remaining = RemainingTime(clock)
+        self._has_said_time = self._has_said_preview = False
 
     def on_stage(self, stage: str) -> None:
         """Show a spinner with the stage until the bar appears."""
@@ -40,21 +54,24 @@ class TerminalProgress(Callback):
     def on_start(self, start: TrainingStart) -> None:
         """Print the recipe, the data and the devices, and show the bar."""
         self._stop_status()
-        self.start, self._started = start, time.perf_counter()
+        self.start, self._started = start, self._clock()
+        self._remaining.on_start(start)
         self._print(_describe(start))
+        steps, first = start.recipe.steps, start.first_step
         self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            # On a narrow terminal, the metrics are cut and not the number of steps.
+            MofNCompleteColumn(table_column=Column(min_width=len(f"{steps}/{steps}"), no_wrap=True)),
             TextColumn("{task.fields[metrics]}"),
-            TimeRemainingColumn(compact=True),
+            TextColumn(
+                "{task.fields[remaining]}",
+                table_column=Column(min_width=len("about 44 min left"), no_wrap=True),
+            ),
             console=self._console,
             disable=not self._console.is_terminal,
             expand=True,
         )
-        self._task = self._bar.add_task(
-            "training", total=start.recipe.steps, completed=start.first_step, metrics=self._metrics
-        )
+        self._task = self._bar.add_task("", total=steps, completed=first, metrics=self._metrics, remaining="")
         self._bar.start()
 
     def on_steps(self, step: int, metrics: Metrics, images_per_second: float) -> None:
@@ -63,14 +80,25 @@ class TerminalProgress(Callback):
             f"D {metrics['d_loss']:.3f}  G {metrics['g_loss']:.3f}  "
             f"D acc {metrics['d_accuracy']:.0%}  {images_per_second:,.0f} images/s"
         )
+        self._remaining.on_steps(step, metrics, images_per_second)
+        self._say_time(images_per_second)
         if self._bar:
-            self._bar.update(self._task, completed=step, metrics=self._metrics)
+            remaining = self._remaining.describe()
+            self._bar.update(self._task, completed=step, metrics=self._metrics, remaining=remaining)
 
     def on_checkpoint(self, step: int, preview: Pixels, measures: Metrics) -> None:
-        """Print a line with the metrics and distances, unless the output is a terminal with a bar."""
-        if not self._console.is_terminal and self.start:
-            distances = "  ".join(f"{MEASURE_LABELS[name]} {value:.3f}" for name, value in measures.items())
-            self._print(f"step {step:,} of {self.start.recipe.steps:,}  {self._metrics}  {distances}")
+        """Print the path of the first preview; and, without a bar, the metrics and distances."""
+        self._remaining.on_checkpoint(step, preview, measures)
+        if not self.start:
+            return
+        steps = self.start.recipe.steps
+        if not self._console.is_terminal:
+            distances = [f"{MEASURE_LABELS[name]} {value:.3f}" for name, value in measures.items()]
+            facts = [f"step {step:,} of {steps:,}", self._metrics, *distances, self._remaining.describe()]
+            self._print("  ".join(fact for fact in facts if fact))
+        if not self._has_said_preview and step < steps:
+            self._has_said_preview = True
+            self._print(f"first preview: {RunFolder(self.start.run.path).preview_file(step)}")
 
     def on_warning(self, message: str) -> None:
         """Print the warning."""
@@ -81,7 +109,16 @@ class TerminalProgress(Callback):
         self._stop_status()
         if self._bar:
             self._bar.stop()
-            self.seconds = time.perf_counter() - self._started
+            self.seconds = self._clock() - self._started
+
+    def _say_time(self, images_per_second: float) -> None:
+        """Print once how long the training will take, when the estimate has settled."""
+        seconds = self._remaining.seconds
+        if self._has_said_time or seconds is None or self._remaining.measured_seconds < _SETTLED_SECONDS:
+            return
+        self._has_said_time = True
+        if seconds >= _WORTH_SAYING_SECONDS:
+            self._print(f"about {describe_duration(seconds)} to go, at {images_per_second:,.0f} images/s")
 
     def _print(self, text: str, style: str | None = None) -> None:
         self._console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from ganport.datasets.dataset import Dataset
 from ganport.runtime.errors import MissingPackageError, UsageError
 
+from .arguments import MixedPrecision, TrainingArguments
 from .callbacks import Callback, Callbacks
 from .devices import (
     DeviceName,
@@ -24,7 +25,7 @@ from .devices import (
 )
 from .errors import RunExistsError, RunNotFoundError, TrainingInterrupted
 from .notebook import NotebookProgress, in_notebook
-from .plan import MixedPrecision, RecipeSource, TrainingPlan, is_folder, plan_training
+from .plan import RecipeSource, TrainingPlan, is_folder, plan_training
 from .recipe import Recipe
 from .recipes import is_bundled, is_recipe_file, load_recipe
 from .run import Run
@@ -49,6 +50,8 @@ def train(
     preview_interval: int | None = None,
     evaluate_interval: int | None = None,
     mixed_precision: MixedPrecision | None = None,
+    title: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     device: DeviceName = "auto",
     devices: int = 1,
     resume: bool = False,
@@ -67,7 +70,10 @@ def train(
             recipe.
         data_dir: Folder that is searched for named data sets before the folder $GANPORT_DATA.
         out: The run folder. By default runs/NAME, or the first unused of runs/NAME-2, runs/NAME-3, ...
-        steps: Number of training steps; by default that of the recipe.
+        steps: Number of training steps; by default that of the recipe. With `resume`, the run goes on to this
+            step, with a longer or a shorter schedule than it was started with. The history records the step
+            from which the new schedule counts. Learning rates that decay follow the new schedule, so they
+            change at this step.
         batch_size: Number of real images per step; by default that of the recipe.
         seed: Seed of the initial weights and of all random numbers, 0 to 2**31 - 1; by default the recipe's.
         image_size: Pixels per side, at least 8. Each image is cropped to its largest centred square and
@@ -82,11 +88,18 @@ def train(
         mixed_precision: Whether to compute in bfloat16; the weights stay in float32. "auto" does so if it is
             faster on the chosen devices. The choice is saved in the run. By default that of the recipe, which
             is "off" for all bundled recipes.
+        title: Name of the model on cards and pages, such as "My faces"; by default the name of the recipe. It
+            is saved in the run and in exported files.
+        settings: Other settings of the recipe, as a dict from the name of a setting to its value, such as
+            {"loss": "hinge", "learning_rate": 1e-3}. A setting is a field of `Recipe`, or a field of one of
+            its optimizers, such as "generator_optimizer.learning_rate". A field of optimizers alone, such as
+            "learning_rate", sets both optimizers. A value may also be a text, such as "color,translation".
         device: Kind of the devices. "auto" is the GPU if TensorFlow finds a GPU, else the CPU. "gpu" raises
             DeviceError if there is no GPU.
         devices: Number of devices that share each batch.
-        resume: Whether to continue the run in `out` with the settings that it was started with. Without
-            `out`, the newest run is continued, or the newest run of `recipe` if that is given.
+        resume: Whether to continue the run in `out` with the settings that it was started with; only `steps`
+            may differ. Without `out`, the newest run is continued, or the newest run of `recipe` if that is
+            given.
         as_published: Whether to train with the settings of the published description that the recipe follows,
             instead of the default settings.
         tensorboard: Whether to write logs for TensorBoard too.
@@ -96,6 +109,7 @@ def train(
     Raises:
         UsageError: An argument has a value that is not valid, or two arguments contradict each other.
         UnknownRecipeError: `recipe` is neither a bundled recipe, nor a recipe file, nor a folder.
+        UnknownSettingError: `settings` has a name that is not that of a setting.
         RecipeError: The recipe's settings or networks are not valid.
         DatasetError: The images are missing or damaged, or they do not fit the recipe.
         RunExistsError: `out` already holds a run.
@@ -117,26 +131,28 @@ def train(
     if callbacks is None:
         callbacks = [NotebookProgress()] if in_notebook() else []
     callback = Callbacks(callbacks)
-    shape: dict[str, Any] = {  # arguments for a new run, which are not allowed with `resume`
-        "data": data,
-        "data_dir": data_dir,
-        "steps": steps,
-        "batch_size": batch_size,
-        "seed": seed,
-        "image_size": image_size,
-        "channels": channels,
-        "data_memory": data_memory,
-        "preview_interval": preview_interval,
-        "evaluate_interval": evaluate_interval,
-        "mixed_precision": mixed_precision,
-        "as_published": as_published,
-    }
+    arguments = TrainingArguments(
+        data=data,
+        data_dir=data_dir,
+        steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        image_size=image_size,
+        channels=channels,
+        data_memory=data_memory,
+        preview_interval=preview_interval,
+        evaluate_interval=evaluate_interval,
+        mixed_precision=mixed_precision,
+        title=title,
+        settings=settings,
+        as_published=as_published,
+    )
     folder = None if out is None else RunFolder(Path(out).expanduser())
     try:
         if resume:
-            _check_resumed(shape)
+            _check_resumed(arguments)
             run = _find_run(recipe, folder)
-            resolved = run.load_recipe()
+            resolved = _with_steps(run, steps)
             callback.on_stage("reading images")
             images = load_run_data(run)
             chosen = _prepare_devices(resolved, device, devices, callback)
@@ -144,7 +160,7 @@ def train(
             if folder is not None and folder.exists() and count_workers() == 1:
                 raise RunExistsError(folder.path)
             callback.on_stage("reading images")
-            plan = plan_training(recipe, **shape).load()
+            plan = plan_training(recipe, arguments).load()
             for note in plan.notes:
                 callback.on_warning(note)
             chosen = _prepare_devices(plan.recipe, device, devices, callback)
@@ -166,13 +182,31 @@ def _check_devices(device: str, devices: int) -> None:
         raise UsageError(f"`devices` is {devices!r}; it must be a whole number of at least 1.")
 
 
-def _check_resumed(shape: dict[str, Any]) -> None:
-    given = [f"`{name}`" for name, value in shape.items() if value is not None and value is not False]
+def _check_resumed(arguments: TrainingArguments) -> None:
+    given = [f"`{name}`" for name in arguments.given() if name != "steps"]
     if given:
         raise UsageError(
             f"`resume=True` continues a run as it was started: leave out {', '.join(given)}. `resume` can "
-            "be combined with `out`, `device`, `devices` and `tensorboard`."
+            "be combined with `steps`, `out`, `device`, `devices` and `tensorboard`."
         )
+
+
+def _with_steps(run: RunFolder, steps: int | None) -> Recipe:
+    """Return the recipe of a run, with another number of steps if that is given.
+
+    Raises:
+        UsageError: The run has already made more steps.
+    """
+    recipe = run.load_recipe()
+    done = max(run.checkpoint_steps(), default=0)
+    if steps is None:
+        return recipe
+    if steps < done:
+        raise UsageError(
+            f"`steps` is {steps}, and {run.path} has already made {done:,}; give at least {done}, or train a "
+            "new run."
+        )
+    return dataclasses.replace(recipe, steps=steps)
 
 
 def _find_run(recipe: RecipeSource | None, folder: RunFolder | None) -> RunFolder:

@@ -57,6 +57,12 @@ def test_file_is_exported_beside_itself_by_default(keras_file):
     assert Sampler(keras_file.parent / "triton" / "mine" / "1" / "model.onnx").contract.name == "mine"
 
 
+def test_title_is_the_name_of_a_third_party_model_in_its_contract_and_card(keras_file, tmp_path):
+    contract = export(keras_file, tmp_path / "x.onnx", title="My faces", card=True)
+    assert contract.name == Sampler(tmp_path / "x.onnx").contract.name == "My faces"
+    assert (tmp_path / "README.md").read_text().startswith("# My faces\n")
+
+
 def test_saved_model_is_exported_beside_its_folder(model, tmp_path, monkeypatch):
     model.export(tmp_path / "saved", verbose=False)
     monkeypatch.chdir(tmp_path / "saved")
@@ -115,6 +121,11 @@ def test_an_opset_that_onnxruntime_does_not_run_is_named(model, tmp_path):
         ({"output": "jpeg"}, "`output` is 'jpeg'; it must be uint8 or float."),
         ({"layout": "nchw"}, "`layout` is 'nchw'; it must be NHWC or NCHW."),
         ({"precision": "int4"}, "`precision` is 'int4'; it must be float32, float16 or int8."),
+        (
+            {"title": "two\nlines"},
+            "`title` is 'two\\nlines'; it must be one line of text of at most 100 char",
+        ),
+        ({"title": "x" * 101}, "it must be one line of text of at most 100 characters"),
         ({"file_format": "tflite"}, "`file_format` is 'tflite'; it must be onnx, ort or triton."),
         ({"value_range": "relu"}, "`value_range` is 'relu'; it must be tanh for -1 to 1"),
         ({"input_kind": "fixed"}, "`input_kind='fixed'` needs `seeds`"),

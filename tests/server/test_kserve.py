@@ -10,7 +10,9 @@ import pytest
 triton = pytest.importorskip("tritonclient.http")
 
 from ganport.runtime import Sampler, sample_latents  # noqa: E402
-from tests.tiny_generator import DIM  # noqa: E402
+from ganport.runtime.contract import METADATA_KEY  # noqa: E402
+from ganport.server.service import service_name  # noqa: E402
+from tests.tiny_generator import DIM, tiny_contract, tiny_model  # noqa: E402
 
 MODEL = "mnist-conditional"
 
@@ -157,3 +159,12 @@ def test_an_id_that_is_not_text_and_a_long_response_are_possible(service):
     response = service.post(f"/v2/models/{MODEL}/infer", many)
     assert response.status == 200  # 802,816 values are below the limit
     assert len(response.document["outputs"][0]["data"]) == 1024 * 784
+
+
+@pytest.mark.parametrize(
+    ("title", "name"), [("My faces!", "My-faces"), ("digits", "digits"), ("\u9854", "generator")]
+)
+def test_name_in_urls_has_no_spaces(title, name):
+    contract = tiny_contract(dtype="uint8", name=title).to_json()
+    with Sampler(tiny_model("uint8", metadata={METADATA_KEY: contract}).SerializeToString()) as sampler:
+        assert service_name(sampler) == name

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,3 +94,16 @@ def trained(trained_once: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy of `trained_once` in the folder that `run_small` uses by default."""
     shutil.copytree(trained_once.path, tmp_path / "run")
     return RunFolder(tmp_path / "run")
+
+
+def write_run(folder: Path, recipe: Recipe, data: Dataset, lines: list[dict[str, Any]]) -> RunFolder:
+    """Return a run with the given lines of history, which was never trained."""
+    run = RunFolder(folder)
+    start_run(run, recipe, data)
+    run.history_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return run
+
+
+def log(step: int, seconds: float, **metrics: float) -> dict[str, Any]:
+    """Return a line of metrics of a history, for a batch size of 8."""
+    return {"step": step, "images_seen": 8 * step, "d_loss": 1.0, "seconds": seconds, **metrics}

@@ -19,11 +19,12 @@ from ganport.runtime.errors import OutputError
 from ganport.trainer.callbacks import Callback
 from ganport.trainer.checkpoints import load_generator
 from ganport.trainer.errors import CheckpointError, DivergedError, RunExistsError, RunInUseError
+from ganport.trainer.history import History
 from ganport.trainer.loop import run_training
 from ganport.trainer.plan import check_data_fits
 from ganport.trainer.recipes import RECIPES, has_published_settings, load_recipe
 from ganport.trainer.run_folder import RunFolder
-from ganport.trainer.run_records import check_same_images, start_run
+from ganport.trainer.run_records import check_same_images, record_schedule, start_run
 from ganport.trainer.runs import newest_run, unused_run
 from tests.conftest import ROOT
 from tests.trainer.conftest import load_squares, one_device
@@ -40,7 +41,7 @@ def test_run_writes_all_files_of_its_folder(trained_once, small_recipe):
     assert run.read_data()["images"] == 50
     assert [line["step"] for line in history(run)] == [10, 10, 20, 20, 25, 25]
     metrics = {"d_loss", "g_loss", "d_accuracy", "images_per_second"}
-    assert set(history(run)[0]) == {"step", "images_seen", *metrics}
+    assert set(history(run)[0]) == {"step", "images_seen", "seconds", *metrics}
     assert set(history(run)[1]) == {"step", "distance"}
     with Image.open(run.curves_file) as curves, Image.open(run.progress_file) as progress:
         assert curves.size == (900, 800)
@@ -107,8 +108,86 @@ def test_resumed_run_ends_bit_identical(run_small, name, settings):
 
     for ours, theirs in zip(history(whole), history(resumed), strict=True):
         # The means are computed over chunks of about a second, so their last digits may differ.
-        speed = {"images_per_second": 0.0}
+        speed = {"images_per_second": 0.0, "seconds": 0.0} if "images_per_second" in ours else {}
         assert ours | speed == pytest.approx(theirs | speed)
+
+
+def test_training_time_goes_on_after_a_resume(run_small, small_recipe):
+    run = run_small(dataclasses.replace(small_recipe, steps=10))
+    lines = [line | {"seconds": 1000.0} if "seconds" in line else line for line in history(run)]
+    write_history(run, lines)
+    run_small(dataclasses.replace(small_recipe, steps=20), resume=True)
+    times = [line["seconds"] for line in history(run) if "seconds" in line]
+    assert times[0] == 1000
+    assert all(1000 < time < 1300 for time in times[1:])
+    assert History(history(run)).seconds == times[-1]
+
+
+def write_history(run, lines):
+    run.history_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_longer_schedule_is_recorded_once_and_counts_from_its_step(run_small, small_recipe):
+    run = run_small(dataclasses.replace(small_recipe, steps=10))
+    longer = dataclasses.replace(small_recipe, steps=25)
+    run_small(longer, resume=True)
+    assert run.read_recipe() == longer
+    run.checkpoint_file(25).unlink()
+    run_small(longer, resume=True)
+    assert History(history(run)).schedules == [(10, 25)]
+
+
+def test_schedule_counts_from_an_earlier_step_if_the_checkpoint_of_its_step_is_lost(run_small, small_recipe):
+    run = run_small(dataclasses.replace(small_recipe, steps=10, preview_interval=5))
+    longer = dataclasses.replace(small_recipe, steps=25, preview_interval=5)
+    record_schedule(run, longer, 10)
+    run.checkpoint_file(10).write_bytes(b"")
+    run_small(longer, resume=True)
+    assert History(history(run)).schedules == [(5, 25)]
+
+
+def train_until_the_first_preview(recipe, data, folder):
+    """Train a new run until its first preview, and return it."""
+
+    class Stop(Callback):
+        def on_checkpoint(self, step, preview, measures):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = RunFolder(folder)
+    start_run(run, recipe, data)
+    assert run_training(recipe, data, run, Stop(), one_device()) == signal.SIGTERM
+    return run
+
+
+def test_first_preview_comes_early_with_a_checkpoint(tmp_path, small_recipe, small_data, monkeypatch):
+    monkeypatch.setattr("ganport.trainer.loop.FIRST_PREVIEW_SECONDS", 0.2)
+    recipe = dataclasses.replace(small_recipe, steps=10**6, preview_interval=10**6, log_interval=10**6)
+    run = train_until_the_first_preview(recipe, small_data, tmp_path / "early")
+    step = run.newest_step()
+    assert 0 < step < 10**5
+    assert run.preview_files() == [run.preview_file(step)]
+    assert [set(line) & {"d_loss", "distance"} for line in history(run)][:2] == [{"d_loss"}, {"distance"}]
+    # A run that has a preview makes the next ones at its intervals.
+    monkeypatch.setattr("ganport.trainer.loop.FIRST_PREVIEW_SECONDS", 0)
+    monkeypatch.setattr("ganport.trainer.loop.FIRST_PREVIEW_MARGIN", 0)
+    recipe = dataclasses.replace(recipe, steps=step + 20)
+    run_training(recipe, small_data, run, Callback(), one_device())
+    assert run.checkpoint_steps() == [step, step + 20]
+
+
+def test_early_preview_does_not_change_the_training(run_small, small_recipe, trained_once, monkeypatch):
+    monkeypatch.setattr("ganport.trainer.loop.FIRST_PREVIEW_SECONDS", 0)
+    monkeypatch.setattr("ganport.trainer.loop.FIRST_PREVIEW_MARGIN", 0)
+    run = run_small(small_recipe)
+    assert len(run.preview_files()) == 4  # one more than usual
+    assert_same_checkpoint(trained_once, run, 25)
+
+
+def test_preview_is_not_early_if_the_next_one_is_near(run_small, small_recipe, monkeypatch):
+    monkeypatch.setattr("ganport.trainer.loop.FIRST_PREVIEW_SECONDS", 0)
+    monkeypatch.setattr("ganport.trainer.loop.FIRST_PREVIEW_MARGIN", 10**6)
+    run = run_small(small_recipe)
+    assert [int(file.stem.removeprefix("step-")) for file in run.preview_files()] == [10, 20, 25]
 
 
 def test_all_recipes_are_listed():

@@ -46,18 +46,73 @@ def report_one_checkpoint(console, start):
 def test_without_a_terminal_each_checkpoint_has_one_line(start):
     output = io.StringIO()
     report_one_checkpoint(Console(file=output, width=200), start)
-    first, second = output.getvalue().splitlines()
+    first, second, third = output.getvalue().splitlines()
     run = start.run.path
     assert first == f"mnist-minimal: 50 images of 28x28x1 (squares), batch 8, 25 steps, on CPU -> {run}"
     metrics = "D 0.500  G 1.500  D acc 75%  1,234 images/s"
     assert second == f"step 10 of 25  {metrics}  pixel distance 0.250  Fréchet distance 1.500"
+    assert third == f"first preview: {run}/previews/step-00000010.png"
 
 
 def test_a_terminal_shows_a_progress_bar(start):
     output = io.StringIO()
     report_one_checkpoint(Console(file=output, width=120, force_terminal=True), start)
-    for words in ("training", "10/25", "D 0.500", "G 1.500", "D acc 75%", "1,234 images/s"):
+    for words in ("10/25", "D 0.500", "G 1.500", "D acc 75%", "1,234 images/s"):
         assert words in output.getvalue()
+
+
+def test_a_narrow_terminal_shows_the_step_and_the_remaining_time(start):
+    now, output = 0.0, io.StringIO()
+    recipe = dataclasses.replace(start.recipe, steps=300_000, preview_interval=300_000)
+    progress = TerminalProgress(Console(file=output, width=80, force_terminal=True), clock=lambda: now)
+    progress.on_start(dataclasses.replace(start, recipe=recipe))
+    for step in (1, 1000, 250_000):
+        now += 5
+        progress.on_steps(step, METRICS, 1234.0)
+    progress.on_end()
+    for words in ("250000/300000", "D 0.500  G 1.500  D acc 75%", "about 2 s left"):
+        assert words in output.getvalue()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_path_of_the_first_preview_is_printed_once(start, is_terminal):
+    output = io.StringIO()
+    progress = TerminalProgress(Console(file=output, width=200, force_terminal=is_terminal))
+    progress.on_start(start)
+    for step in (10, 20, 25):
+        progress.on_steps(step, METRICS, 1234.0)
+        progress.on_checkpoint(step, PREVIEW, MEASURES)
+    progress.on_end()
+    path = f"first preview: {start.run.path}/previews/step-00000010.png"
+    assert output.getvalue().count("preview: ") == output.getvalue().count(path) == 1
+
+
+def test_path_of_the_last_preview_is_not_that_of_the_first(start):
+    """The command prints the path of the last preview itself."""
+    output = io.StringIO()
+    progress = TerminalProgress(Console(file=output, width=200))
+    progress.on_start(start)
+    progress.on_steps(25, METRICS, 1234.0)
+    progress.on_checkpoint(25, PREVIEW, MEASURES)
+    progress.on_end()
+    assert "first preview" not in output.getvalue()
+
+
+def test_remaining_time_is_printed_once_and_shown_at_every_checkpoint(start):
+    """A step takes a second on the clock of this test, and a checkpoint takes 30 seconds."""
+    now, output = 0.0, io.StringIO()
+    recipe = dataclasses.replace(start.recipe, steps=3000, preview_interval=1000)
+    progress = TerminalProgress(Console(file=output, width=200), clock=lambda: now)
+    progress.on_start(dataclasses.replace(start, recipe=recipe))
+    for step in range(1, 1001):
+        now += 1
+        progress.on_steps(step, METRICS, 8.0)
+    now += 30
+    progress.on_checkpoint(1000, PREVIEW, MEASURES)
+    progress.on_end()
+    _, second, third, *_ = output.getvalue().splitlines()
+    assert second == "about 50 min to go, at 8 images/s"
+    assert third.endswith("about 34 min left")
 
 
 @pytest.mark.parametrize(("first_step", "words"), [(10, "from step 10 to 25"), (25, "complete at step 25")])
@@ -180,3 +235,19 @@ def test_curves_follow_the_history(tmp_path):
     draw_curves(run)
     with Image.open(run.curves_file) as image:
         assert not np.array_equal(empty, np.asarray(image))
+
+
+def test_curves_mark_the_step_from_which_a_longer_schedule_counts(tmp_path):
+    run = RunFolder(tmp_path)
+    lines = [{"step": step, "d_loss": 0.5, "g_loss": 0.5, "d_accuracy": 0.1} for step in (100, 200)]
+    charts = []
+    for schedules in ([], [{"step": 150, "steps": 200}]):
+        run.history_file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, *schedules]))
+        draw_curves(run)
+        with Image.open(run.curves_file) as image:
+            charts.append(np.asarray(image.convert("RGB")).astype(int))
+    plain, marked = charts
+    changed = np.abs(plain - marked).max(axis=2) > 50
+    columns = np.flatnonzero(changed.sum(axis=0) > 200)
+    assert 1 <= len(columns) <= 3
+    assert 400 < columns.mean() < 560  # in the middle of a chart that is 900 pixels wide

@@ -18,6 +18,7 @@ from PIL import Image
 import ganport
 from ganport.datasets.errors import DatasetNotFoundError
 from ganport.runtime.errors import MissingPackageError, ModelNotFoundError, UsageError
+from ganport.trainer.arguments import TrainingArguments
 from ganport.trainer.callbacks import Callback
 from ganport.trainer.checkpoints import load_generator
 from ganport.trainer.errors import (
@@ -27,10 +28,12 @@ from ganport.trainer.errors import (
     RunNotFoundError,
     TrainingInterrupted,
     UnknownRecipeError,
+    UnknownSettingError,
 )
 from ganport.trainer.plan import plan_training
 from ganport.trainer.recipes import load_recipe
 from ganport.trainer.run_folder import RunFolder
+from ganport.trainer.settings import change_recipe
 from tests.conftest import ROOT
 
 
@@ -177,6 +180,43 @@ def test_auto_chooses_the_faster_precision_and_saves_the_choice(tmp_path, square
     assert run.recipe.mixed_precision is expected
 
 
+def constant(recipe):
+    """Return a recipe whose learning rates do not decay."""
+    return change_recipe(recipe, {"decay": "none"})
+
+
+def test_run_that_is_resumed_with_more_steps_equals_a_longer_run(tmp_path, squares, own_recipe):
+    """Without a decay the schedule has no influence, so both runs end with the same weights."""
+    recipe = constant(own_recipe)
+    whole = ganport.train(recipe, data=squares, steps=10, out=tmp_path / "whole")
+    run = ganport.train(recipe, data=squares, out=tmp_path / "run")
+    assert (run.step, run.recipe.steps) == (6, 6)
+    again = ganport.train(run, resume=True, steps=10)
+    assert (again.step, again.recipe.steps) == (10, 10)
+    assert_same_checkpoint(whole, again, 10)
+    assert {"step": 6, "steps": 10} in again.history
+    assert not any("steps" in line for line in whole.history)
+
+
+def test_run_can_end_at_the_step_that_it_has_reached(tmp_path, squares, own_recipe):
+    run = ganport.train(own_recipe, data=squares, out=tmp_path / "run")
+    RunFolder(run.path).checkpoint_file(6).unlink()
+    RunFolder(run.path).keras_file.unlink()
+    done = ganport.train(run, resume=True, steps=3)
+    assert (done.step, done.recipe.steps) == (3, 3)
+    assert RunFolder(run.path).keras_file.exists()
+    with pytest.raises(UsageError, match=re.escape("`steps` is 2, and")) as caught:
+        ganport.train(run, resume=True, steps=2)
+    assert "has already made 3; give at least 3" in str(caught.value)
+    assert ganport.Run(run.path).recipe.steps == 3
+
+
+def test_title_is_saved_in_the_run(tmp_path, squares, own_recipe):
+    run = ganport.train(own_recipe, data=squares, title="My squares", out=tmp_path / "run")
+    assert run.recipe.title == "My squares"
+    assert run.recipe.name == "digits"
+
+
 def assert_same_checkpoint(one, other, step):
     first, second = (RunFolder(run.path).checkpoint_file(step) for run in (one, other))
     with np.load(first) as a, np.load(second) as b:
@@ -248,10 +288,14 @@ def test_interrupt_saves_the_run_and_raises(tmp_path, squares, own_recipe):
         ([], {"resume": True, "out": "nowhere"}, RunNotFoundError, "No run in nowhere"),
         (
             [],
-            {"resume": True, "steps": 5, "mixed_precision": "on"},
+            {"resume": True, "steps": 5, "mixed_precision": "on", "settings": {"loss": "hinge"}},
             UsageError,
-            "leave out `steps`, `mixed_precision`",
+            "leave out `mixed_precision`, `settings`. `resume` can be combined with `steps`, `out`, `device`",
         ),
+        ([], {"settings": {"lss": "hinge"}}, UnknownSettingError, "did you mean one of: loss"),
+        ([], {"settings": {"loss": "hing"}}, RecipeError, "`loss` is 'hing'; it must be one of"),
+        ([], {"settings": {"image_shape": (8, 8, 1)}}, UsageError, "`image_size` and `channels`"),
+        ([], {"title": "two\nlines"}, RecipeError, "`title` is 'two\\nlines'; it must be one line of text"),
         ([], {"steps": 0}, UsageError, "`steps` is 0; it must be a whole number of at least 1"),
         ([], {"batch_size": 2.5}, UsageError, "`batch_size` is 2.5"),
         ([], {"image_size": 4}, UsageError, "`image_size` is 4; it must be a whole number of at least 8"),
@@ -299,7 +343,7 @@ def test_missing_tensorflow_gives_the_install_line(tmp_path):
 
 
 def test_plan_fits_the_recipe_to_the_images(squares):
-    plan = plan_training(data=squares, steps=5, batch_size=4)
+    plan = plan_training(arguments=TrainingArguments(data=squares, steps=5, batch_size=4))
     assert (plan.recipe.dataset, plan.recipe.image_shape, plan.recipe.steps) == ("squares", (12, 12, 1), 5)
     assert plan.recipe.labels == ("left", "right")
     assert plan.data.count == 24
@@ -307,7 +351,7 @@ def test_plan_fits_the_recipe_to_the_images(squares):
 
 
 def test_plan_of_a_recipe_on_its_own_data_does_not_read_it():
-    plan = plan_training("mnist-dense", as_published=True, steps=7)
+    plan = plan_training("mnist-dense", TrainingArguments(as_published=True, steps=7))
     assert plan.data is None
     assert plan.recipe == dataclasses.replace(load_recipe("mnist-dense", as_published=True), steps=7)
 

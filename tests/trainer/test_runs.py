@@ -1,0 +1,68 @@
+"""The list of runs: their progress, time and measures, read from the files of the runs."""
+
+import dataclasses
+
+import pytest
+
+from ganport.trainer.history import History, Measured
+from ganport.trainer.runs import list_runs
+from tests.trainer.conftest import log, write_run
+
+
+def test_step_is_that_of_the_history_although_no_checkpoint_was_saved(tmp_path, small_recipe, small_data):
+    write_run(tmp_path / "a", small_recipe, small_data, [log(10, 5.0), log(20, 12.5, g_loss=2.0)])
+    (run,) = list_runs(tmp_path)
+    assert (run.step, run.saved_step, run.steps, run.seconds) == (20, 0, 25, 12.5)
+    assert run.metrics == {"d_loss": 1.0, "g_loss": 2.0}
+    assert run.measure is run.best is None
+
+
+def test_summary_has_the_settings_of_the_run(tmp_path, small_recipe, small_data):
+    recipe = dataclasses.replace(small_recipe, dataset="squares", loss="hinge", seed=7, title="My squares")
+    write_run(tmp_path / "a", recipe, small_data, [])
+    (run,) = list_runs(tmp_path)
+    assert (run.recipe, run.data, run.loss, run.seed) == ("mnist-minimal", "squares", "hinge", 7)
+    assert (run.title, run.step, run.seconds) == ("My squares", 0, None)
+
+
+def test_measure_is_the_frechet_distance_if_it_was_measured(tmp_path, small_recipe, small_data):
+    lines = [log(10, 1), {"step": 10, "distance": 0.1}, log(20, 2), {"step": 20, "distance": 0.2}]
+    write_run(tmp_path / "a", small_recipe, small_data, lines)
+    (run,) = list_runs(tmp_path)
+    assert (run.measure, run.best) == (Measured("distance", 0.2, 20), Measured("distance", 0.1, 10))
+    for line, frechet in zip(lines[1::2], (5.0, 3.0), strict=True):
+        line["frechet"] = frechet
+    write_run(tmp_path / "b", small_recipe, small_data, [*lines, log(25, 3), {"step": 25, "distance": 0.05}])
+    run = next(run for run in list_runs(tmp_path) if run.path.name == "b")
+    assert run.measure == run.best == Measured("frechet", 3.0, 20)
+    assert run.metrics["distance"] == 0.05
+
+
+def test_step_of_a_checkpoint_counts_if_the_history_is_lost(tmp_path, small_recipe, small_data):
+    run = write_run(tmp_path / "a", small_recipe, small_data, [])
+    run.checkpoint_file(20).parent.mkdir()
+    run.checkpoint_file(20).touch()
+    assert list_runs(tmp_path)[0].step == 20
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"name": "x"}'])
+def test_damaged_run_is_left_out(tmp_path, small_recipe, small_data, content):
+    write_run(tmp_path / "a", small_recipe, small_data, [])
+    run = write_run(tmp_path / "b", small_recipe, small_data, [])
+    run.recipe_file.write_text(content)
+    assert [run.path.name for run in list_runs(tmp_path)] == ["a"]
+
+
+def test_points_of_a_history_join_the_lines_of_a_step():
+    history = History([log(10, 5.0), {"step": 10, "distance": 0.5}, {"step": 12, "distance": 0.4}])
+    assert history.points() == [
+        {"step": 10, "images_seen": 80, "d_loss": 1.0, "seconds": 5.0, "distance": 0.5},
+        {"step": 12, "images_seen": 80, "seconds": 5.0, "distance": 0.4},
+    ]
+
+
+def test_history_without_lines_has_no_values():
+    history = History([])
+    assert (history.step, history.seconds, history.deciding_measure) == (0, None, None)
+    assert history.measures == history.schedules == history.points() == []
+    assert history.best("distance") is None

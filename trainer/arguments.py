@@ -1,0 +1,79 @@
+"""TrainingArguments: the arguments of `train` that decide what a new run trains, and with which settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from ganport.runtime.errors import UsageError
+
+MixedPrecision = Literal["auto", "on", "off"]
+
+# Smallest values of the arguments that are whole numbers.
+_SMALLEST = {
+    "steps": 1,
+    "batch_size": 1,
+    "seed": 0,
+    "image_size": 8,
+    "data_memory": 0,
+    "preview_interval": 1,
+    "evaluate_interval": 1,
+}
+# Arguments that replace the field of the recipe with the same name.
+_RECIPE_FIELDS = ("steps", "batch_size", "seed", "preview_interval", "evaluate_interval", "title")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingArguments:
+    """The arguments of `train` that decide what a new run trains. `train` describes each of them.
+
+    Raises:
+        UsageError: An argument has a value that is not valid, or two arguments contradict each other.
+    """
+
+    data: str | os.PathLike[str] | None = None
+    data_dir: str | os.PathLike[str] | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    seed: int | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    data_memory: int | None = None
+    preview_interval: int | None = None
+    evaluate_interval: int | None = None
+    mixed_precision: MixedPrecision | None = None
+    title: str | None = None
+    settings: Mapping[str, Any] | None = None
+    as_published: bool = False
+
+    def __post_init__(self) -> None:
+        for name, smallest in _SMALLEST.items():
+            _check_whole_number(name, getattr(self, name), smallest)
+        if self.mixed_precision not in (None, *get_args(MixedPrecision)):
+            known = ", ".join(get_args(MixedPrecision))
+            raise UsageError(f"`mixed_precision` is {self.mixed_precision!r}; it must be one of {known}.")
+        if self.channels not in (None, 1, 3):
+            raise UsageError(f"`channels` is {self.channels!r}; it must be 1 for grey or 3 for colour.")
+        for name in (*_RECIPE_FIELDS, "mixed_precision"):
+            if getattr(self, name) is not None and name in (self.settings or {}):
+                raise UsageError(f"`{name}` is given twice, also in `settings`; give it once.")
+
+    def given(self) -> list[str]:
+        """Return the names of the arguments whose value is not the default."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return [name for name, value in values.items() if value is not None and value is not False]
+
+    def recipe_fields(self) -> dict[str, Any]:
+        """Return the fields of the recipe that the arguments replace, without those in `settings`."""
+        fields = {name: getattr(self, name) for name in _RECIPE_FIELDS}
+        fields["mixed_precision"] = {"on": True, "off": False}.get(self.mixed_precision or "")
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check_whole_number(name: str, value: object, smallest: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+        raise UsageError(f"`{name}` is {value!r}; it must be a whole number of at least {smallest}.")
