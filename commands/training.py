@@ -39,6 +39,9 @@ def train(
             show_default="the recipe's",
         ),
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time of the training; the steps follow from the measured speed.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Real images per step.", show_default="the recipe's")
     ] = None,
@@ -49,9 +52,23 @@ def train(
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=8, help="Crop and resize images to squares of this side.")
+        str | None,
+        typer.Option(help="Pixels per side, such as 64, or height x width, such as 64x48."),
     ] = None,
-    channels: Annotated[int | None, typer.Option(min=1, max=3, help="1 for grey, 3 for colour.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, max=4, help="1 for grey, 3 for colour, 4 for colour with alpha.")
+    ] = None,
+    crop: Annotated[
+        Literal["center", "none", "random"] | None,
+        typer.Option(help="Part of an image that is used; none pads the whole image.", show_default="center"),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(help="Colour behind transparent pixels and of padding.", show_default="white"),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out images that can't be read.")
+    ] = False,
     data_memory: Annotated[
         int | None,
         typer.Option(
@@ -109,10 +126,14 @@ def train(
         "data": data,
         "data_dir": data_dir,
         "steps": steps,
+        "minutes": minutes,
         "batch_size": batch_size,
         "seed": seed,
         "image_size": image_size,
         "channels": channels,
+        "crop": crop,
+        "background": background,
+        "skip_bad": skip_bad,
         "data_memory": data_memory,
         "preview_interval": preview_interval,
         "evaluate_interval": evaluate_interval,
@@ -142,7 +163,7 @@ def _print_plan(recipe: str | None, arguments: TrainingArguments) -> None:
 
     with messages.status("reading images"):
         plan = plan_training(recipe, arguments)
-    for note in plan.notes:
+    for note in (*plan.report, *plan.notes):
         messages.print(note, markup=False)
     results.print_json(data=plan.recipe.to_dict())
 

@@ -31,9 +31,9 @@ def find_idx_images(folder: Path) -> Path | None:
 
 
 def load_array_file(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
-    """Return the images of an .npz or IDX file, uint8 (n, height, width, 1 or 3), and their labels, if any.
+    """Return the images of an .npz or IDX file, and their labels, if any. The labels are not checked.
 
-    The labels are not checked.
+    The images are uint8 (n, height, width, channels) with 1, 3 or 4 channels.
 
     Raises:
         DatasetContentError: The file can't be read, or it does not hold one array of images.
@@ -86,7 +86,7 @@ def _load_idx(path: Path, magic: int) -> npt.NDArray[np.uint8]:
 def _load_npz(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
     """Return the images and the labels of an .npz file.
 
-    The images in the file are uint8 (n, height, width) or (n, height, width, 1 or 3). The returned images
+    The images in the file are uint8 (n, height, width) or (n, height, width, 1, 3 or 4). The returned images
     always have four dimensions.
     """
     try:
@@ -99,7 +99,7 @@ def _load_npz(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
             images = {name: images[name]}
     if len(images) != 1:
         expected = (
-            "one uint8 array (n, height, width) or (n, height, width, 1 or 3), named 'images' or 'x_train'"
+            "one uint8 array (n, height, width) or (n, height, width, 1, 3 or 4), named 'images' or 'x_train'"
         )
         raise DatasetContentError(path, f"expected {expected}; it holds {_describe_arrays(arrays)}.")
     (pixels,) = images.values()
@@ -108,7 +108,7 @@ def _load_npz(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
 
 
 def _is_images(array: npt.NDArray[Any]) -> bool:
-    has_channels = array.ndim == 4 and array.shape[-1] in (1, 3)
+    has_channels = array.ndim == 4 and array.shape[-1] in (1, 3, 4)
     return array.dtype == np.uint8 and (array.ndim == 3 or has_channels)
 
 

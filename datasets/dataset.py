@@ -11,39 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ganport.runtime.arrays import Pixels
-from ganport.runtime.errors import UsageError
 
 from .array_files import ClassIndices
 from .folder import ImageFolder
+from .preparation import Preparation
 
-MEMORY_LIMIT = 2_048  # limit in MB; the images of a larger folder are read when they are used
-
-
-@dataclasses.dataclass(frozen=True)
-class Preparation:
-    """Settings for preparing images.
-
-    Attributes:
-        image_size: Pixels per side. Each image is cropped to its largest centred square and resized. None
-            keeps the images as they are.
-        channels: Number of channels, 1 for grey or 3 for colour. None keeps the channels of the images.
-        memory_limit: Largest number of MB that a folder may take in memory. A larger folder is read image by
-            image.
-    """
-
-    image_size: int | None = None
-    channels: int | None = None
-    memory_limit: int = MEMORY_LIMIT
-
-    def __post_init__(self) -> None:
-        """Raise UsageError if a setting has an invalid value."""
-        if self.image_size is not None and not (type(self.image_size) is int and self.image_size >= 1):
-            raise UsageError(f"`image_size` is {self.image_size!r}; it must be a whole number of at least 1.")
-        if self.channels not in (None, 1, 3):
-            raise UsageError(f"`channels` is {self.channels!r}; it must be 1 for grey or 3 for colour.")
-        if not (type(self.memory_limit) is int and self.memory_limit >= 0):
-            given = repr(self.memory_limit)
-            raise UsageError(f"`data_memory` is {given}; it must be a whole number of at least 0.")
+__all__ = ["Dataset", "Preparation"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -55,7 +28,7 @@ class Dataset:
         source: Argument with which `load_images` loads the same images again: an absolute path, or the
             name of a named set.
         licence: Licence of the images; "unknown" for the user's own images.
-        images: Images, uint8 (n, height, width, channels), with n >= 1 and 1 or 3 channels. They are an
+        images: Images, uint8 (n, height, width, channels), with n >= 1 and 1, 3 or 4 channels. They are an
             array, or an ImageFolder if a folder's images need more memory than `Preparation.memory_limit`.
         classes: Mapping from the name of each class to its number of images. A class is a sub-folder or a
             label. The mapping is empty if there are no classes.
@@ -63,6 +36,7 @@ class Dataset:
         unlabelled: Reason why the labels in the data can't be used; empty if they are used, or if the data
             has no labels.
         preparation: How the images were prepared.
+        skipped: Mapping from the name of each unreadable image that was left out to the reason.
     """
 
     name: str
@@ -70,9 +44,10 @@ class Dataset:
     licence: str
     images: Pixels | ImageFolder
     classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    preparation: Preparation = Preparation()
+    preparation: Preparation = dataclasses.field(default_factory=Preparation)
     labels: ClassIndices | None = None
     unlabelled: str = ""
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,13 @@ from ganport.runtime.arrays import Pixels
 from ganport.runtime.display import shortened
 from ganport.runtime.errors import UsageError
 
-from .array_files import ClassIndices, find_idx_images, load_array_file
-from .dataset import MEMORY_LIMIT, Dataset, Preparation
+from .array_files import find_idx_images, load_array_file
+from .dataset import Dataset
 from .errors import DatasetNotFoundError
-from .folder import ImageFolder, fit_all, open_folder
+from .fitting import fit_arrays
+from .folder import Progress, load_folder, open_folder
 from .named import LABELS, LICENCES, NAMED_DATASETS, find_named, load_without_files
+from .preparation import MEMORY_LIMIT, Crop, ImageSize, Preparation
 
 _MOST_CLASSES = 1_000  # limit for the number of classes in an array file
 
@@ -27,57 +29,104 @@ def load_images(
     source: str | os.PathLike[str],
     *,
     data_dir: str | os.PathLike[str] | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     channels: int | None = None,
+    crop: Crop = "center",
+    background: str = "white",
+    skip_bad: bool = False,
     data_memory: int = MEMORY_LIMIT,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Return the images of a named set, a folder or a file.
+
+    The decoded images of a folder are kept in the user's cache, if decoding takes long.
 
     Args:
         source: One of NAMED_DATASETS; or a folder of images or of IDX files; or an .npz file; or an IDX file,
             plain or gzipped.
         data_dir: Folder to search first for a named set. $GANPORT_DATA and Keras' own cache are searched
             next. If the set is in none of these folders, Keras downloads it.
-        image_size: Pixels per side. Each image is cropped to its largest centred square and resized. By
-            default images stay as they are, and must have the same size.
-        channels: Number of channels, 1 for grey or 3 for colour. By default images keep their channels.
+        image_size: Pixels per side, or (height, width). Each image is cropped or padded as `crop` says, and
+            resized. By default images stay as they are, and must have the same size.
+        channels: Number of channels: 1 for grey, 3 for colour, 4 for colour with alpha. By default a folder
+            gives 1 or 3, and the images of a file keep their channels.
+        crop: Part of an image that is used if `image_size` has another aspect ratio: "center", the largest
+            rectangle in the middle; "random", the largest rectangle at a random position that depends on the
+            name of the file only; or "none", the whole image, padded.
+        background: Colour of padding, and of what lies behind transparent pixels; a name, or "#rrggbb". With
+            4 channels padding is transparent, and transparent pixels have this colour.
+        skip_bad: Whether images that can't be read are left out. `Dataset.skipped` then names them.
         data_memory: Largest number of MB that a folder may take in memory. A larger folder is read image by
             image.
+        progress: Function that is called with the number of decoded images, and with the number of all
+            images, while a folder is decoded.
 
     Raises:
         DatasetNotFoundError: There is no such name, file or folder.
-        DatasetContentError: There is no image, an image can't be read, or the images have different sizes.
+        NoImagesError: The folder holds no image.
+        UnreadableImagesError: Images can't be read.
+        DatasetContentError: The images have different sizes, or a file does not hold images.
         MissingPackageError: The package that holds or downloads the named set is not installed.
+        UsageError: An argument has a value that is not valid.
     """
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(f"`source` is {shortened(source)}; it must be a path or the name of a data set.")
     name = os.fspath(source)
     folder = None if data_dir is None else Path(data_dir)
-    return load_prepared(name, Preparation(image_size, channels, data_memory), folder)
+    preparation = Preparation(image_size, channels, data_memory, crop, background, skip_bad)
+    return load_prepared(name, preparation, folder, progress)
 
 
-def load_prepared(source: str, preparation: Preparation, data_dir: Path | None = None) -> Dataset:
+def load_prepared(
+    source: str,
+    preparation: Preparation,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
     """Return the images of a source, prepared with settings that a training run has recorded.
 
     Arguments and errors are those of `load_images`.
     """
-    path = find_named(source, data_dir) if source in LICENCES and source != "digits" else None
-    if source not in LICENCES:
-        path = _existing_path(source)
-        if path is None:
-            names = ", ".join(NAMED_DATASETS)
-            remedy = f"name one of {names}, a folder of images, or an .npz or IDX file that exists."
-            raise DatasetNotFoundError(source, remedy)
-    images, labels = load_without_files(source) if path is None else _load_path(path, preparation)
+    path = find_source(source, data_dir)
     name, licence = _name_of(source, path)
-    where = str(path or source)
-    if isinstance(images, ImageFolder):
-        fits = images.nbytes <= preparation.memory_limit * 1_000_000
-        pixels = images.take_all() if fits else images
-        return Dataset(name, where, licence, pixels, images.classes(), preparation, images.labels())
-    images = fit_all(images, preparation.image_size, preparation.channels)
-    data = Dataset(name, where, licence, images, preparation=preparation)
+    if is_image_folder(path):
+        folder, pixels = load_folder(path, preparation, progress)
+        return Dataset(
+            name,
+            str(path),
+            licence,
+            folder if pixels is None else pixels,
+            folder.classes(),
+            preparation,
+            folder.labels(),
+            skipped=folder.skipped,
+        )
+    images, labels = load_without_files(source) if path is None else _load_file(path)
+    data = Dataset(
+        name, str(path or source), licence, fit_arrays(images, preparation), preparation=preparation
+    )
     return data if labels is None else _with_labels(data, labels)
+
+
+def find_source(source: str, data_dir: Path | None = None) -> Path | None:
+    """Return the path of a data set; None for a named set that a package holds or that Keras downloads.
+
+    Raises:
+        DatasetNotFoundError: There is no such name, file or folder.
+    """
+    if source in LICENCES:
+        return find_named(source, data_dir) if source != "digits" else None
+    path = _existing_path(source)
+    if path is None:
+        names = ", ".join(NAMED_DATASETS)
+        remedy = f"name one of {names}, a folder of images, or an .npz or IDX file that exists."
+        raise DatasetNotFoundError(source, remedy)
+    return path
+
+
+def is_image_folder(path: Path | None) -> TypeGuard[Path]:
+    """Return whether a path is a folder whose images are files, and not a folder of IDX files."""
+    return path is not None and path.is_dir() and find_idx_images(path) is None
 
 
 def find_training_images(name: str, data_dir: Path | None = None) -> Pixels | None:
@@ -92,8 +141,7 @@ def find_training_images(name: str, data_dir: Path | None = None) -> Pixels | No
     path = find_named(name, data_dir)
     if path is None:
         return None
-    images, _ = _load_path(path, Preparation())
-    return images.take_all() if isinstance(images, ImageFolder) else images
+    return open_folder(path).take_all() if is_image_folder(path) else _load_file(path)[0]
 
 
 def _name_of(source: str, path: Path | None) -> tuple[str, str]:
@@ -116,20 +164,9 @@ def _existing_path(source: str) -> Path | None:
         return None
 
 
-def _load_path(
-    path: Path, preparation: Preparation
-) -> tuple[Pixels | ImageFolder, ClassIndices | npt.NDArray[Any] | None]:
-    """Return images and their labels. The labels are not checked.
-
-    The labels are None if an array file has no labels. They are also None for a folder of images, because
-    `ImageFolder.labels` returns the labels of a folder.
-    """
-    if path.is_dir():
-        file = find_idx_images(path)
-        if file is None:
-            return open_folder(path, preparation.image_size, preparation.channels), None
-        path = file
-    return load_array_file(path)
+def _load_file(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:
+    """Return the images of a file, or of a folder of IDX files, and their labels. They are not checked."""
+    return load_array_file(find_idx_images(path) or path if path.is_dir() else path)
 
 
 def _with_labels(data: Dataset, labels: npt.NDArray[Any]) -> Dataset:

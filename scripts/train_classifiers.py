@@ -1,4 +1,4 @@
-"""Train the small classifiers whose features `evaluate` uses, and write the classifiers and the references.
+"""Train the small classifiers that `evaluate` uses, and write the classifiers and the references.
 
     python -m scripts.train_classifiers mnist --data-dir DATA
     python -m scripts.train_classifiers mnist --data-dir DATA --keep    # only write the reference
@@ -76,7 +76,7 @@ def load(name: str, data_dir: Path, split: str) -> tuple[np.ndarray, np.ndarray]
         folder = data_dir / name / split
         images, labels = [], []
         for index, label in enumerate(LABELS[name]):
-            images.append(open_folder(folder / label, None, None).take_all())
+            images.append(open_folder(folder / label).take_all())
             labels += [index] * len(images[-1])
         return np.concatenate(images), np.array(labels, np.int32)
     stem = {"train": "train", "test": "t10k"}[split]
@@ -145,11 +145,13 @@ def main() -> None:
     name = arguments.name
     splits = {}
     for split in ("train", "test"):
-        images, labels = load(name, arguments.data_dir, split)
-        splits[split] = prepare_images(name, images), labels
+        splits[split] = load(name, arguments.data_dir, split)
     if not arguments.keep:
-        train(name, splits, arguments.epochs or EPOCHS[name])
-    reference = write_reference(FeatureNetwork(name), train=splits["train"], test=splits["test"])
+        prepared = {
+            split: (prepare_images(name, images), labels) for split, (images, labels) in splits.items()
+        }
+        train(name, prepared, arguments.epochs or EPOCHS[name])
+    reference = write_reference(name, train=splits["train"], test=splits["test"])
     print(f"{reference}: {reference.stat().st_size:,} bytes")
 
 

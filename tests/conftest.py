@@ -33,6 +33,14 @@ def no_second_copies() -> Iterator[None]:
     assert not copies, f"imported without `ganport.` in front: {', '.join(copies)}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the caches of all tests, and of the processes that they start, out of the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny generator with uint8 output and a free batch, with its contract."""

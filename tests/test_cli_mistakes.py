@@ -75,8 +75,13 @@ def test_dry_run_prints_the_resolved_recipe_and_writes_nothing(ganport, tmp_path
         (["train", "--resume", "--image-size", "64"], ["--resume"]),
         (["train", "--resume", "mine.py"], ["--out"]),
         (["train", "nowhere.py"], ["nowhere.py"]),
-        (["train", "--channels", "2"], ["1 for grey or 3 for colour"]),
+        (["train", "--channels", "2"], ["1 for grey, 3 for colour, or 4 for colour with alpha"]),
         (["train", "--device", "tpu"], ["--device"]),
+        (["train", "--minutes", "0"], ["--minutes is 0.0; it must be a number above 0"]),
+        (["train", "--minutes", "5", "--steps", "5"], ["--minutes and --steps are both given"]),
+        (["train", "--image-size", "64x"], ["--image-size is '64x'; expected pixels per side"]),
+        (["train", "--image-size", "64x4"], ["both sides must have at least 8 pixels"]),
+        (["train", "--background", "pale"], ["--background is 'pale'; it must be the name of a colour"]),
         (["export", "--output", "jpeg"], ["--output"]),
         (["export", ".", "--out", "x.png"], ["x.png", ".onnx"]),
         (["export", ".", "--format", "ort", "--out", "x.onnx"], ["x.onnx", ".ort"]),
@@ -100,8 +105,10 @@ def test_wrong_usage_gives_a_one_line_error(ganport, tiny_file, tmp_path, argume
         (["--resume", "--out", "labels.idx"], "No run in labels.idx"),
         (["--data", "notes"], "it holds no image"),
         (["--data", "broken"], "2.png: it can't be read as an image"),
-        (["--data", "mixed"], "differ in size"),
-        (["--data", "few"], "its 2 images are fewer than one batch of 64"),
+        (["digits", "--data", "mixed"], "differ in size"),
+        (["mnist-minimal", "--data", "few"], "its 2 images are fewer than one batch of 32"),
+        (["few"], "it has 2 different images; a generator needs 50 or more"),
+        (["--data", "blank"], "single colour"),
         (["--data", "labels.idx"], "not an IDX file of images"),
         (["--data", "mnist", "--data-dir", "nowhere"], "is not a folder"),
         (["digits", "--as-published"], "no published settings"),
@@ -116,14 +123,16 @@ def test_wrong_usage_gives_a_one_line_error(ganport, tiny_file, tmp_path, argume
 )
 def test_bad_training_input_gives_a_one_line_error(ganport, tmp_path, arguments, words):
     for folder, sizes in {
-        "few": [(4, 4)] * 2,
+        "few": [(9, 9)] * 2,
         "mixed": [(4, 4), (5, 4)],
         "broken": [(4, 4)],
         "notes": [],
     }.items():
         (tmp_path / folder).mkdir()
         for index, size in enumerate(sizes):
-            Image.new("L", size).save(tmp_path / folder / f"{index + 1}.png")
+            Image.effect_noise(size, 50).save(tmp_path / folder / f"{index + 1}.png")
+    (tmp_path / "blank").mkdir()
+    Image.new("L", (9, 9)).save(tmp_path / "blank" / "1.png")
     (tmp_path / "broken" / "2.png").write_bytes(b"not an image")
     (tmp_path / "labels.idx").write_bytes(bytes(100))
     (tmp_path / "broken.py").write_text("x = 1\nx / 0\n")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from ganport.datasets.preparation import Crop, Preparation, parse_image_size
+from ganport.runtime.display import shortened
 from ganport.runtime.errors import UsageError
 
 MixedPrecision = Literal["auto", "on", "off"]
@@ -16,11 +19,11 @@ _SMALLEST = {
     "steps": 1,
     "batch_size": 1,
     "seed": 0,
-    "image_size": 8,
     "data_memory": 0,
     "preview_interval": 1,
     "evaluate_interval": 1,
 }
+_SMALLEST_SIDE = 8  # smallest side of the images, in pixels
 # Arguments that replace the field of the recipe with the same name.
 _RECIPE_FIELDS = ("steps", "batch_size", "seed", "preview_interval", "evaluate_interval", "title")
 
@@ -36,10 +39,14 @@ class TrainingArguments:
     data: str | os.PathLike[str] | None = None
     data_dir: str | os.PathLike[str] | None = None
     steps: int | None = None
+    minutes: float | None = None
     batch_size: int | None = None
     seed: int | None = None
-    image_size: int | None = None
+    image_size: int | str | tuple[int, int] | None = None
     channels: int | None = None
+    crop: Crop | None = None
+    background: str | None = None
+    skip_bad: bool = False
     data_memory: int | None = None
     preview_interval: int | None = None
     evaluate_interval: int | None = None
@@ -54,11 +61,44 @@ class TrainingArguments:
         if self.mixed_precision not in (None, *get_args(MixedPrecision)):
             known = ", ".join(get_args(MixedPrecision))
             raise UsageError(f"`mixed_precision` is {self.mixed_precision!r}; it must be one of {known}.")
-        if self.channels not in (None, 1, 3):
-            raise UsageError(f"`channels` is {self.channels!r}; it must be 1 for grey or 3 for colour.")
+        self._check_minutes()
+        if self.size is not None and min(self.size) < _SMALLEST_SIDE:
+            given = shortened(self.image_size)
+            raise UsageError(
+                f"`image_size` is {given}; both sides must have at least {_SMALLEST_SIDE} pixels."
+            )
         for name in (*_RECIPE_FIELDS, "mixed_precision"):
             if getattr(self, name) is not None and name in (self.settings or {}):
                 raise UsageError(f"`{name}` is given twice, also in `settings`; give it once.")
+
+    def _check_minutes(self) -> None:
+        if self.minutes is None:
+            return
+        if not isinstance(self.minutes, (int, float)) or not 0 < self.minutes < math.inf:
+            raise UsageError(f"`minutes` is {shortened(self.minutes)}; it must be a number above 0.")
+        if self.steps is not None:
+            raise UsageError("`minutes` and `steps` are both given; give one of them.")
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the images; None if they are not given."""
+        return self.preparation().size
+
+    def preparation(self, default_size: tuple[int, int] | None = None) -> Preparation:
+        """Return how images are prepared.
+
+        Args:
+            default_size: Height and width if `image_size` is not given; None keeps the images' size.
+        """
+        size = default_size if self.image_size is None else parse_image_size(self.image_size)
+        fields: dict[str, Any] = {
+            "channels": self.channels,
+            "memory_limit": self.data_memory,
+            "crop": self.crop,
+            "background": self.background,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        return Preparation(size, skip_bad=self.skip_bad, **given)
 
     def given(self) -> list[str]:
         """Return the names of the arguments whose value is not the default."""

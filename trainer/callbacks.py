@@ -72,6 +72,9 @@ class Callback:
                 distance of the pixels, and "frechet" is the Fréchet distance, if it was measured.
         """
 
+    def on_note(self, line: str) -> None:
+        """Receive a line about the images, or about a setting that was chosen for them."""
+
     def on_warning(self, message: str) -> None:
         """Receive the description of a problem that does not stop the training."""
 
@@ -113,6 +116,11 @@ class Callbacks(Callback):
         """Pass the event on; see `Callback`."""
         for callback in self._callbacks:
             callback.on_checkpoint(step, preview, measures)
+
+    def on_note(self, line: str) -> None:
+        """Pass the event on; see `Callback`."""
+        for callback in self._callbacks:
+            callback.on_note(line)
 
     def on_warning(self, message: str) -> None:
         """Pass the event on; see `Callback`."""

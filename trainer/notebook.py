@@ -63,6 +63,11 @@ class NotebookProgress(Callback):
 
             self._preview = _show(self._preview, Image(data=encode_png(preview), format="png"))
 
+    def on_note(self, line: str) -> None:
+        """Print the line."""
+        if self._is_shown:
+            print(line)  # noqa: T201
+
     def on_warning(self, message: str) -> None:
         """Print the warning."""
         if self._is_shown:

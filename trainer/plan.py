@@ -8,15 +8,17 @@ from pathlib import Path
 
 from ganport.datasets.dataset import Dataset, Preparation
 from ganport.datasets.errors import DatasetContentError
-from ganport.datasets.loading import load_prepared
+from ganport.datasets.loading import find_source, is_image_folder, load_prepared
+from ganport.datasets.survey import survey_source
 from ganport.evaluation.references import MIN_IMAGES
 from ganport.runtime.errors import UsageError
 
 from .arguments import TrainingArguments
 from .devices import load_tensorflow
 from .errors import RecipeError, RunExistsError
+from .proposal import propose
 from .recipe import Recipe
-from .recipes import DEFAULT_RECIPE, RECIPES, is_recipe_file, load_recipe
+from .recipes import DEFAULT_RECIPE, IMAGES_RECIPE, RECIPES, is_recipe_file, load_recipe
 from .run_folder import RunFolder
 from .settings import change_recipe
 
@@ -34,6 +36,7 @@ class TrainingPlan:
         data: The images; None if they are not loaded yet. If the recipe is trained on its own data set, the
             images are not needed to resolve the settings.
         notes: Messages to the user about settings that were chosen automatically.
+        report: Lines about the images of a folder, and about the settings that were chosen for them.
         chooses_precision: Whether `train` chooses between float32 and bfloat16 when it knows the devices.
     """
 
@@ -41,6 +44,7 @@ class TrainingPlan:
     source: str
     data: Dataset | None = None
     notes: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
     chooses_precision: bool = False
     _data_dir: Path | None = None
     _preparation: Preparation = dataclasses.field(default_factory=Preparation)
@@ -91,19 +95,55 @@ def plan_training(
     """
     given = arguments or TrainingArguments()
     named, data = _split_folder(recipe, given.data)
-    resolved = _resolve(DEFAULT_RECIPE if named is None else named, given)
+    if named is None:
+        named = IMAGES_RECIPE if data is not None and _is_image_folder(data, given) else DEFAULT_RECIPE
+        is_default = True
+    else:
+        is_default = False
+    resolved = _resolve(named, given)
     is_own_data = data in (None, resolved.dataset)
+    default_precision = "auto" if named == IMAGES_RECIPE else "off"
     plan = TrainingPlan(
         recipe=resolved,
         source=resolved.dataset if data is None else data,
-        _data_dir=None if given.data_dir is None else Path(given.data_dir),
+        _data_dir=_data_dir(given),
         # The images of the recipe's own data set are resized to the image size in the recipe.
-        _preparation=_prepare(given, _square_side(resolved) if is_own_data else None),
-        chooses_precision=given.mixed_precision == "auto",
-        _may_drop_labels=named is None,
+        _preparation=given.preparation(resolved.image_shape[:2] if is_own_data else None),
+        chooses_precision=(given.mixed_precision or default_precision) == "auto",
+        _may_drop_labels=is_default,
     )
-    is_prepared = (given.image_size, given.channels, given.data_memory) != (None, None, None)
+    if data is not None and named == IMAGES_RECIPE:
+        plan = _with_proposal(plan, given)
+    is_prepared = given.preparation() != Preparation()
     return plan.load() if data is not None or is_prepared else plan
+
+
+def _is_image_folder(data: str, arguments: TrainingArguments) -> bool:
+    """Return whether the data is a folder of images, and no named data set."""
+    return is_image_folder(find_source(data, _data_dir(arguments)))
+
+
+def _data_dir(arguments: TrainingArguments) -> Path | None:
+    return None if arguments.data_dir is None else Path(arguments.data_dir)
+
+
+def _with_proposal(plan: TrainingPlan, arguments: TrainingArguments) -> TrainingPlan:
+    """Return a plan whose settings follow from the images, unless the user gave them.
+
+    Raises:
+        DatasetError: There are too few images, no generator can learn from them, or some can't be read.
+    """
+    survey = survey_source(plan.source, data_dir=plan._data_dir)
+    survey.check(skip_bad=arguments.skip_bad)
+    proposal = propose(survey, image_size=arguments.size, channels=arguments.channels)
+    recipe = plan.recipe
+    if "diff_augment" not in (arguments.settings or {}):
+        recipe = dataclasses.replace(recipe, diff_augment=proposal.diff_augment)
+    if proposal.uses_labels:
+        recipe = dataclasses.replace(recipe, labels=tuple(survey.classes))
+    preparation = dataclasses.replace(arguments.preparation(proposal.image_size), channels=proposal.channels)
+    report = (*survey.lines(), *proposal.reasons)
+    return dataclasses.replace(plan, recipe=recipe, report=report, _preparation=preparation)
 
 
 def is_folder(recipe: RecipeSource) -> bool:
@@ -182,20 +222,6 @@ def _find_recipe(recipe: RecipeSource, as_published: bool) -> Recipe:
         # hidden.
         load_tensorflow()
     return load_recipe(name, as_published=as_published)
-
-
-def _square_side(recipe: Recipe) -> int | None:
-    """Return the side of the recipe's images in pixels; None if they are not square."""
-    height, width, _ = recipe.image_shape
-    return height if height == width else None
-
-
-def _prepare(arguments: TrainingArguments, default_size: int | None) -> Preparation:
-    """Return the preparation of the images that the arguments describe."""
-    size = default_size if arguments.image_size is None else arguments.image_size
-    if arguments.data_memory is None:
-        return Preparation(size, arguments.channels)
-    return Preparation(size, arguments.channels, arguments.data_memory)
 
 
 def _text(value: RecipeSource) -> str:

@@ -100,6 +100,10 @@ class TerminalProgress(Callback):
             self._has_said_preview = True
             self._print(f"first preview: {RunFolder(self.start.run.path).preview_file(step)}")
 
+    def on_note(self, line: str) -> None:
+        """Print the line."""
+        self._print(line)
+
     def on_warning(self, message: str) -> None:
         """Print the warning."""
         self._print(f"warning: {message}", style="yellow")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ganport.datasets.dataset import Dataset
+from ganport.datasets.preparation import Crop
 from ganport.runtime.errors import MissingPackageError, UsageError
 
 from .arguments import MixedPrecision, TrainingArguments
@@ -42,10 +43,14 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     steps: int | None = None,
+    minutes: float | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
-    image_size: int | None = None,
+    image_size: int | str | tuple[int, int] | None = None,
     channels: int | None = None,
+    crop: Crop | None = None,
+    background: str | None = None,
+    skip_bad: bool = False,
     data_memory: int | None = None,
     preview_interval: int | None = None,
     evaluate_interval: int | None = None,
@@ -63,9 +68,10 @@ def train(
 
     Args:
         recipe: Name of a bundled recipe (see `ganport recipes`), path of a recipe file, or a Recipe. If
-            `recipe` is a folder of images, the default recipe is trained on these images. With `resume`, it
-            may also be a run folder. The default recipe is "digits"; it is trained without labels if the data
-            has no labels.
+            `recipe` is a folder of images, the recipe "images" is trained on these images, with settings that
+            follow from them. With `resume`, it may also be a run folder. The default recipe is "images" if
+            `data` is a folder of images, or else "digits"; it is trained without labels if the data has no
+            labels.
         data: Name of a data set, a folder of images, or an .npz or IDX file. By default the data set of the
             recipe.
         data_dir: Folder that is searched for named data sets before the folder $GANPORT_DATA.
@@ -74,11 +80,19 @@ def train(
             step, with a longer or a shorter schedule than it was started with. The history records the step
             from which the new schedule counts. Learning rates that decay follow the new schedule, so they
             change at this step.
+        minutes: Time of the training. The speed is measured before the first step, and the number of steps
+            follows from it. It is saved, so a resumed run makes the same steps.
         batch_size: Number of real images per step; by default that of the recipe.
         seed: Seed of the initial weights and of all random numbers, 0 to 2**31 - 1; by default the recipe's.
-        image_size: Pixels per side, at least 8. Each image is cropped to its largest centred square and
-            resized.
-        channels: 1 for grey, 3 for colour. By default the number of channels of the images.
+        image_size: Pixels per side, at least 8, or (height, width), or a text such as "64x48". Each image is
+            cropped as `crop` says, and resized. For a folder of images it is chosen by default.
+        channels: 1 for grey, 3 for colour, 4 for colour with alpha. By default the number of channels of the
+            images, without alpha.
+        crop: "center" uses the largest rectangle of the right shape in the middle of each image, "random" one
+            at a random place, "none" the whole image, which is padded. By default "center".
+        background: Colour behind transparent pixels, and of padding: a name such as "white", or "#rrggbb".
+            By default white.
+        skip_bad: Whether images that can't be read are left out. By default they are an error.
         data_memory: Largest number of MB that a folder of images may take in memory. The images of a larger
             folder are read during the training.
         preview_interval: Steps between two previews; by default the interval of the recipe. A checkpoint is
@@ -135,10 +149,14 @@ def train(
         data=data,
         data_dir=data_dir,
         steps=steps,
+        minutes=minutes,
         batch_size=batch_size,
         seed=seed,
         image_size=image_size,
         channels=channels,
+        crop=crop,
+        background=background,
+        skip_bad=skip_bad,
         data_memory=data_memory,
         preview_interval=preview_interval,
         evaluate_interval=evaluate_interval,
@@ -161,10 +179,15 @@ def train(
                 raise RunExistsError(folder.path)
             callback.on_stage("reading images")
             plan = plan_training(recipe, arguments).load()
+            for line in plan.report:
+                callback.on_note(line)
             for note in plan.notes:
                 callback.on_warning(note)
             chosen = _prepare_devices(plan.recipe, device, devices, callback)
             plan = _choose_precision(plan)
+            if minutes is not None:
+                callback.on_stage("measuring the speed")
+                plan = _fill(plan, minutes, chosen, callback)
             run = _start(plan, folder, chosen)
             resolved, images = plan.recipe, _loaded(plan)
         if tensorboard and chosen.is_chief:
@@ -267,6 +290,18 @@ def _choose_precision(plan: TrainingPlan) -> TrainingPlan:
         return plan
     is_mixed = has_fast_bfloat16(plan.recipe)
     return dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, mixed_precision=is_mixed))
+
+
+def _fill(plan: TrainingPlan, minutes: float, devices: Devices, callback: Callback) -> TrainingPlan:
+    """Return a plan with as many steps as can be made in a number of minutes."""
+    from .pace import fit_to_minutes, measure_pace
+
+    pace = measure_pace(plan.recipe, _loaded(plan), devices)
+    recipe = fit_to_minutes(plan.recipe, pace, minutes)
+    callback.on_note(
+        f"time: {recipe.steps:,} steps in {minutes:g} minutes, at {pace.images_per_second:,.0f} images/s here"
+    )
+    return dataclasses.replace(plan, recipe=recipe)
 
 
 def _start(plan: TrainingPlan, folder: RunFolder | None, devices: Devices) -> RunFolder:

@@ -1,10 +1,13 @@
 """Folders of images: formats, sizes, classes, and folders that are too large for memory."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from ganport.datasets import load_images
+from ganport.datasets.errors import UnreadableImagesError
 from ganport.datasets.folder import ImageFolder, open_folder
 
 
@@ -72,7 +75,7 @@ def test_transparent_pixels_lie_on_white(tmp_path, mode, expected):
         image.putpalette([255, 0, 0, 0, 0, 0])
         image.info["transparency"] = 1
     image.save(tmp_path / "x.png", **({"transparency": 1000} if mode == "I;16" else {}))
-    images = open_folder(tmp_path, None, None).take_all()
+    images = open_folder(tmp_path).take_all()
     assert images.shape == (1, 4, 4, len(expected))
     np.testing.assert_allclose(images[0, 0, 0], expected, atol=1)
 
@@ -107,3 +110,113 @@ def test_folder_above_the_memory_limit_is_read_on_demand(folder):
     assert large.image_shape == small.image_shape == (28, 28, 1)
     indices = np.array([3, 0, 3], np.int32)
     np.testing.assert_array_equal(large.take(indices), small.take(indices))
+
+
+BAD = ("03.png", "05.png", "11.png")
+
+
+def damage(folder, names=BAD):
+    for name in names:
+        (folder / name).write_bytes(b"")
+
+
+def test_all_unreadable_images_are_named_at_once(folder):
+    damage(folder)
+    with pytest.raises(
+        UnreadableImagesError, match=r"3 of 12 images can't be read: 03\.png \(the file is"
+    ) as caught:
+        load_images(folder, image_size=8)
+    assert list(caught.value.unreadable) == list(BAD)
+    assert "leave them out with `skip_bad=True`" in str(caught.value)
+    assert caught.value.count == 12
+
+
+def test_first_five_unreadable_images_are_named(folder):
+    damage(folder, [f"{index:02d}.png" for index in range(4, 12)])
+    with pytest.raises(UnreadableImagesError, match=r"8 of 12 .*08\.png .*\) and 3 more; repair") as caught:
+        load_images(folder)
+    assert "09.png" not in str(caught.value)
+    assert len(caught.value.unreadable) == 8
+
+
+def test_one_unreadable_image_is_named_with_its_path(folder):
+    damage(folder, ["05.png"])
+    with pytest.raises(
+        UnreadableImagesError, match=r"images.05\.png: it can't be read as an image \(the file"
+    ):
+        load_images(folder)
+
+
+@pytest.mark.parametrize("memory", [0, 100])
+@pytest.mark.parametrize("first", [True, False])
+def test_unreadable_images_are_skipped_on_request(folder, memory, first):
+    expected = np.delete(load_images(folder).images, [3, 5, 11, *([0] if first else [])], axis=0)
+    damage(folder, [*BAD, *(["00.png"] if first else [])])
+    data = load_images(folder, skip_bad=True, data_memory=memory)
+    assert isinstance(data.images, ImageFolder) == (memory == 0)
+    assert data.count == len(expected)
+    np.testing.assert_array_equal(data.take(range(data.count)), expected)
+    assert dict.fromkeys(BAD, "the file is empty").items() <= data.skipped.items()
+
+
+def test_labels_of_skipped_images_are_skipped_too(tmp_path):
+    for name in ("a/1.png", "a/2.png", "b/1.png", "c/1.png"):
+        save(tmp_path / name)
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    (tmp_path / "b" / "1.png").write_bytes(b"")
+    data = load_images(tmp_path, skip_bad=True)
+    assert data.classes == {"a": 1, "c": 1}
+    assert data.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("skip_bad", [True, False])
+def test_folder_in_which_no_image_can_be_read_is_an_error(folder, skip_bad):
+    damage(folder, [f"{index:02d}.png" for index in range(12)])
+    for size in (None, 8):
+        with pytest.raises(UnreadableImagesError, match="12 of 12"):
+            load_images(folder, image_size=size, skip_bad=skip_bad)
+
+
+def test_progress_counts_all_images(folder):
+    calls = []
+    load_images(folder, progress=lambda done, count: calls.append((done, count)))
+    assert calls == [(12, 12)]
+
+
+def test_hash_of_a_folder_notices_an_image_of_equal_size(tmp_path):
+    for name, seed in (("1.bmp", 1), ("2.bmp", 2)):
+        save(tmp_path / "images" / name, size=(80, 80), seed=seed)
+    first = load_images(tmp_path / "images", data_memory=0).fingerprint()
+    assert load_images(tmp_path / "images", data_memory=0).fingerprint() == first
+    size = (tmp_path / "images" / "2.bmp").stat().st_size
+    save(tmp_path / "images" / "2.bmp", size=(80, 80), seed=3)
+    assert (tmp_path / "images" / "2.bmp").stat().st_size == size > 3 * 4_096
+    assert load_images(tmp_path / "images", data_memory=0).fingerprint() != first
+
+
+@pytest.mark.parametrize("position", ["start", "middle", "end", "between"])
+def test_hash_of_a_folder_covers_parts_of_each_file(folder, position):
+    path = folder / "00.png"
+    path.write_bytes(path.read_bytes() + bytes(40_000))
+    folder_of_images = open_folder(folder)
+    first = folder_of_images.fingerprint()
+    content = bytearray(path.read_bytes())
+    where = {"start": 0, "middle": len(content) // 2, "end": -1, "between": len(content) // 4}[position]
+    content[where] ^= 255
+    path.write_bytes(content)
+    assert (folder_of_images.fingerprint() == first) == (position == "between")
+
+
+def test_hash_of_a_copied_folder_is_the_same(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert open_folder(folder).fingerprint() == open_folder(tmp_path / "copy").fingerprint()
+    (tmp_path / "copy" / "00.png").rename(tmp_path / "copy" / "0.png")
+    assert open_folder(folder).fingerprint() != open_folder(tmp_path / "copy").fingerprint()
+
+
+def test_image_that_is_damaged_after_loading_is_named(folder):
+    data = load_images(folder, data_memory=0)
+    damage(folder, ["05.png"])
+    assert data.take(range(5)).shape == (5, 28, 28, 1)
+    with pytest.raises(UnreadableImagesError, match=r"05\.png"):
+        data.take(range(6))

@@ -19,8 +19,10 @@ from ..recipe_file import has_networks_of, load_recipe_file, recipe_of
 RECIPES = (
     *("digits", "mnist-dense", "fashion-dense", "mnist-dropout", "mnist-minimal", "rps-dcgan"),
     *("mnist-dcgan", "mnist-conditional", "fashion-dcgan", "fashion-conditional", "rps-conditional"),
+    "images",
 )
 DEFAULT_RECIPE = "digits"
+IMAGES_RECIPE = "images"  # the recipe for a folder of images, if no other is named
 
 # Results of complete runs by recipe: minutes of training on two cores of 2.6 GHz, and the Fréchet distance
 # that `evaluate` reports (docs/quality.md). All convolutional recipes except `digits` were trained with mixed

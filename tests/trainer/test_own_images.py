@@ -1,0 +1,163 @@
+"""`ganport.train(FOLDER)`: the settings follow from the images of the folder, and from the time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ganport
+from ganport.datasets.errors import DatasetContentError
+from ganport.datasets.survey import Survey
+from ganport.runtime.errors import UsageError
+from ganport.trainer.pace import Pace, fit_to_minutes
+from ganport.trainer.proposal import propose
+from ganport.trainer.recipes import load_recipe
+from ganport.trainer.recipes.images import build_discriminator, build_generator, feature_sides
+
+SURVEY = Survey(
+    source="photos",
+    count=5_000,
+    sizes={(300, 200): 4_000, (150, 100): 1_000},
+    grey=0,
+    transparent=0,
+    classes={},
+    unclassed=0,
+    unreadable={},
+    duplicates=(),
+    near_count=0,
+    near_pairs=(),
+    animated=0,
+    rotated=0,
+    blank=(),
+    long=(),
+)
+
+
+def surveyed(**facts):
+    return dataclasses.replace(SURVEY, **facts)
+
+
+class Notes(ganport.Callback):
+    def __init__(self):
+        self.lines = []
+
+    def on_note(self, line):
+        self.lines.append(line)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with 110 images of 24x16 in two sub-folders."""
+    rng = np.random.default_rng(0)
+    for index in range(110):
+        path = tmp_path / "photos" / ("left" if index % 2 else "right") / f"{index:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 24, 3)).astype(np.uint8)).save(path)
+    return tmp_path / "photos"
+
+
+def test_folder_is_trained_with_the_recipe_for_images(tmp_path, photos, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notes = Notes()
+    run = ganport.train(photos, steps=4, callbacks=[notes])
+    assert str(run.path) == "runs/images"
+    assert (run.recipe.name, run.recipe.image_shape) == ("images", (16, 24, 3))
+    assert run.recipe.labels == ("left", "right")
+    assert run.recipe.diff_augment == ("translation",)
+    assert notes.lines[0].startswith("110 images of 24x16 in colour")
+    assert "size: 24x16, the size of all images" in notes.lines
+    assert "labels: the 2 classes" in notes.lines
+    assert ganport.train(run, resume=True) == run
+    contract = ganport.export(run)
+    assert (contract.image.shape, contract.input.labels) == ((16, 24, 3), ("left", "right"))
+
+
+def test_settings_of_the_user_replace_the_proposal(tmp_path, photos):
+    run = ganport.train(
+        photos,
+        out=tmp_path / "run",
+        steps=1,
+        image_size="8x12",
+        channels=1,
+        settings={"diff_augment": "none"},
+        mixed_precision="off",
+    )
+    assert run.recipe.image_shape == (8, 12, 1)
+    assert run.recipe.diff_augment == ()
+    assert not run.recipe.mixed_precision
+
+
+def test_minutes_decide_the_steps_and_are_saved(tmp_path, photos):
+    notes = Notes()
+    run = ganport.train(
+        photos, out=tmp_path / "run", minutes=0.25, image_size=8, batch_size=4, callbacks=[notes]
+    )
+    assert run.step == run.recipe.steps >= 200
+    assert f"time: {run.recipe.steps:,} steps in 0.25 minutes" in notes.lines[-1]
+
+
+def test_steps_follow_from_the_speed():
+    recipe = load_recipe("images")
+    fitted = fit_to_minutes(recipe, Pace(10.0, 320.0), 30)
+    assert fitted.steps == 10 * (30 * 60 * 0.95 - 10)
+    assert -(-fitted.steps // fitted.preview_interval) == 20
+    short = fit_to_minutes(recipe, Pace(10.0, 320.0), 2)
+    assert -(-short.steps // short.preview_interval) == 2
+    with pytest.raises(UsageError, match=r"enough for 37 steps at this speed; give 4 or more"):
+        fit_to_minutes(recipe, Pace(1.0, 32.0), 50 / 60)
+
+
+@pytest.mark.parametrize(
+    ("facts", "size"),
+    [
+        ({}, (64, 96)),
+        ({"sizes": {(128, 128): 5_000}}, (64, 64)),
+        ({"sizes": {(64, 48): 5_000}}, (48, 64)),
+        ({"sizes": {(50, 50): 4_999, (60, 60): 1}}, (32, 32)),
+        ({"sizes": {(20, 20): 4_999, (60, 60): 1}}, (32, 32)),
+        ({"sizes": {(200, 210): 5_000}}, (64, 64)),
+        ({"sizes": {(100, 200): 5_000}}, (128, 64)),
+    ],
+    ids=str,
+)
+def test_size_follows_from_the_images(facts, size):
+    assert propose(surveyed(**facts)).image_size == size
+
+
+@pytest.mark.parametrize(
+    ("facts", "uses_labels", "words"),
+    [
+        ({"classes": {"cat": 2_500, "dog": 2_500}}, True, "labels: the 2 classes"),
+        ({"classes": {"cat": 4_951, "dog": 49}}, False, "the class dog has 49 images only"),
+        ({"classes": {"cat": 2_000, "dog": 2_000}, "unclassed": 1_000}, False, "1,000 images lie beside"),
+        ({"classes": {str(n): 60 for n in range(101)}}, False, "101 classes are more than 100"),
+        ({"classes": {"cat": 5_000}}, False, "one class only"),
+    ],
+    ids=str,
+)
+def test_classes_become_labels(facts, uses_labels, words):
+    proposal = propose(surveyed(**facts))
+    assert proposal.uses_labels == uses_labels
+    assert words in " ".join(proposal.reasons)
+
+
+def test_grey_images_are_trained_without_colour():
+    assert propose(surveyed(grey=4_990)).channels == 1
+    assert propose(surveyed(grey=4_900)).channels == 3
+    assert propose(surveyed(grey=4_990), channels=3).channels == 3
+
+
+def test_copies_do_not_count():
+    group = tuple(map(str, range(4_960)))
+    with pytest.raises(DatasetContentError, match="41 different images; a generator needs 50"):
+        propose(surveyed(duplicates=(group,)))
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 48, 3), (100, 75, 4), (128, 128, 3)]
+)
+def test_networks_fit_every_size(shape):
+    assert build_generator(20, shape).output_shape == (None, *shape)
+    assert build_discriminator(shape, 3).output_shape == (None, 3)
+    assert max(feature_sides(shape)[0]) <= 8
