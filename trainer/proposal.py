@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from ganport.datasets.errors import DatasetContentError
 from ganport.datasets.survey import Survey
@@ -17,7 +18,9 @@ _MOST_CLASSES = 100
 _NEARLY_SQUARE = 1.1  # largest ratio of the sides of images that become squares
 _GREY_SHARE = 0.99  # share of grey images from which on the images are trained without colour
 _SHARE_OF_SMALLER = 0.1  # share of the images that may be smaller than the proposed size
-_TRANSLATED_BELOW = 30_000  # number of images below which they are translated (Zhao et al. 2020, figure 6)
+# Numbers of images below which each transformation is used. With few images augmentation helps much, and with
+# tens of thousands it harms (Zhao et al., "Differentiable augmentation", NeurIPS 2020, section 4).
+_AUGMENTED_BELOW: Mapping[DiffAugment, int] = {"translation": 30_000, "cutout": 10_000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,7 @@ def propose(
     uses_labels, label_reason = _choose_labels(survey)
     is_grey = survey.grey >= _GREY_SHARE * survey.count
     chosen = channels or (1 if is_grey else 3)
-    augment: tuple[DiffAugment, ...] = ("translation",) if survey.distinct < _TRANSLATED_BELOW else ()
+    augment = tuple(each for each, limit in _AUGMENTED_BELOW.items() if survey.distinct < limit)
     height, width = size
     reasons = (
         f"size: {width}x{height}, {size_reason}",

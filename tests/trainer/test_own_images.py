@@ -64,7 +64,7 @@ def test_folder_is_trained_with_the_recipe_for_images(tmp_path, photos, monkeypa
     assert str(run.path) == "runs/images"
     assert (run.recipe.name, run.recipe.image_shape) == ("images", (16, 24, 3))
     assert run.recipe.labels == ("left", "right")
-    assert run.recipe.diff_augment == ("translation",)
+    assert run.recipe.diff_augment == ("translation", "cutout")
     assert notes.lines[0].startswith("110 images of 24x16 in colour")
     assert "size: 24x16, the size of all images" in notes.lines
     assert "labels: the 2 classes" in notes.lines
@@ -146,6 +146,13 @@ def test_grey_images_are_trained_without_colour():
     assert propose(surveyed(grey=4_990)).channels == 1
     assert propose(surveyed(grey=4_900)).channels == 3
     assert propose(surveyed(grey=4_990), channels=3).channels == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "policy"), [(9_999, ("translation", "cutout")), (10_000, ("translation",)), (30_000, ())]
+)
+def test_augmentation_follows_from_the_number_of_images(count, policy):
+    assert propose(surveyed(count=count)).diff_augment == policy
 
 
 def test_copies_do_not_count():

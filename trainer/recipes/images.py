@@ -17,16 +17,17 @@ from ..recipe import Optimizer, Recipe
 if TYPE_CHECKING:
     import keras
 
-_SMALLEST = 8  # largest side, in pixels, at which halving ends: a generator begins with 5 to 8 pixels
-_WIDEST = 192  # channels of the generator's smallest feature maps; each larger map has half as many
-_NARROWEST = 16
-_DISCRIMINATOR_WIDEST = 128
+_SMALLEST = 8  # largest side, in pixels, at which halving ends
+# Channels of a feature map of one pixel. A larger map has this number divided by its longer side, so that all
+# layers take about the same time.
+_GENERATOR_CHANNELS, _DISCRIMINATOR_CHANNELS = 1_536, 1_024
+_NARROWEST, _WIDEST = 16, 256  # limits for the channels of a feature map
 
 
 def feature_sides(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
     """Return (height, width) of the feature maps from the smallest one to the image.
 
-    Each side is half of the next larger one, rounded up. The larger side of the smallest map is 8 or less.
+    Each side is half of the next larger one, rounded up. The longer side of the smallest map is 8 or less.
 
     >>> feature_sides((64, 48, 3))
     [(8, 6), (16, 12), (32, 24), (64, 48)]
@@ -38,9 +39,13 @@ def feature_sides(image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
     return sides[::-1]
 
 
-def _widths(widest: int, levels: int) -> list[int]:
-    """Return the number of channels of each level, the smallest feature maps first."""
-    return [max(_NARROWEST, widest >> level) for level in range(levels)]
+def _channels(total: int, sides: tuple[int, int]) -> int:
+    """Return the number of channels of a feature map, a multiple of 8.
+
+    >>> [_channels(1_536, (side, side)) for side in (4, 8, 16, 32, 50, 128)]
+    [256, 192, 96, 48, 32, 16]
+    """
+    return min(_WIDEST, max(_NARROWEST, round(total / max(sides) / 8) * 8))
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
@@ -54,17 +59,16 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
     """
     from keras import Input, Sequential, layers
 
-    sides = feature_sides(image_shape)
-    widths = _widths(_WIDEST, len(sides) - 1)
-    rows, columns = sides[0]
+    smallest, *larger = feature_sides(image_shape)
+    filters = _channels(_GENERATOR_CHANNELS, smallest)
     model = Sequential([Input((latent_dim,), name="latent")], name="generator")
-    model.add(layers.Dense(rows * columns * widths[0], use_bias=False))
-    model.add(layers.Reshape((rows, columns, widths[0])))
-    for index, (height, width) in enumerate(sides[1:], start=1):
+    model.add(layers.Dense(smallest[0] * smallest[1] * filters, use_bias=False))
+    model.add(layers.Reshape((*smallest, filters)))
+    for height, width in larger:
         model.add(layers.BatchNormalization(momentum=0.8))
         model.add(layers.LeakyReLU(0.2))
-        is_last = index == len(widths)
-        filters = image_shape[2] if is_last else widths[index]
+        is_last = (height, width) == image_shape[:2]
+        filters = image_shape[2] if is_last else _channels(_GENERATOR_CHANNELS, (height, width))
         activation = "tanh" if is_last else None
         model.add(layers.Conv2DTranspose(filters, 4, **_TWICE, use_bias=is_last, activation=activation))
         # A side that is odd is half of one pixel more.
@@ -84,10 +88,9 @@ def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> 
     """
     from keras import Input, Sequential, layers
 
-    levels = len(feature_sides(image_shape)) - 1
     model = Sequential([Input(image_shape, name="image")], name="discriminator")
-    for filters in reversed(_widths(_DISCRIMINATOR_WIDEST, levels)):
-        model.add(layers.Conv2D(filters, 4, **_TWICE))
+    for sides in feature_sides(image_shape)[-2::-1]:
+        model.add(layers.Conv2D(_channels(_DISCRIMINATOR_CHANNELS, sides), 4, **_TWICE))
         model.add(layers.LeakyReLU(0.2))
     model.add(layers.Flatten())
     model.add(layers.Dense(classes))
@@ -107,8 +110,8 @@ RECIPE = Recipe(
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
     loss="relativistic",
-    r1_weight=10.0,
-    r2_weight=10.0,
+    r1_weight=1.0,
+    r2_weight=1.0,
     penalty_interval=4,
     ema_decay=0.998,
     jit=False,
