@@ -577,7 +577,7 @@ DESCRIPTION_KINDS = [
         (
             "shape that fits both layouts, without layout",
             TANH.replace("image_shape", "both"),
-            "may be NCHW or NHWC; choose one with `layout`",
+            "may be NCHW or NHWC; choose one with `(source_)?layout`",
             {},
             {"constants": {"both": np.array([-1, 4, 16, 3])}, "outputs": "float[n, 4, 16, 3] image"},
         ),
@@ -591,7 +591,7 @@ DESCRIPTION_KINDS = [
         (
             "colour rows, without layout",
             "h = MatMul(z, w) image = Tanh(h)",
-            "choose with `layout`",
+            "choose with `(source_)?layout`",
             {"image_size": (8, 8, 3)},
             {"outputs": "float[n, 192] image"},
         ),

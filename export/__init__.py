@@ -39,7 +39,8 @@ What Keras and TensorFlow write is loaded by these modules:
     weights.py             weights with a network; checkpoints.py reads those of TensorFlow
     user_code.py           Python files of the user; frameworks.py decides between Keras 2 and 3
     tensorflow_function.py a function of TensorFlow with any inputs and outputs
-    float32_graphs.py      float16, bfloat16 and float64 in float32; tensor_shapes.py holds shapes
+    frozen_graphs.py       functions that can't be converted as they are; float32_graphs.py changes precisions
+    tensor_shapes.py       shapes of inputs and outputs
     causes.py              the cause of an error in one line
 
 Importing this package loads no TensorFlow and no onnx; calling `export` does.

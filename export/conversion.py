@@ -65,6 +65,7 @@ def convert_function(
         model = onnx.version_converter.convert_version(model, opset)
         model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
     _replace_negative_pads(model.graph)
+    _replace_erfc(model.graph)
     return model
 
 
@@ -94,6 +95,24 @@ def _replace_negative_pads(graph: onnx.GraphProto) -> None:
         if any(extra):
             pads[:] = [0 if extra[index % axes] else pad for index, pad in enumerate(pads)]
             node.attribute.append(onnx.helper.make_attribute("output_padding", extra))
+
+
+def _replace_erfc(graph: onnx.GraphProto) -> None:
+    """Replace each Erfc by 1 - Erf. ONNX has no Erfc, with which TensorFlow computes GELU."""
+    nodes = list(graph.node)
+    if not any(node.op_type == "Erfc" for node in nodes):
+        return
+    one = "erfc/one"
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(1, np.float32), one))
+    del graph.node[:]
+    for node in nodes:
+        if node.op_type != "Erfc":
+            graph.node.append(node)
+            continue
+        (output,) = node.output
+        erf = f"{output}/erf"
+        graph.node.append(onnx.helper.make_node("Erf", node.input, [erf]))
+        graph.node.append(onnx.helper.make_node("Sub", [one, erf], [output]))
 
 
 def _rename_output(graph: onnx.GraphProto, name: str) -> None:

@@ -1,4 +1,10 @@
-"""Functions of TensorFlow in mixed or double precision, computed in float32."""
+"""Graphs of TensorFlow in mixed or double precision, changed to float32.
+
+The CPU provider of onnxruntime has no convolutions in float16, bfloat16 or float64. And TensorFlow rounds to
+float16 after every operation, in another order than any other runtime, so images in float16 can't be
+compared. A model of mixed precision has its weights in float32, and its arithmetic in float16 approximates
+that in float32. A model in float64 loses digits in float32 that no pixel shows.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +14,28 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 _FLOAT32 = types_pb2.DT_FLOAT
 _OTHERS = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
 
 
-def in_float32(function: Any) -> Any:
-    """Return the function itself if it computes in float32, otherwise one with the same weights that does.
-
-    The CPU provider of onnxruntime has no convolutions in float16, bfloat16 or float64. And TensorFlow rounds
-    to float16 after every operation, in another order than any other runtime, so images in float16 can't be
-    compared. A model of mixed precision has its weights in float32, and its arithmetic in float16
-    approximates that in float32. A model in float64 loses digits in float32 that no pixel shows.
+def has_other_precision(graph: Any) -> bool:
+    """Return whether a graph has values of other floating-point types than float32.
 
     Args:
-        function: Concrete function of TensorFlow with positional inputs and a list of outputs.
+        graph: GraphDef of TensorFlow. The functions that it calls are searched too.
     """
-    if not _has_other_precision(function.graph.as_graph_def()):
-        return function
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
-    graph = frozen.graph.as_graph_def()
-    for node in _nodes(graph):
+    attributes = (attribute for node in nodes_of(graph) for attribute in node.attr.values())
+    return any(kind in _OTHERS for attribute in attributes for kind in (attribute.type, *attribute.list.type))
+
+
+def change_to_float32(graph: Any) -> None:
+    """Replace the floating-point types of a graph, and of the functions that it calls, by float32.
+
+    Args:
+        graph: GraphDef of TensorFlow, which is changed.
+    """
+    for node in nodes_of(graph):
         for attribute in node.attr.values():
             _change(attribute)
         if node.op == "Cast" and node.attr["SrcT"].type == node.attr["DstT"].type:
@@ -37,20 +43,9 @@ def in_float32(function: Any) -> Any:
     for definition in graph.library.function:
         for argument in (*definition.signature.input_arg, *definition.signature.output_arg):
             argument.type = _FLOAT32 if argument.type in _OTHERS else argument.type
-    imported = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
-    tensors = [
-        [imported.graph.get_tensor_by_name(tensor.name) for tensor in each]
-        for each in (frozen.inputs, frozen.outputs)
-    ]
-    return imported.prune(*tensors)
 
 
-def _has_other_precision(graph: Any) -> bool:
-    attributes = (attribute for node in _nodes(graph) for attribute in node.attr.values())
-    return any(kind in _OTHERS for attribute in attributes for kind in (attribute.type, *attribute.list.type))
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
+def nodes_of(graph: Any) -> Iterator[Any]:
     """Iterate over the nodes of a graph, and over those of the functions that it calls."""
     yield from graph.node
     for function in graph.library.function:

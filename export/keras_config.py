@@ -21,6 +21,21 @@ from .keras_formats import format_of
 # Packages whose classes a configuration may name. Keras 2 would import any other module that a file names.
 _PACKAGES = ("keras", "tf_keras")
 
+# Module and names of TensorFlow's initializers. Keras has initializers of the same names and settings.
+_INITIALIZERS_OF_TENSORFLOW = "tensorflow.python.ops.init_ops_v2"
+_INITIALIZERS = (
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+)
+
 # Layers of Keras 2 that run the function or the operation of TensorFlow that the configuration names.
 _OPERATIONS = ("TFOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty")
 
@@ -138,13 +153,23 @@ def check_code(source: object, config: KerasConfig, registered: Container[str]) 
             )
         if part.get("class_name") in _OPERATIONS:
             _check_operation(source, part)
-        elif str(part.get("registered_name")) not in registered:
+        elif str(part.get("registered_name")) not in registered and not _is_initializer(part):
             _check_module(source, part)
 
 
 def is_lambda(part: Mapping[str, Any]) -> bool:
     """Return whether a part of a configuration describes a Lambda layer, or the code of one."""
     return part.get("class_name") in ("Lambda", "__lambda__")
+
+
+def initializers_of_tensorflow(config: KerasConfig) -> set[str]:
+    """Return the names of the initializers of TensorFlow that a configuration uses in place of Keras' own."""
+    return {part["class_name"] for part in parts_of(config.model) if _is_initializer(part)}
+
+
+def _is_initializer(part: Mapping[str, Any]) -> bool:
+    is_of_tensorflow = part.get("module") == _INITIALIZERS_OF_TENSORFLOW
+    return is_of_tensorflow and part.get("class_name") in _INITIALIZERS
 
 
 def _check_operation(source: object, part: Mapping[str, Any]) -> None:

@@ -19,7 +19,14 @@ from ganport.runtime.errors import UsageError
 from .causes import cause_of
 from .errors import GeneratorError
 from .frameworks import framework_for, importable_as_keras
-from .keras_config import KerasConfig, check_code, missing_class, missing_name, parts_of
+from .keras_config import (
+    KerasConfig,
+    check_code,
+    initializers_of_tensorflow,
+    missing_class,
+    missing_name,
+    parts_of,
+)
 from .keras_formats import format_of, with_expected_ending
 from .keras_models import function_of_model
 from .lambdas import check_python_version, lambdas_with_names
@@ -89,7 +96,10 @@ def loading(
         check_code(path, config, framework.utils.get_custom_objects())
     # Keras 2 has this layer, but does not find it by its name.
     layer = "SpectralNormalization"
-    objects = {layer: getattr(framework.layers, layer), **custom.objects}
+    initializers = {
+        name: getattr(framework.initializers, name) for name in initializers_of_tensorflow(config)
+    }
+    objects = {layer: getattr(framework.layers, layer), **initializers, **custom.objects}
     with (
         framework.utils.custom_object_scope(objects),
         lambdas_with_names(framework, custom.names),

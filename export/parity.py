@@ -52,6 +52,11 @@ MAX_HALF_MEAN_LEVELS = 0.5
 # Limits for the mean difference of 8-bit pixels, in levels.
 MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}
 
+_DEPENDS_ON_BATCH = (
+    "the original generates another image for a seed alone than in a batch, so save it in inference mode, in "
+    "which it uses no statistics of the batch"
+)
+
 Floats = npt.NDArray[np.float32]
 Generate = Callable[[Seeds], npt.NDArray[Any]]  # seeds -> images (n, height, width, channels)
 Original = Callable[[Latents], Floats]  # latents and one-hot codes -> images of the original generator
@@ -245,8 +250,10 @@ def require_close(
     differences = [images - expected for images in batchings]
     error = float(np.max([np.abs(each).max() for each in differences]))  # unlike max(), np.max keeps NaN
     if not error <= least:
-        limit = max(least, min(4 * rounding(), MAX_ROUNDING))
-        _require("the largest difference to the original", error, limit)
+        rounded = rounding()
+        limit = max(least, min(4 * rounded, MAX_ROUNDING))
+        remedy = _DEPENDS_ON_BATCH if rounded > 4 * MAX_ROUNDING else ""
+        _require("the largest difference to the original", error, limit, remedy)
         mean = max(float(np.abs(each.mean(axis=0)).max()) for each in differences)
         _require("the mean difference of a pixel to the original", mean, least)
     return error

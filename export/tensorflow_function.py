@@ -16,7 +16,7 @@ import tensorflow as tf
 from .causes import cause_of
 from .conversion import convert_function
 from .errors import GeneratorError
-from .float32_graphs import in_float32
+from .frozen_graphs import make_convertible
 
 _BATCH = "batch"
 
@@ -67,7 +67,7 @@ class TensorFlowFunction:
             opset: Version of the ONNX standard operators.
 
         Raises:
-            GeneratorError: tf2onnx can't convert the function.
+            GeneratorError: tf2onnx can't convert the function, or an operation of it.
         """
         try:
             model = convert_function(self._named, self.inputs, opset)
@@ -76,6 +76,7 @@ class TensorFlowFunction:
                 self.source, f"it can't be converted to ONNX ({cause_of(error)})."
             ) from error
         graph = model.graph
+        _check_operations(self.source, graph)
         graph.name = "generator"
         by_name = {value.name: value for value in graph.output}
         ordered = [by_name[name] for name in self.outputs]
@@ -137,11 +138,18 @@ def trace(
         owner: Object that has the variables.
 
     Raises:
-        GeneratorError: TensorFlow can't trace the function.
+        GeneratorError: TensorFlow can't trace the function, or an input takes texts.
     """
+    for spec in inputs:
+        if spec.dtype == tf.string:
+            raise GeneratorError(
+                source,
+                f"its input {spec.name!r} takes texts, a type that is not supported; export a model that "
+                "takes the index of the label.",
+            )
     try:
         traced = tf.function(lambda *tensors: list(compute(*tensors)), autograph=False)
-        function = in_float32(traced.get_concrete_function(*inputs))
+        function = make_convertible(traced.get_concrete_function(*inputs))
     except FUNCTION_ERRORS as error:
         raise GeneratorError(source, f"TensorFlow can't run the model ({cause_of(error)}).") from error
     names = unique_names([*(str(spec.name) for spec in inputs), *outputs])
@@ -165,6 +173,14 @@ def unique_names(names: Iterable[str]) -> list[str]:
         candidates = (base if number == 0 else f"{base}_{number}" for number in range(len(taken) + 1))
         taken.append(next(candidate for candidate in candidates if candidate not in taken))
     return taken
+
+
+def _check_operations(source: object, graph: onnx.GraphProto) -> None:
+    """Raise GeneratorError if an operation has no counterpart in ONNX. tf2onnx leaves it as it is."""
+    unknown = {node.op_type for node in graph.node if not node.domain and not onnx.defs.has(node.op_type)}
+    if unknown:
+        listed = ", ".join(sorted(unknown))
+        raise GeneratorError(source, f"it uses operations that have no counterpart in ONNX: {listed}.")
 
 
 def _has_channels_first(graph: Any) -> bool:

@@ -138,7 +138,11 @@ _JSON = FileKind("a JSON text", _USE_MODEL)
 _KERAS = FileKind("a Keras model", _EXPORT_FROM_KERAS)
 _HDF5 = FileKind("an HDF5 file, as Keras writes them", _EXPORT_FROM_KERAS)
 _TORCH = FileKind("a PyTorch checkpoint", _EXPORT_FROM_TORCH)
-_PICKLE = FileKind("a Python pickle", f"if it is a PyTorch model, as those of StyleGAN, {_EXPORT_FROM_TORCH}")
+_PICKLE = FileKind(
+    "a Python pickle",
+    "if it is a Keras model, load it in Python, and call model.save('generator.keras'); if it is a PyTorch "
+    f"model, as those of StyleGAN, {_EXPORT_FROM_TORCH}",
+)
 _SAFETENSORS = FileKind("a safetensors file, which holds weights and no network", _EXPORT_FROM_TORCH)
 _TFLITE = FileKind("a TensorFlow Lite model", _EXPORT_ORIGINAL)
 _ORT = FileKind("a model in onnxruntime's own format", "give the file a name that ends in .ort")

@@ -301,7 +301,9 @@ def _with_width(source: GraphInput, outline: Outline, *, alone: bool) -> GraphIn
     sizes = list(source.shape) or ["batch", None]
     unknown = [axis for axis in range(1, len(sizes)) if not isinstance(sizes[axis], int)]
     width = next(_first_widths(source.name, outline), None)
-    if width is None or not unknown:
+    stated = [size for size in sizes[1:] if isinstance(size, int)]
+    # If a size other than 1 is stated, it is the number of latents of a pixel, and the sides are free.
+    if width is None or not unknown or any(size != 1 for size in stated):
         return source
     sizes[unknown[0]] = width
     for axis in unknown[1:]:

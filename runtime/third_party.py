@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,12 @@ from .providers import onnxruntime_errors
 # Number of images that are generated to check a description. They are the images of the first seeds.
 _PROBED = 4
 # Largest accepted difference of a pixel, in levels of 0 to 255, between an image that is generated alone and
-# the same image in a batch. Rounding and quantisation with a scale for the whole batch cause smaller
-# differences, and statistics over the batch cause larger ones.
-_MOST_LEVELS_OFF = 16
+# the same image in a batch. Rounding causes smaller differences, and statistics over the batch cause larger
+# ones. Graphs in float16 and quantised graphs round more coarsely than others.
+_MOST_LEVELS_OFF = 2
+_MOST_LEVELS_OFF_IF_COARSE = 16
+_COARSE_OPERATIONS = re.compile(r"Quantize|^QLinear|^QGemm|Integer|NBits")
+_FLOAT16, _BFLOAT16 = 10, 16  # ONNX's numbers of these types
 # Operations that quantise a whole batch with one scale, so that an image depends on its neighbours.
 _QUANTISED_BY_BATCH = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 # Largest share of the values that may lie outside of a range that the user gives. StyleGAN, whose last layer
@@ -237,12 +241,22 @@ class _Probe:
         is_exact = batch is not None or not self._is_on_cpu() or np.array_equal(together, alone)
         if off <= (0 if self._is_on_cpu() else 1) and is_exact:
             return batch
-        if off <= _MOST_LEVELS_OFF and batch is None:
+        most = _MOST_LEVELS_OFF_IF_COARSE if self._rounds_coarsely() else _MOST_LEVELS_OFF
+        if off <= most and batch is None:
             return 1
         raise InferenceError(
             self._model,
             f"an image depends on the other images in its batch: alone, its pixels differ by up to {off} "
             "levels; export the generator in evaluation mode, and quantise it with fixed scales",
+        )
+
+    def _rounds_coarsely(self) -> bool:
+        """Return whether the graph computes in float16, or with quantised numbers."""
+        if any(feed.dtype == "float16" for feed in self.adapter.feeds):
+            return True
+        return any(
+            _COARSE_OPERATIONS.search(node.kind) or node.attributes.get("to") in (_FLOAT16, _BFLOAT16)
+            for node in self._outline.nodes
         )
 
     def _is_on_cpu(self) -> bool:

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from benchmarks.generators import Built, Kind
+from benchmarks.generators import Built, Kind, NotMeasuredError
 from ganport.runtime import to_uint8
 from tests.third_party_graphs import DIM, SIDE, chain, expected
 
@@ -39,6 +39,10 @@ def without_torch(folder):
     raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
+def on_another_machine(folder):
+    raise NotMeasuredError("it needs another machine")
+
+
 def faulty(folder):
     return folder / 7
 
@@ -62,6 +66,7 @@ KINDS = [
     Kind(GROUP, "pointer, with another message", pointer, rejected="never said"),
     Kind(GROUP, "right, not rejected", right, rejected="never said"),
     Kind(GROUP, "without torch", without_torch),
+    Kind(GROUP, "on another machine", on_another_machine),
     Kind(GROUP, "faulty", faulty),
     Kind(GROUP, "hang", hang),
 ]

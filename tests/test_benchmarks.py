@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import generators, gpu
+from benchmarks import generators, gpu, keras_environments
 from benchmarks.quality import variants
 from scripts.bundle_models import train
 from tests.conftest import ROOT, failure
@@ -209,6 +209,7 @@ def test_each_failure_of_a_generator_is_named_and_loses_no_other_kind():
         "pointer, with another message": "UNCLEAR",
         "right, not rejected": "NOT REJECTED",
         "without torch": "not measured",
+        "on another machine": "not measured",
         "faulty": "NOT BUILT",
     }
     texts = {result.name: result.text for result in results}
@@ -217,10 +218,12 @@ def test_each_failure_of_a_generator_is_named_and_loses_no_other_kind():
     assert texts["crash"] == "the process ended with exit code 3"
     assert texts["with an error"].startswith("as it is: ValueError: matmul: ")
     assert texts["without torch"] == "torch is not installed"
+    assert texts["on another machine"] == "it needs another machine"
     assert [result.name for result in results if result.is_expected] == [
         "right",
         "pointer, rejected",
         "without torch",
+        "on another machine",
     ]
 
 
@@ -231,6 +234,50 @@ def test_generator_that_hangs_is_ended():
 
 
 def test_results_of_generators_as_json_and_as_a_table():
-    results = [generators.Result("A|B", "a | b", "WRONG", "1 level\nmore", 0.5)]
+    results = [generators.Result("A|B", "a | b", "WRONG", "1 level\nmore than <5>", 0.5)]
     assert json.loads(generators.to_json(results))["kinds"][0]["verdict"] == "WRONG"
-    assert "| a \\| b | WRONG: 1 level more |" in generators.show_tables(results)
+    assert "| a \\| b | WRONG: 1 level more than &lt;5> |" in generators.show_tables(results)
+
+
+def test_tables_of_a_page_are_replaced():
+    page = f"# Title\n\n{generators.BEGIN}\n\nold\n\n{generators.END}\n"
+    for tables in ("new", "newer"):
+        page = generators.replace_tables(page, tables)
+        assert page == f"# Title\n\n{generators.BEGIN}\n\n{tables}\n\n{generators.END}\n"
+
+
+def test_page_without_a_place_for_tables_is_an_error_before_anything_is_measured(tmp_path):
+    (tmp_path / "page.md").write_text("# Title\n")
+    for page in ("page.md", "none.md"):
+        result = try_generators("--write", str(tmp_path / page))
+        assert result.returncode == 2
+        assert failure_line(result).startswith("error: ")
+
+
+def test_preparation_of_several_kinds_happens_once():
+    calls = []
+
+    def prepare():
+        calls.append("made")
+
+    generators.prepare_all(
+        [generators.Kind("Group", str(index), print, prepare=prepare) for index in range(3)]
+    )
+    assert calls == ["made"]
+
+
+def test_keras_generators_that_work_or_are_rejected_are_listed():
+    names = ("Keras 3: one-hot code behind the latents", "Keras 3: rows of 32x32x3, without options")
+    result = try_generators("--only", names[0], "--only", names[1])
+    assert result.returncode == 0, result.stderr
+    assert rows_of(result.stdout, names[0]) == [[names[0], "works: exported: 0 levels"]]
+    ((_, text),) = rows_of(result.stdout, names[1])
+    assert text.startswith("rejected: Can't export generator.keras: its images are rows of 3072 values; give")
+
+
+def test_environment_of_tensorflow_2_15_that_was_not_made_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(
+        generators.NotMeasuredError, match=r"TensorFlow 2\.15 (is not installed|needs Python)"
+    ):
+        keras_environments.find_python()

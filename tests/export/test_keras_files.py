@@ -171,6 +171,17 @@ def test_two_inputs_and_dict_of_outputs_have_their_names(framework, ending, tmp_
     assert_generates(function, np.asarray(model([LATENTS, labels])[0]), LATENTS, labels)
 
 
+@pytest.mark.filterwarnings("ignore:The `keras.initializers.serialize")  # in Keras 2
+@BOTH
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_initializers_of_tensorflow_need_no_code(framework, ending, tmp_path):
+    initializer = tf.random_normal_initializer(0.0, 0.02)
+    layer = framework.layers.Conv2D(1, 3, padding="same", kernel_initializer=initializer)
+    model = generator(framework, end=(layer,))
+    model.save(tmp_path / f"g{ending}")
+    assert_generates(load(tmp_path / f"g{ending}"), expected_images(model))
+
+
 class TestLambda:
     @BOTH
     @pytest.mark.parametrize("ending", [".keras", ".h5"])

@@ -136,6 +136,43 @@ def test_channels_first_are_computed_without_onednn():
     assert result.stdout == "not on this CPU\n(5, 1, 8, 8)\n"
 
 
+Z = tf.TensorSpec((None, 8), name="z")
+
+
+def test_tensors_from_outside_become_constants():
+    """Keras 2 makes such tensors when it loads a model that calls operations of TensorFlow on numbers."""
+    factor = tf.constant(0.5)
+    function = traced(lambda latent: [tf.tanh(latent * factor)], Z)
+    assert_generates(function, np.tanh(0.5 * LATENTS))
+
+
+def test_functions_that_xla_compiles_are_converted():
+    compiled = tf.function(tf.tanh, jit_compile=True)
+    assert_generates(traced(lambda latent: [compiled(2 * latent)], Z), np.tanh(2 * LATENTS))
+
+
+def test_grouped_convolutions_of_keras_are_converted():
+    layers = FRAMEWORKS["keras"].layers
+    model = generator(FRAMEWORKS["keras"], end=(layers.Conv2D(2, 1), layers.Conv2D(4, 3, groups=2)))
+    assert_generates(function_of_model(model), expected_images(model))
+
+
+def test_gelu_is_converted():
+    function = traced(lambda latent: [tf.nn.gelu(latent)], Z)
+    assert_generates(function, np.asarray(tf.nn.gelu(LATENTS)))
+
+
+def test_operations_without_a_counterpart_are_named():
+    function = traced(lambda latent: [tf.math.igamma(tf.abs(latent), tf.math.lgamma(latent))], Z)
+    with pytest.raises(GeneratorError, match="operations that have no counterpart in ONNX: Igamma, Lgamma"):
+        function.to_onnx(18)
+
+
+def test_inputs_of_texts_are_rejected():
+    with pytest.raises(GeneratorError, match="its input 'label' takes texts, a type that is not supported"):
+        traced(lambda label: [tf.strings.length(label)], tf.TensorSpec((None,), tf.string, name="label"))
+
+
 def test_values_of_a_wrong_shape_are_an_error_in_one_line():
     function = function_of_model(generator(FRAMEWORKS["keras"]))
     with pytest.raises(GeneratorError, match="TensorFlow can't run it") as error:

@@ -149,6 +149,52 @@ def test_images_that_depend_on_their_batch_are_rejected(batch):
         Sampler(proto.SerializeToString(), threads=4)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_small_differences_in_a_batch_are_rounding_in_float16_only(kind):
+    """The graph adds a twentieth of the mean over the batch, which changes pixels by a few levels."""
+    proto = onnx.load_from_string(third_party_model()[0])
+    nodes = list(proto.graph.node)
+    index = [node.op_type for node in nodes].index("Tanh")
+    small = numpy_helper.from_array(np.float32(0.05), "small")
+    added = [
+        helper.make_node("ReduceMean", ["b"], ["mean"], axes=[0]),
+        helper.make_node("Mul", ["mean", "small"], ["part"]),
+        helper.make_node("Sub", ["b", "part"], ["c"]),
+        helper.make_node("Clip", ["c", "low", "high"], ["d"]),
+    ]
+    if kind == "float16":
+        added.append(helper.make_node("Cast", ["d"], ["half"], to=TensorProto.FLOAT16))
+        added.append(helper.make_node("Cast", ["half"], ["e"], to=TensorProto.FLOAT))
+    nodes[index + 1].input[0] = added[-1].output[0]
+    del proto.graph.node[:]
+    proto.graph.node.extend([*nodes[: index + 1], *added, *nodes[index + 1 :]])
+    bounds = [numpy_helper.from_array(np.float32(value), name) for value, name in ((-1, "low"), (1, "high"))]
+    proto.graph.initializer.extend([small, *bounds])
+    if kind == "float16":
+        assert Sampler(proto.SerializeToString()).contract.batch == 1
+        return
+    with pytest.raises(InferenceError, match=r"its pixels differ by up to \d levels"):
+        Sampler(proto.SerializeToString())
+
+
+def test_latents_with_free_sides_are_rejected():
+    """The last axis has the latents of a pixel. The sides of the image are free, and must not be guessed."""
+    kernel = RNG.standard_normal((8, 3, 2, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["z"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("ConvTranspose", ["first", "kernel"], ["raw"], strides=[2, 2]),
+        helper.make_node("Tanh", ["raw"], ["image"]),
+    ]
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])]
+        for name, shape in (("z", ("h", "w", 8)), ("image", (3, "H", "W")))
+    ]
+    graph = helper.make_graph(nodes, "third-party", *ends, [numpy_helper.from_array(kernel, "kernel")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(NotAGeneratorError, match="does not state how many latents it takes"):
+        Sampler(model.SerializeToString())
+
+
 def test_images_that_depend_on_a_batch_that_is_split_are_rejected():
     """The runtime splits batches of models with a ConvTranspose, but must not do so for this check."""
     kernel = RNG.standard_normal((DIM, 3, 8, 8)).astype(np.float32)
