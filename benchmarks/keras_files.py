@@ -67,7 +67,7 @@ def build(name: str, arguments: Mapping[str, Any]) -> Network:
 
 
 def shake(model: Model) -> None:
-    """Set the biases, scales and statistics of a model to random values, as training would."""
+    """Set the biases, scales, statistics and embeddings of a model to random values, as training would."""
     rng = np.random.default_rng(5)
     values = []
     for weight in model.weights:
@@ -77,6 +77,8 @@ def shake(model: Model) -> None:
             value = rng.uniform(0.5, 2.0, value.shape)
         elif name.startswith(("beta", "moving_mean", "bias")):
             value = 0.1 * rng.standard_normal(value.shape)
+        elif name.startswith("embeddings"):
+            value = rng.standard_normal(value.shape)
         values.append(value)
     model.set_weights(values)
 

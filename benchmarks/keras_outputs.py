@@ -114,10 +114,11 @@ def convolutional(side: int | None) -> Model:
 def large() -> Model:
     """Return a DCGAN of 256x256x3 images from 128 latents."""
     steps: list[Any] = [keras.Input((128,)), layers.Dense(8 * 8 * 16), layers.Reshape((8, 8, 16))]
+    settings = {"strides": 2, "padding": "same", "kernel_initializer": "he_normal"}
     for channels in (16, 8, 8, 4):
-        steps.append(layers.Conv2DTranspose(channels, 4, strides=2, padding="same", use_bias=False))
-        steps += [layers.BatchNormalization(), layers.LeakyReLU(0.2)]
-    end = layers.Conv2DTranspose(3, 4, strides=2, padding="same", activation="tanh")
+        steps += [layers.Conv2DTranspose(channels, 4, **settings), layers.BatchNormalization()]
+        steps.append(layers.LeakyReLU(0.2))
+    end = layers.Conv2DTranspose(3, 4, activation="tanh", **settings)
     return keras.Sequential([*steps, end])
 
 
