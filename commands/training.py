@@ -12,6 +12,7 @@ from .console import messages, results
 
 if TYPE_CHECKING:
     from ganport.trainer.arguments import TrainingArguments
+    from ganport.trainer.devices import DeviceName
     from ganport.trainer.terminal import TerminalProgress
 
 
@@ -145,7 +146,7 @@ def train(
     if dry_run:
         if resume:
             raise typer.BadParameter("--dry-run shows a new run; leave out --resume.")
-        _print_plan(recipe, TrainingArguments(**arguments))
+        _print_plan(recipe, TrainingArguments(**arguments), device, devices)
         return
     progress = TerminalProgress(messages)
     how = {
@@ -158,13 +159,22 @@ def train(
     _train(recipe, {**arguments, **how}, progress)
 
 
-def _print_plan(recipe: str | None, arguments: TrainingArguments) -> None:
+def _print_plan(recipe: str | None, arguments: TrainingArguments, device: DeviceName, devices: int) -> None:
     from ganport.trainer.plan import plan_training
+    from ganport.trainer.terminal import TerminalProgress
+    from ganport.trainer.training import resolve_plan
 
-    with messages.status("reading images"):
-        plan = plan_training(recipe, arguments)
-    for note in (*plan.report, *plan.notes):
-        messages.print(note, markup=False)
+    if arguments.minutes is not None:  # the speed is measured, which needs TensorFlow
+        progress = TerminalProgress(messages)
+        try:
+            plan, _ = resolve_plan(recipe, arguments, progress, device, devices)
+        finally:
+            progress.on_end()
+    else:
+        with messages.status("reading images"):
+            plan = plan_training(recipe, arguments)
+        for note in (*plan.report, *plan.notes):
+            messages.print(note, markup=False)
     results.print_json(data=plan.recipe.to_dict())
 
 

@@ -3,6 +3,7 @@
 training.py        train: what `ganport.train` and the command call
 arguments.py       TrainingArguments: the arguments of `train` that decide what a new run trains
 plan.py            plan_training: the recipe with all settings resolved, and the images
+proposal.py        propose: settings for a folder of images, from its survey
 settings.py        settings of a recipe that are changed by name, such as `loss=hinge`
 recipe.py          Recipe and Optimizer: two networks and their settings
 recipes/           the bundled recipes; recipe_file.py loads the recipe files of users
@@ -34,6 +35,7 @@ random_numbers.py  the random numbers of a step
 networks.py        the networks of a run, and adam.py their optimizer
 ema.py             the averaged generator
 feeds.py           how images reach the step
+pace.py            the speed of a training, measured before it begins
 measures.py        distances of generated images to real images
 checkpoints.py     saving and loading of checkpoints
 """

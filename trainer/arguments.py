@@ -76,7 +76,7 @@ class TrainingArguments:
             return
         if not isinstance(self.minutes, (int, float)) or not 0 < self.minutes < math.inf:
             raise UsageError(f"`minutes` is {shortened(self.minutes)}; it must be a number above 0.")
-        if self.steps is not None:
+        if self.steps is not None or "steps" in (self.settings or {}):
             raise UsageError("`minutes` and `steps` are both given; give one of them.")
 
     @property

@@ -46,8 +46,14 @@ class Pace:
         return steps / self.steps_per_second
 
 
-def fit_to_minutes(recipe: Recipe, pace: Pace, minutes: float) -> Recipe:
+def fit_to_minutes(recipe: Recipe, pace: Pace, minutes: float, *, keeps_previews: bool = False) -> Recipe:
     """Return a recipe with as many steps as can be made in a number of minutes, with its checkpoints.
+
+    Args:
+        recipe: The recipe.
+        pace: The speed.
+        minutes: The time.
+        keeps_previews: Whether the preview interval stays; by default it fits the number of steps.
 
     Raises:
         UsageError: The time is too short.
@@ -60,9 +66,10 @@ def fit_to_minutes(recipe: Recipe, pace: Pace, minutes: float) -> Recipe:
             f"`minutes` is {minutes:g}, which is enough for {max(0, steps)} steps at this speed; give "
             f"{math.ceil(needed)} or more, or smaller images."
         )
+    if keeps_previews:
+        return dataclasses.replace(recipe, steps=steps)
     preview = math.ceil(steps / min(_MOST_CHECKPOINTS, max(1, round(minutes))))
-    interval = preview if recipe.evaluate_interval else 0
-    return dataclasses.replace(recipe, steps=steps, preview_interval=preview, evaluate_interval=interval)
+    return dataclasses.replace(recipe, steps=steps, preview_interval=preview)
 
 
 def measure_pace(recipe: Recipe, data: Dataset, devices: Devices) -> Pace:

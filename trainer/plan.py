@@ -78,8 +78,8 @@ def plan_training(
 ) -> TrainingPlan:
     """Return the plan that `train` would follow with the same arguments.
 
-    The images are loaded only if the settings depend on them, that is, if `data`, `image_size`, `channels` or
-    `data_memory` is given, or if `recipe` is a folder of images.
+    The images are loaded only if the settings depend on them, that is, if `data` or an argument about the
+    images is given, or if `recipe` is a folder of images.
 
     Args:
         recipe: Name of a bundled recipe, path of a recipe file or of a folder of images, or a Recipe.
@@ -95,11 +95,9 @@ def plan_training(
     """
     given = arguments or TrainingArguments()
     named, data = _split_folder(recipe, given.data)
+    is_default = named is None
     if named is None:
         named = IMAGES_RECIPE if data is not None and _is_image_folder(data, given) else DEFAULT_RECIPE
-        is_default = True
-    else:
-        is_default = False
     resolved = _resolve(named, given)
     is_own_data = data in (None, resolved.dataset)
     default_precision = "auto" if named == IMAGES_RECIPE else "off"

@@ -67,9 +67,15 @@ def propose(
     chosen = channels or (1 if is_grey else 3)
     augment = tuple(each for each, limit in _AUGMENTED_BELOW.items() if survey.distinct < limit)
     height, width = size
+    order = "" if height == width else " (height x width)"
     reasons = (
-        f"size: {width}x{height}, {size_reason}",
+        f"size: {height}x{width}{order}, {size_reason}",
         *([f"labels: {label_reason}"] if survey.classes else []),
+        *(
+            [f"augmentation: {', '.join(augment)}, since {survey.distinct:,} images are few"]
+            if augment
+            else []
+        ),
         f"expect: {_expectation(survey.distinct)}",
     )
     return Proposal(size, chosen, uses_labels, augment, reasons)

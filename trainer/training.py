@@ -177,17 +177,7 @@ def train(
         else:
             if folder is not None and folder.exists() and count_workers() == 1:
                 raise RunExistsError(folder.path)
-            callback.on_stage("reading images")
-            plan = plan_training(recipe, arguments).load()
-            for line in plan.report:
-                callback.on_note(line)
-            for note in plan.notes:
-                callback.on_warning(note)
-            chosen = _prepare_devices(plan.recipe, device, devices, callback)
-            plan = _choose_precision(plan)
-            if minutes is not None:
-                callback.on_stage("measuring the speed")
-                plan = _fill(plan, minutes, chosen, callback)
+            plan, chosen = resolve_plan(recipe, arguments, callback, device, devices)
             run = _start(plan, folder, chosen)
             resolved, images = plan.recipe, _loaded(plan)
         if tensorboard and chosen.is_chief:
@@ -196,6 +186,28 @@ def train(
     finally:
         callback.on_end()
     return Run(run.path)
+
+
+def resolve_plan(
+    recipe: RecipeSource | None,
+    arguments: TrainingArguments,
+    callback: Callback,
+    device: DeviceName = "auto",
+    devices: int = 1,
+) -> tuple[TrainingPlan, Devices]:
+    """Return the plan of a new run with loaded images, and the devices. Nothing is trained or written.
+
+    Settings that depend on the devices are resolved, too: the precision, and the steps that `minutes` allows.
+    The arguments and errors are those of `train`. The callback receives the stages, notes and warnings.
+    """
+    callback.on_stage("reading images")
+    plan = plan_training(recipe, arguments).load()
+    for line in plan.report:
+        callback.on_note(line)
+    for note in plan.notes:
+        callback.on_warning(note)
+    chosen = _prepare_devices(plan.recipe, device, devices, callback)
+    return _fit_to_minutes(_choose_precision(plan), arguments, chosen, callback), chosen
 
 
 def _check_devices(device: str, devices: int) -> None:
@@ -292,12 +304,23 @@ def _choose_precision(plan: TrainingPlan) -> TrainingPlan:
     return dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, mixed_precision=is_mixed))
 
 
-def _fill(plan: TrainingPlan, minutes: float, devices: Devices, callback: Callback) -> TrainingPlan:
-    """Return a plan with as many steps as can be made in a number of minutes."""
+def _fit_to_minutes(
+    plan: TrainingPlan, arguments: TrainingArguments, devices: Devices, callback: Callback
+) -> TrainingPlan:
+    """Return a plan with as many steps as can be made in the given minutes; the plan itself without them."""
+    minutes = arguments.minutes
+    if minutes is None:
+        return plan
+    if devices.hosts > 1:
+        raise UsageError(
+            "`minutes` is for one host, since each host would measure another speed; use `steps`."
+        )
     from .pace import fit_to_minutes, measure_pace
 
+    callback.on_stage("measuring the speed")
     pace = measure_pace(plan.recipe, _loaded(plan), devices)
-    recipe = fit_to_minutes(plan.recipe, pace, minutes)
+    is_given = arguments.preview_interval is not None or "preview_interval" in (arguments.settings or {})
+    recipe = fit_to_minutes(plan.recipe, pace, minutes, keeps_previews=is_given)
     callback.on_note(
         f"time: {recipe.steps:,} steps in {minutes:g} minutes, at {pace.images_per_second:,.0f} images/s here"
     )

@@ -486,7 +486,7 @@ SAVED = {
 
 
 def damaged(content, seed):
-    """Return a file that is cut, or some of whose bytes are changed."""
+    """Return a file that is cut, or in which some bytes are changed."""
     rng = np.random.default_rng(seed)
     if seed % 3 == 0:
         return content[: rng.integers(0, len(content))]

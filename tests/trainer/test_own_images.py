@@ -1,19 +1,20 @@
 """`ganport.train(FOLDER)`: the settings follow from the images of the folder, and from the time."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import ganport
+import ganport as front_door
 from ganport.datasets.errors import DatasetContentError
 from ganport.datasets.survey import Survey
 from ganport.runtime.errors import UsageError
 from ganport.trainer.pace import Pace, fit_to_minutes
 from ganport.trainer.proposal import propose
 from ganport.trainer.recipes import load_recipe
-from ganport.trainer.recipes.images import build_discriminator, build_generator, feature_sides
+from ganport.trainer.recipes.images import build_discriminator, build_generator
 
 SURVEY = Survey(
     source="photos",
@@ -38,7 +39,7 @@ def surveyed(**facts):
     return dataclasses.replace(SURVEY, **facts)
 
 
-class Notes(ganport.Callback):
+class Notes(front_door.Callback):
     def __init__(self):
         self.lines = []
 
@@ -60,21 +61,22 @@ def photos(tmp_path):
 def test_folder_is_trained_with_the_recipe_for_images(tmp_path, photos, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notes = Notes()
-    run = ganport.train(photos, steps=4, callbacks=[notes])
+    run = front_door.train(photos, steps=4, callbacks=[notes])
     assert str(run.path) == "runs/images"
     assert (run.recipe.name, run.recipe.image_shape) == ("images", (16, 24, 3))
     assert run.recipe.labels == ("left", "right")
     assert run.recipe.diff_augment == ("translation", "cutout")
     assert notes.lines[0].startswith("110 images of 24x16 in colour")
-    assert "size: 24x16, the size of all images" in notes.lines
+    assert "size: 16x24 (height x width), the size of all images" in notes.lines
+    assert "augmentation: translation, cutout, since 110 images are few" in notes.lines
     assert "labels: the 2 classes" in notes.lines
-    assert ganport.train(run, resume=True) == run
-    contract = ganport.export(run)
+    assert front_door.train(run, resume=True) == run
+    contract = front_door.export(run)
     assert (contract.image.shape, contract.input.labels) == ((16, 24, 3), ("left", "right"))
 
 
 def test_settings_of_the_user_replace_the_proposal(tmp_path, photos):
-    run = ganport.train(
+    run = front_door.train(
         photos,
         out=tmp_path / "run",
         steps=1,
@@ -90,11 +92,24 @@ def test_settings_of_the_user_replace_the_proposal(tmp_path, photos):
 
 def test_minutes_decide_the_steps_and_are_saved(tmp_path, photos):
     notes = Notes()
-    run = ganport.train(
+    run = front_door.train(
         photos, out=tmp_path / "run", minutes=0.25, image_size=8, batch_size=4, callbacks=[notes]
     )
     assert run.step == run.recipe.steps >= 200
     assert f"time: {run.recipe.steps:,} steps in 0.25 minutes" in notes.lines[-1]
+
+
+def test_dry_run_with_minutes_shows_the_steps_and_writes_nothing(ganport, photos, tmp_path):
+    done = ganport("train", photos, "--minutes", "1", "--image-size", "8", "--dry-run")
+    recipe = json.loads(done.stdout)
+    assert f"time: {recipe['steps']:,} steps in 1 minutes" in done.stderr
+    assert recipe["steps"] >= 200
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_minutes_keep_a_given_preview_interval():
+    recipe = load_recipe("images")
+    assert fit_to_minutes(recipe, Pace(10.0, 320.0), 30, keeps_previews=True).preview_interval == 1_000
 
 
 def test_steps_follow_from_the_speed():
@@ -167,4 +182,5 @@ def test_copies_do_not_count():
 def test_networks_fit_every_size(shape):
     assert build_generator(20, shape).output_shape == (None, *shape)
     assert build_discriminator(shape, 3).output_shape == (None, 3)
-    assert max(feature_sides(shape)[0]) <= 8
+    # All of the discriminator's weights before its last layer see a map of at most 8 pixels per side.
+    assert max(build_discriminator(shape, 3).layers[-2].input.shape[1:3]) <= 8
