@@ -23,7 +23,7 @@ import numpy.typing as npt
 import PIL
 
 from ganport.runtime.arrays import Pixels
-from ganport.runtime.files import replacing, write_bytes
+from ganport.runtime.files import cache_folder, replacing, write_bytes
 
 from .decoding import DECODING_VERSION
 from .listing import Listing
@@ -38,16 +38,10 @@ _FREE_BYTES = 1_000_000_000  # space on the disk that the cache leaves free
 _LEFTOVER_AGE_S = 86_400  # a temporary file that is older was left by a process that was killed
 
 
-def cache_folder() -> Path | None:
-    """Return the folder of decoded images in the user's cache; None if the user has no home folder.
-
-    It is $XDG_CACHE_HOME/ganport/images, or ~/.cache/ganport/images.
-    """
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    if chosen and Path(chosen).is_absolute():  # relative paths are not valid, by the specification
-        return Path(chosen) / "ganport" / "images"
-    home = os.environ.get("HOME") or os.environ.get("USERPROFILE")
-    return Path(home) / ".cache" / "ganport" / "images" if home else None
+def image_cache_folder() -> Path | None:
+    """Return the folder of decoded images in the user's cache; None if the user has no home folder."""
+    folder = cache_folder()
+    return None if folder is None else folder / "images"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +118,7 @@ class ImageCache:
     @classmethod
     def of(cls, listing: Listing, preparation: Preparation) -> ImageCache | None:
         """Return the place in the cache; None without a cache, or if the images are quick to decode."""
-        folder = cache_folder()
+        folder = image_cache_folder()
         if folder is None:
             return None
         digest = hashlib.sha256(_facts_of(preparation).encode())

@@ -64,3 +64,15 @@ def _flush_to_disk(path: Path) -> None:
     # leave an empty file at the final path.
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def cache_folder() -> Path | None:
+    """Return ganport's folder in the user's cache; None if the user has no home folder.
+
+    It is $XDG_CACHE_HOME/ganport, or ~/.cache/ganport.
+    """
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    if chosen and Path(chosen).is_absolute():  # relative paths are not valid, by the specification
+        return Path(chosen) / "ganport"
+    home = os.environ.get("HOME") or os.environ.get("USERPROFILE")
+    return Path(home) / ".cache" / "ganport" if home else None

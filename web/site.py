@@ -14,6 +14,7 @@ from pathlib import Path
 from ganport.runtime import Contract, Sampler
 from ganport.runtime.display import first_line, system_reason
 from ganport.runtime.errors import OutputError, UsageError
+from ganport.runtime.files import cache_folder
 from ganport.runtime.latents import normal_table
 from ganport.runtime.model_file import resolve_model
 
@@ -181,10 +182,15 @@ def install_onnxruntime_web() -> Path:
     If the package is not in the cache, npm downloads it. Its version and its checksum are pinned.
 
     Raises:
-        WebError: npm is not installed, or it failed.
+        WebError: npm is not installed, or it failed, or there is no folder for caches.
         OutputError: The cache can't be written.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganport"
+    cache = cache_folder()
+    if cache is None:
+        raise WebError(
+            "there is no folder for onnxruntime-web, since HOME is not set",
+            "set XDG_CACHE_HOME to a folder, or `onnxruntime_web` to the folder dist of the package",
+        )
     package = cache / f"onnxruntime-web-{pinned_version()}"
     scripts = package / "node_modules" / "onnxruntime-web" / "dist"
     if scripts.is_dir():

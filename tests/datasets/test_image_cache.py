@@ -65,7 +65,7 @@ def test_images_in_the_cache_are_those_of_the_files(folder):
     load(folder, image_size=8, data_memory=0)
     cached, was_decoded = load(folder, image_size=8, data_memory=0)
     assert not was_decoded
-    shutil.rmtree(image_cache.cache_folder())
+    shutil.rmtree(image_cache.image_cache_folder())
     fresh, _ = load(folder, image_size=8, data_memory=100)
     np.testing.assert_array_equal(cached.take(range(10)), fresh.images)
     np.testing.assert_array_equal(cached.take(np.array([7, 0, 7], np.int32)), fresh.images[[7, 0, 7]])
@@ -164,17 +164,17 @@ def test_small_folders_are_not_cached(folder, cache_home, monkeypatch):
 def test_without_a_home_there_is_no_cache_and_no_error(folder, monkeypatch):
     for variable in ("XDG_CACHE_HOME", "HOME", "USERPROFILE"):
         monkeypatch.delenv(variable, raising=False)
-    assert image_cache.cache_folder() is None
+    assert image_cache.image_cache_folder() is None
     for memory in (0, 100):
         data, _ = load(folder, data_memory=memory)
         assert data.take(range(10)).shape == (10, 16, 16, 3)
 
 
 def test_cache_is_in_the_folder_that_the_user_chose(monkeypatch, tmp_path):
-    assert image_cache.cache_folder().is_relative_to(os.environ["XDG_CACHE_HOME"])
+    assert image_cache.image_cache_folder().is_relative_to(os.environ["XDG_CACHE_HOME"])
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert image_cache.cache_folder() == tmp_path / ".cache" / "ganport" / "images"
+    assert image_cache.image_cache_folder() == tmp_path / ".cache" / "ganport" / "images"
 
 
 @pytest.mark.parametrize("memory", [0, 100])

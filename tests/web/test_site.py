@@ -149,6 +149,13 @@ def test_without_npm_the_command_names_its_option(tmp_path, ganport):
     assert not (tmp_path / "site").exists()
 
 
+def test_without_a_home_folder_the_command_says_what_to_set(tmp_path, ganport):
+    bare = {"XDG_CACHE_HOME": "", "HOME": "", "USERPROFILE": ""}
+    line = failure(ganport("web", PRETRAINED["mnist"], **bare))
+    assert "HOME is not set; set XDG_CACHE_HOME to a folder" in line
+    assert not (tmp_path / "site").exists()
+
+
 def test_the_lock_file_pins_by_checksum_and_names_no_host():
     lock = json.loads((ROOT / "web" / "package-lock.json").read_text())
     packages = {name: each for name, each in lock["packages"].items() if name}
