@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from benchmarks.generators import Kind
 from benchmarks.keras_programs import KERAS_3, TENSORFLOW_2_15, TF_KERAS, Framework, kind
 
 MODULES_OF_TENSORFLOW = "TensorFlow without Keras"
+
+# Lambda layers need the version of Python that saved them, and TensorFlow 2.15 needs Python 3.11 or older.
+IS_OLD_PYTHON = sys.version_info[:2] <= (3, 11)
 
 # Options
 OWN_CODE = Path(__file__).with_name("keras_own_code.py")
@@ -118,11 +122,16 @@ LAMBDAS: list[Row] = [
     ("Lambda with depth_to_space", "lambdas", {"kind": "depth_to_space"}),
     ("Lambda with an own function", "lambdas", {"kind": "own function", "options": OWN}),
     ("Lambda with an own name", "lambdas", {"kind": "own name", "options": OWN}),
+    ("Lambda with random noise", "lambdas", {"kind": "noise", "rejected": RANDOM}),
     (
         "Lambda of another Python",
         "lambdas",
         {"kind": "tf", "form": "h5 of Python 3.8", "rejected": OLD_CODE},
     ),
+]
+LAMBDAS_OF_KERAS_2: list[Row] = [
+    *LAMBDAS,
+    ("Lambda with tf, .keras", "lambdas", {"kind": "tf", "form": "keras"}),
 ]
 OWN_LAYERS: list[Row] = [
     ("own layers, without custom_objects", "style_gan", {"rejected": unknown("\\w+")}),
@@ -384,13 +393,12 @@ WITH_TENSORFLOW_2_15 = [
         ],
         form="h5",
     ),
-    *kinds(TENSORFLOW_2_15, LAMBDAS, form="h5", options=TRUST),
+    *kinds(TENSORFLOW_2_15, LAMBDAS_OF_KERAS_2 if IS_OLD_PYTHON else [], form="h5", options=TRUST),
     *kinds(
         TENSORFLOW_2_15,
         [
             *OWN_LAYERS,
             ("own layers, .keras", "style_gan", {"form": "keras", "options": OWN}),
-            ("Lambda with tf, .keras", "lambdas", {"kind": "tf", "form": "keras", "options": TRUST}),
             ("Lambda with tf, SavedModel", "lambdas", {"kind": "tf", "form": "saved by Keras"}),
             ("subclass of Model, SavedModel", "own_model", {"form": "saved by Keras"}),
             *GANS,
