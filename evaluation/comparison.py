@@ -8,9 +8,7 @@ from .measures import Features, Integers, frechet_distance, kernel_distance
 from .neighbours import compare_neighbourhoods
 
 METRICS = ("frechet", "kernel", "precision", "recall", "density", "coverage")
-MOST_FOR_MARGINS = (
-    2_500  # largest number of images of a set for which margins are computed, because of the time
-)
+MOST_FOR_MARGINS = 2_000  # largest number of images of a set for which margins are computed, which take 3 s
 _HALVES = 40  # number of random halves; the margins then vary by about a tenth
 
 

@@ -82,7 +82,7 @@ def compare_neighbourhoods(
 
     >>> real, fake = np.float64([[0], [1], [2], [3]]), np.float64([[0.5], [1.5], [9], [9.1]])
     >>> compare_neighbourhoods(real, fake, manifold_neighbours=1, density_neighbours=1).figures()
-    {'precision': 0.5, 'recall': 0.75, 'density': 1.0, 'coverage': 1.0}
+    {'precision': 0.5, 'recall': 0.75, 'density': 1.0, 'coverage': 0.75}
     """
     manifold_radii, density_radii = _squared_radii(real, (manifold_neighbours, density_neighbours))
     (fake_radii,) = _squared_radii(fake, (manifold_neighbours,))
