@@ -28,7 +28,7 @@ from ganport.runtime.request import request_seeds
 from ganport.runtime.seeds import check_seeds, parse_seeds
 
 from .errors import EvaluationError, ImageShapeError
-from .features import GENERAL_NETWORK
+from .features import SET_NETWORKS, network_for
 from .measuring import check_count, check_measurable, measure_images
 from .references import Reference, build_reference, load_reference
 from .report import Report
@@ -63,7 +63,7 @@ def evaluate(
             of one of the three sets, the bundled features are used, unless images of "mnist" or
             "fashion-mnist" were resized or converted to colour. By default the set that the model was trained
             on.
-        seeds: Seeds to generate, 500 to 16,384 different ones, as a text such as "0-999" or as whole numbers.
+        seeds: Seeds to generate, 50 to 16,384 different ones, as a text such as "0-999" or as whole numbers.
             By default 0, 1, 2 and so on, as many seeds as there are real images to compare with. If the
             model file has fixed seeds, the fixed seeds are the default.
         truncation: Factor by which the latents are scaled towards their mean, as for `Sampler.sample`.
@@ -75,7 +75,7 @@ def evaluate(
         **description: Description of a third-party generator, as for `Sampler`.
 
     Raises:
-        TooFewImagesError: There are fewer than 500 seeds, or `data` has fewer than 1,000 images.
+        TooFewImagesError: There are fewer than 50 seeds, or `data` has fewer than 100 images.
         ImageShapeError: The model's images have a different shape than the images of `data`.
         EvaluationError: The training set of the model is unknown or not bundled, and `data` is not given.
         DatasetError: The images of `data` or `data_dir` don't exist, or can't be read.
@@ -153,7 +153,7 @@ def _choose_seeds(contract: Contract, seeds: str | Iterable[int] | None, truncat
 
     Raises:
         SeedError: The seeds are malformed, too many, or not all different.
-        TooFewImagesError: There are fewer than 500 seeds.
+        TooFewImagesError: There are fewer than 50 seeds.
         UsageError: The truncation is out of range. Other errors of `request_seeds` are raised, too.
     """
     if seeds is None:
@@ -185,7 +185,7 @@ def _find_reference(
     name = _bundled_name(data, trained_on)
     if name is not None:
         _check_data_dir(data_dir, name)
-        reference = load_reference(name)
+        reference = load_reference(name, image_side=min(contract.image.shape[:2]))
     elif data is not None:
         _check_data_dir(data_dir, name)
         reference = build_reference(_load(data, contract))
@@ -204,11 +204,10 @@ def _check_data_dir(data_dir: PathText | None, name: str | None) -> None:
     Copies of training images can be detected only with the bundled references of MNIST and Fashion-MNIST.
     `name` is the name of the bundled reference, or None for the user's own images.
     """
-    if data_dir is not None and (name is None or name == GENERAL_NETWORK):
-        searched = " and ".join(each for each in LABELS if each != GENERAL_NETWORK)
+    if data_dir is not None and name not in SET_NETWORKS:
         raise UsageError(
             f"`data_dir` is {os.fspath(data_dir)}; it is for finding copies of training images, which is "
-            f"possible for {searched} only. Leave it out."
+            f"possible for {' and '.join(SET_NETWORKS)} only. Leave it out."
         )
 
 
@@ -218,7 +217,7 @@ def _bundled_name(data: PathText | Dataset | None, trained_on: str) -> str | Non
         name = whole_set(trained_on)
     elif isinstance(data, Dataset):
         name = whole_set(data.name)
-        if name != GENERAL_NETWORK and data.image_shape != (28, 28, 1):
+        if name in SET_NETWORKS and network_for(name, data.image_shape) != name:
             # The set was resized or converted to colour. The network of the set takes only 28x28 grey images.
             return None
     else:

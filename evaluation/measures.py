@@ -1,4 +1,4 @@
-"""Functions that compute metrics from the features or label probabilities of images.
+"""Distances between the features of two sets of images, and metrics of the labels that a classifier predicts.
 
 The features of n images have shape (n, d).
 
@@ -8,7 +8,6 @@ Long sums are computed in float64.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,6 @@ Probabilities = npt.NDArray[np.floating]  # (n, labels)
 Float64s = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer]
 
-NEIGHBOURS = 3  # number k of neighbours in `precision_recall`, as in the paper cited there
 _ROWS = 1_000  # A table of pairs is computed this number of rows at a time, to limit the memory.
 
 
@@ -27,10 +25,9 @@ def frechet_distance(first: Features, second: Features) -> float:
 
     With means m1, m2 and covariances C1, C2 the result is |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). See
     Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017, equation 6. The paper uses
-    features of the Inception network. Here the features come from a small classifier, as in TF-GAN's
-    evaluation of MNIST. The sums in the covariances are divided by n - 1. For fewer images of the same
-    quality the distance is larger. So compare only distances that were computed from the same number of
-    images.
+    features of the Inception network. Here the features come from smaller networks. The sums in the
+    covariances are divided by n - 1. For fewer images of the same quality the distance is larger. So compare
+    only distances that were computed from the same number of images.
 
     >>> frechet_distance(np.float64([[0], [2]]), np.float64([[3], [5]]))
     9.0
@@ -112,99 +109,6 @@ def _kernel_sum(products: Float64s, dim: int) -> float:
     """Return the sum of the kernel (x y / d + 1)^3 over a table of scalar products x y."""
     base: Float64s = products / dim + 1
     return float(np.vdot(base * base, base))  # np.vdot is many times as fast as ** 3
-
-
-def precision_recall(real: Features, fake: Features, *, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
-    """Return precision and recall of generated images.
-
-    Precision is the share of the generated images that lie on the manifold of the real images. Recall is the
-    share of the real images that lie on the manifold of the generated images. The manifold of some images is
-    a union of balls in the space of the features. Each image is the centre of a ball, and the ball's radius
-    is the distance from the centre to its k-th neighbour: Kynkäänniemi et al., "Improved precision and recall
-    metric for assessing generative models", NeurIPS 2019, equations 1 and 2.
-
-    Args:
-        real: Features of the real images, shape (n, d).
-        fake: Features of the generated images, shape (m, d).
-        neighbours: The number k of neighbours.
-
-    >>> real, fake = np.float64([[0], [1], [2], [3]]), np.float64([[0.5], [1.5], [9], [9.1]])
-    >>> precision_recall(real, fake, neighbours=1)
-    (0.5, 0.75)
-    """
-    real_radii, fake_radii = (_squared_radii(features, neighbours) for features in (real, fake))
-    is_realistic, is_covered = [], np.zeros(len(real), bool)
-    for start, table in zip(range(0, len(fake), _ROWS), _squared_distances(fake, real), strict=True):
-        is_realistic.append((table <= real_radii).any(axis=1))
-        is_covered |= (table <= fake_radii[start : start + _ROWS, np.newaxis]).any(axis=0)
-    return float(np.concatenate(is_realistic).mean()), float(is_covered.mean())
-
-
-def _squared_radii(points: Features, neighbours: int) -> npt.NDArray[np.float32]:
-    """Return the squared distance of each point to its k-th neighbour, for k = `neighbours`, shape (n,)."""
-    radii = []
-    for table in _squared_distances(points, points):
-        rows = np.arange(len(table))
-        # The smallest distance in each row is the distance of a point to itself. So when the k smallest
-        # distances are removed, the smallest remaining one is the distance to the k-th neighbour. This takes
-        # a seventh of the time of np.partition.
-        for _ in range(neighbours):
-            table[rows, table.argmin(axis=1)] = np.inf
-        radii.append(table.min(axis=1))
-    return np.concatenate(radii)
-
-
-def compare_features(real: Features, fake: Features, *, labels: Integers | None = None) -> dict[str, float]:
-    """Return a dict with the entries "frechet", "kernel", "precision" and "recall".
-
-    Args:
-        real: Features of the real images, shape (n, d).
-        fake: Features of the generated images, shape (m, d).
-        labels: Requested labels of the generated images; see `kernel_distance`.
-    """
-    precision, recall = precision_recall(real, fake)
-    return {
-        "frechet": frechet_distance(real, fake),
-        "kernel": kernel_distance(real, fake, labels=labels),
-        "precision": precision,
-        "recall": recall,
-    }
-
-
-def nearest_in_training(images: Features, training: Features, held_out: Features) -> float:
-    """Return the share of the images whose nearest real image is a training image, and not a held-out one.
-
-    For a generator that makes new images, the expected result is the number of training images divided by
-    the number of all real images. For a generator that copies training images, the result is larger.
-    Meehan et al., "A non-parametric test to detect data-copying in generative models", AISTATS 2020, describe
-    a related test.
-
-    >>> nearest_in_training(np.float64([[0], [1], [9]]), np.float64([[0.1]]), np.float64([[2], [10]]))
-    0.6666666666666666
-    """
-    return float((nearest_distances(images, training) < nearest_distances(images, held_out)).mean())
-
-
-def nearest_distances(points: Features, others: Features) -> Float64s:
-    """Return the Euclidean distance of each point to the nearest point in `others`, shape (n,)."""
-    nearest = [table.min(axis=1) for table in _squared_distances(points, others)]
-    return np.sqrt(np.concatenate(nearest).astype(np.float64))
-
-
-def _squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield tables of the squared distances from `points` to `others`.
-
-    A table has one row for each of the next _ROWS points, and one column for each of `others`.
-    """
-    # Subtracting a common mean does not change the distances, and it reduces rounding errors in float32.
-    x, y = (np.asarray(features, np.float32) - np.float32(others.mean()) for features in (points, others))
-    norms = np.einsum("ij,ij->i", y, y)
-    for start in range(0, len(x), _ROWS):
-        part = x[start : start + _ROWS]
-        table = part @ y.T
-        table *= -2
-        table += np.einsum("ij,ij->i", part, part)[:, np.newaxis] + norms
-        yield np.maximum(table, 0, out=table)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from ganport.runtime.arrays import LabelIndices, Pixels
 
+from .comparison import MOST_FOR_MARGINS, compare_features, estimate_margins
 from .errors import EvaluationError, TooFewImagesError
-from .features import FeatureNetwork, check_image_shape
-from .measures import Features, Probabilities, compare_features, label_figures, nearest_in_training
+from .features import check_image_shape, extract_all
+from .measures import label_figures
+from .neighbours import nearest_in_training
 from .references import MIN_IMAGES, Reference
 from .report import Report
 
@@ -27,7 +29,7 @@ def measure_images(
 
     Args:
         reference: Real images to compare with.
-        images: At least 500 generated images, uint8 (n, height, width, channels). Or an iterable that yields
+        images: At least 50 generated images, uint8 (n, height, width, channels). Or an iterable that yields
             the images in batches of this shape, such as the result of `Sampler.stream`. Of earlier batches
             only the features are kept in memory, not the images.
         training: Images of the data set's training split, to detect copies of training images.
@@ -35,7 +37,7 @@ def measure_images(
             result of `Reference.matching_labels`.
 
     Raises:
-        TooFewImagesError: There are fewer than 500 images.
+        TooFewImagesError: There are fewer than 50 images.
         ImageShapeError: The network of the reference does not take images of this shape.
         EvaluationError: The images are not uint8, `labels` does not have one label of the data set for each
             image, or `training` is empty.
@@ -44,34 +46,44 @@ def measure_images(
         raise EvaluationError(
             "`training` holds no images; leave `training` out if copies need not be detected"
         )
-    network = FeatureNetwork(reference.network)
-    features, probabilities = _extract(network, images)
+    batches = [images] if isinstance(images, np.ndarray) else images
+    features, probabilities = extract_all(
+        reference.network, reference.classifier, batches, side=reference.side
+    )
     count = len(features)
+    check_count(count)
     requested = None if labels is None else _check_labels(np.asarray(labels), count, reference)
     baseline, is_matched = reference.baseline, False
     if requested is not None and reference.label_matched_baseline is not None:
         baseline, is_matched = reference.label_matched_baseline, True
     nearest = None
     if training is not None and reference.is_held_out:
-        nearest = nearest_in_training(features, network.extract(training)[0], reference.features)
+        training_features, _ = extract_all(reference.network, "", [training], side=reference.side)
+        nearest = nearest_in_training(features, training_features, reference.features)
         share = len(training) / (len(training) + len(reference.features))
         baseline = {**baseline, "nearest_in_training": share}
-    found = label_figures(probabilities) if reference.knows_labels else None
+    found = label_figures(probabilities) if reference.classifier else None
     accuracy = None
     if found is not None and requested is not None:
         accuracy = float((probabilities.argmax(axis=1) == requested).mean())
-    distances = compare_features(reference.features, features, labels=requested)
+    margins: dict[str, float] = {}
+    if max(count, len(reference.features)) <= MOST_FOR_MARGINS:
+        margins = estimate_margins(reference.features, features)
+    figures = compare_features(reference.features, features, labels=requested)
     return Report(
         data=reference.name,
         network=reference.network,
         protocol=reference.protocol,
         images=count,
         real=len(reference.features),
-        frechet=distances["frechet"],
-        kernel=distances["kernel"],
-        precision=distances["precision"],
-        recall=distances["recall"],
-        labels=network.labels if found else (),
+        frechet=figures["frechet"],
+        kernel=figures["kernel"],
+        precision=figures["precision"],
+        recall=figures["recall"],
+        density=figures["density"],
+        coverage=figures["coverage"],
+        margins=margins,
+        labels=reference.labels if found else (),
         shares=found.shares if found else (),
         entropy=found.entropy if found else None,
         confidence=found.confidence if found else None,
@@ -99,23 +111,6 @@ def check_count(count: int, what: str = "images") -> None:
     """Raise TooFewImagesError if the count is less than the number of images that the metrics need."""
     if count < MIN_IMAGES:
         raise TooFewImagesError(count, MIN_IMAGES, what)
-
-
-def _extract(network: FeatureNetwork, images: Pixels | Iterable[Pixels]) -> tuple[Features, Probabilities]:
-    """Return the features and label probabilities of all images.
-
-    Raises:
-        TooFewImagesError: There are fewer images than the metrics need.
-    """
-    features: list[Features] = []
-    probabilities: list[Probabilities] = []
-    for batch in [images] if isinstance(images, np.ndarray) else images:
-        if len(batch):
-            extracted = network.extract(batch)
-            features.append(extracted[0])
-            probabilities.append(extracted[1])
-    check_count(sum(len(part) for part in features))
-    return np.concatenate(features), np.concatenate(probabilities)
 
 
 def _check_labels(labels: npt.NDArray[np.integer], count: int, reference: Reference) -> LabelIndices:

@@ -9,6 +9,7 @@ reference of the user's own images is built from a Dataset.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from ganport.runtime.arrays import LabelIndices, Pixels
 from ganport.runtime.files import replacing
 from ganport.runtime.latents import labels_by_share
 
+from .comparison import compare_features
 from .errors import EvaluationError, TooFewImagesError
-from .features import GENERAL_NETWORK, FeatureNetwork
-from .measures import Features, Probabilities, compare_features, label_figures
+from .features import GENERAL_NETWORK, GENERAL_SIDE, SET_NETWORKS, extract_all
+from .measures import Features, Probabilities, label_figures
 
 REFERENCES = Path(__file__).parent / "references"
-MIN_IMAGES = 500  # least number of images; the covariance of 64 features is unreliable with fewer
+MIN_IMAGES = 50  # least number of images; with fewer, even large differences are within the margins
+SMALL_SIDE = 64  # pixels per side of the real images with which generated images below 96x96 are compared
 _MAX_IMAGES = 20_000  # limit for the number of the user's images that are used
 _READ_AT_ONCE = 250  # number of images that are read into memory at a time
 _MIN_SPLITS, _MAX_SPLITS = 3, 10  # limits for the number of random splits of the user's images into halves
@@ -40,8 +43,8 @@ class Reference:
 
     Attributes:
         name: Name of the data set.
-        network: Name of the network that extracted the features, a key of LABELS.
-        features: Features of the real images, float32 (n, 64).
+        network: Name of the network that extracted the features, as for `FeatureNetwork`.
+        features: Features of the real images, float32 (n, d).
         protocol: Two texts: what the real images are, and what the images of the baseline are.
         baseline: Mapping from the names of the metrics to their values for a second set of real images. It is
             compared with the first set, as generated images are, and a generator can't be expected to score
@@ -50,7 +53,10 @@ class Reference:
             set.
         labels: Names of the labels of the data set; empty if it has no labels.
         shares: Share of each label in the training split, or in the user's own images; empty without labels.
-        knows_labels: Whether the network predicts these labels.
+        classifier: Name of the network that predicts these labels, as for `FeatureNetwork`; empty if there is
+            none.
+        side: Pixels per side to which images are resized first; see `features.prepare_images`. None keeps
+            their size.
         label_matched_baseline: Like `baseline`, but the label frequencies of each part are exactly those of
             `matching_labels`. These parts score a little better than random parts, because the label
             frequencies of random parts vary by chance. None if this baseline was not measured.
@@ -63,7 +69,8 @@ class Reference:
     baseline: dict[str, Any]
     labels: tuple[str, ...]
     shares: tuple[float, ...]
-    knows_labels: bool = True
+    classifier: str = ""
+    side: int | None = None
     label_matched_baseline: dict[str, Any] | None = None
 
     @property
@@ -72,7 +79,7 @@ class Reference:
 
         A generator that was trained on the training split has then not seen them.
         """
-        return self.network != GENERAL_NETWORK
+        return self.network in SET_NETWORKS
 
     def matching_labels(self, count: int) -> LabelIndices:
         """Return the labels to request for this number of images, shape (count,).
@@ -83,11 +90,13 @@ class Reference:
         return labels_by_share(count, self.shares)
 
 
-def load_reference(name: str) -> Reference:
+def load_reference(name: str, *, image_side: int = GENERAL_SIDE) -> Reference:
     """Return the bundled reference of a public data set.
 
     Args:
         name: Name of the data set, a key of LABELS.
+        image_side: Smaller side of the generated images, in pixels. Rock-Paper-Scissors has two references:
+            real images in 96x96 pixels, and for smaller generated images real ones in 64x64 pixels.
 
     Raises:
         EvaluationError: There is no bundled reference of this name.
@@ -96,17 +105,20 @@ def load_reference(name: str) -> Reference:
         raise EvaluationError(
             f"there is no bundled reference {name!r}; the references are {', '.join(LABELS)}"
         )
-    with np.load(REFERENCES / f"{name}.npz") as arrays:
+    is_small = name not in SET_NETWORKS and image_side < GENERAL_SIDE
+    with np.load(_path(name, SMALL_SIDE if is_small else None)) as arrays:
         facts = json.loads(str(arrays["facts"]))
         features = arrays["features"].astype(np.float32)
     return Reference(
         name=name,
-        network=name,
+        network=facts["network"],
         features=features,
         protocol=tuple(facts["protocol"]),
         baseline=facts["baseline"],
         labels=LABELS[name],
         shares=tuple(facts["shares"]),
+        classifier=name,
+        side=facts["side"],
         label_matched_baseline=facts.get("label_matched_baseline"),
     )
 
@@ -115,27 +127,23 @@ def build_reference(data: Dataset) -> Reference:
     """Return a reference of the user's own images.
 
     One half of the images are the real images of the reference, and the other half gives the baseline. Each
-    half has at most 10,000 images. The features come from the general-purpose network, which was trained on
-    Rock-Paper-Scissors. This network distinguishes textures and shapes. It does not know the labels of the
-    user's images.
+    half has at most 10,000 images. The features come from the general-purpose network. It does not know the
+    labels of the user's images.
 
     Args:
         data: Images of any kind and size.
 
     Raises:
-        TooFewImagesError: There are fewer than 1,000 images.
+        TooFewImagesError: There are fewer than 100 images.
         DatasetContentError: An image can't be read.
     """
     if data.count < 2 * MIN_IMAGES:
         what = f"images in `data` ({data.name})"
         raise TooFewImagesError(data.count, 2 * MIN_IMAGES, what)
-    network = FeatureNetwork(GENERAL_NETWORK)
     indices = np.random.default_rng(0).permutation(data.count)[:_MAX_IMAGES].astype(np.int32)
-    parts = []
-    for start in range(0, len(indices), _READ_AT_ONCE):
-        images = data.take(indices[start : start + _READ_AT_ONCE])
-        parts.append(network.extract(images)[0])
-    features = np.concatenate(parts)
+    starts = range(0, len(indices), _READ_AT_ONCE)
+    batches = (data.take(indices[start : start + _READ_AT_ONCE]) for start in starts)
+    features, _ = extract_all(GENERAL_NETWORK, "", batches)
     half = len(indices) // 2
     baseline = _baseline_of_halves(features, half)
     labels: tuple[str, ...] = ()
@@ -156,7 +164,6 @@ def build_reference(data: Dataset) -> Reference:
         baseline=baseline,
         labels=labels,
         shares=shares,
-        knows_labels=False,
     )
 
 
@@ -177,11 +184,17 @@ def _baseline_of_halves(features: Features, half: int) -> dict[str, Any]:
     return {**means, "images": half, **parts}
 
 
+def _path(name: str, side: int | None) -> Path:
+    """Return the path of a bundled reference, whose images are resized to `side` pixels per side first."""
+    return REFERENCES / (f"{name}.npz" if side is None else f"{name}-{side}.npz")
+
+
 def write_reference(
-    network: FeatureNetwork,
+    name: str,
     *,
     train: tuple[Pixels, LabelIndices],
     test: tuple[Pixels, LabelIndices],
+    side: int | None = None,
 ) -> Path:
     """Write the bundled reference of a public data set, and return its path.
 
@@ -195,30 +208,35 @@ def write_reference(
     from the other half.
 
     Args:
-        network: Classifier of the data set.
+        name: Name of the data set, a key of LABELS.
         train: Images of the training split, and their labels, shape (n,).
         test: Images of the test split, and their labels.
+        side: Pixels per side to which the images are resized first; see `features.prepare_images`.
     """
     order = np.random.default_rng(0).permutation(len(train[0]))
     shuffled, shuffled_labels = train[0][order], train[1][order]
-    if network.name == GENERAL_NETWORK:
+    network = name if name in SET_NETWORKS else GENERAL_NETWORK
+    if name in SET_NETWORKS:
+        (images, labels), others = test, slice(None)
+        protocol = "the test split", "the training split"
+    else:
         half = len(shuffled) // 2
         (images, labels), others = (shuffled[:half], shuffled_labels[:half]), slice(half, 2 * half)
         protocol = "half of the training split", "the other half"
-    else:
-        (images, labels), others = test, slice(None)
-        protocol = "the test split", "the training split"
-    features, probabilities = network.extract(images)
+    if side is not None:
+        protocol = f"{protocol[0]} in {side}x{side} pixels", protocol[1]
+    extract = functools.partial(extract_all, network, name, side=side)
+    features, probabilities = extract([images])
     # float16 changes each value by at most 0.05 %, and a Fréchet distance by less than 0.01 %.
     features = features.astype(np.float16)
     real, size = features.astype(np.float32), len(features)
     shares = tuple((np.bincount(shuffled_labels) / len(shuffled_labels)).tolist())
-    other_images, other_labels = network.extract(shuffled[others]), shuffled_labels[others]
+    other_images, other_labels = extract([shuffled[others]]), shuffled_labels[others]
     count = len(other_labels) // size
     if count > 1:
         protocol = protocol[0], f"{protocol[1]}, mean of {count} parts"
     accuracy = {"label_accuracy": float((probabilities.argmax(axis=1) == labels).mean())}
-    facts: dict[str, Any] = {"protocol": protocol, "shares": shares}
+    facts: dict[str, Any] = {"network": network, "side": side, "protocol": protocol, "shares": shares}
     parts = np.arange(count * size).reshape(count, size)
     facts["baseline"] = _baseline_of_parts(real, other_images, parts) | accuracy
     if count > 1:
@@ -226,7 +244,7 @@ def write_reference(
         parts = _label_matched_parts(other_labels, requested, count)
         matched = _baseline_of_parts(real, other_images, parts, labels=requested)
         facts["label_matched_baseline"] = matched | accuracy
-    path = REFERENCES / f"{network.name}.npz"
+    path = _path(name, side)
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, features=features, facts=np.array(json.dumps(facts)))

@@ -8,19 +8,23 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .features import GENERAL_NETWORK
+
 _Row = tuple[str, str, str, str]
 
 HEADINGS = ("figure", "value", "baseline (real vs. real)", "meaning")
 # Each row describes one metric: its heading, name, number format and meaning. The name is both an attribute
-# of Report and a key of `Report.baseline`.
+# of Report and a key of `Report.baseline`. An empty format stands for four digits or a little more.
 _FIGURES = (
-    ("Fréchet distance", "frechet", ".3f", "smaller is better"),
-    ("kernel distance", "kernel", ".4f", "smaller is better"),
-    ("precision", "precision", ".3f", "images near real ones"),
-    ("recall", "recall", ".3f", "real images covered"),
-    ("confidence", "confidence", ".3f", "of the predicted label"),
+    ("Fréchet distance", "frechet", "", "smaller is better"),
+    ("kernel distance", "kernel", "", "smaller is better"),
+    ("precision", "precision", ".3f", "images near real"),
+    ("recall", "recall", ".3f", "real near images"),
+    ("density", "density", ".3f", "images near real"),
+    ("coverage", "coverage", ".3f", "real near images"),
+    ("confidence", "confidence", ".3f", "of predictions"),
     ("label entropy", "entropy", ".3f", "in bits"),
-    ("label accuracy", "label_accuracy", ".1%", "predicted as requested"),
+    ("label accuracy", "label_accuracy", ".1%", "as requested"),
     ("nearest in training", "nearest_in_training", ".1%", "copies raise it"),
 )
 
@@ -37,23 +41,28 @@ class Report:
         seeds: Seeds of the images, as a text such as "0-999".
         truncation: Factor by which the latents were scaled towards their mean.
         data: Name of the data set that the images are compared with.
-        network: Name of the data set whose classifier extracted the features.
+        network: Name of the network that extracted the features: that of the data set whose classifier it is,
+            or "imagenet" for the general-purpose network.
         protocol: Two texts: what the real images are, and what the images of the baseline are.
         images: Number of generated images.
         real: Number of real images.
         frechet: Fréchet distance; see `measures.frechet_distance`.
         kernel: Kernel distance; see `measures.kernel_distance`.
         precision: Share of the generated images on the manifold of the real ones; see
-            `measures.precision_recall`.
+            `neighbours.Neighbourhoods`.
         recall: Share of the real images on the manifold of the generated ones.
+        density: Mean number of real images in whose neighbourhood a generated image lies, divided by 5.
+        coverage: Share of the real images with a generated image in their neighbourhood.
+        margins: Mapping from the names of these six metrics to half of the width of their confidence interval
+            of 95 %; see `comparison.estimate_margins`. Empty for more than 2,000 images.
         labels: Names of the labels that the network predicts; empty if the network is not a classifier of
             this data set.
         shares: Share of the images with each predicted label; empty without labels.
         entropy: Entropy of the shares in bits; None without labels.
         confidence: Mean probability of the predicted label; None without labels.
         nearest_in_training: Share of the images whose nearest real image is a training image and not a
-            held-out one; see `measures.nearest_in_training`. None if there are no training images, or if the
-            real images are not held out.
+            held-out one; see `neighbours.nearest_in_training`. None if there are no training images, or if
+            the real images are not held out.
         label_accuracy: Share of the images whose predicted label is the requested label; None without
             requested labels.
         baseline: Mapping from the names of the metrics to their values for other real images. The entry
@@ -79,6 +88,9 @@ class Report:
     kernel: float
     precision: float
     recall: float
+    density: float
+    coverage: float
+    margins: dict[str, float]
     labels: tuple[str, ...]
     shares: tuple[float, ...]
     entropy: float | None
@@ -110,24 +122,29 @@ class Report:
         if self.truncation != 1:
             facts.append(f"truncation {self.truncation:g}")
         images = self._images() + (f" ({', '.join(facts)})" if facts else "")
-        network = f"a classifier of {self.network}"
-        if self.network != self.data:
-            network = f"the general-purpose network, {network}"
+        network = f"64 features of a classifier of {self.network}"
+        if self.network == GENERAL_NETWORK:
+            network = "128 features of EfficientNet-Lite0, a network that was trained on ImageNet"
         count, matched = self.baseline["images"], ""
         if self.baseline_label_matched:
             matched = ", with the same label frequencies"
         sentences = [
-            f"{images} are compared with {self.real:,} real images ({self.protocol[0]} of {self.data}) by 64 "
-            f"features of {network}.",
+            f"{images} are compared with {self.real:,} real images ({self.protocol[0]} of {self.data}) by "
+            f"{network}.",
             f"The baseline compares {count:,} other real images with them: {self.protocol[1]}{matched}.",
         ]
         if self.labels_requested:
-            whole = "training split" if self.network == self.data else "data"
+            whole = "training split" if self.labels else "data"
             sentences.append(f"The labels were requested with the frequencies of the {whole}.")
         if self.nearest_in_training is not None:
             sentences.append(
                 "Nearest in training is the share of the images whose nearest real image is a training "
                 "image, and not a held-out one."
+            )
+        if self.margins:
+            sentences.append(
+                "The margins (±) are confidence intervals of 95 %, for other seeds and other real images, as "
+                "many as these."
             )
         if self.images != count:
             sentences.append(
@@ -160,12 +177,34 @@ class Report:
             value = getattr(self, name)
             if value is None:
                 continue
-            parts: Sequence[float] = self.baseline.get(f"{name}_of_parts", ())
-            spread = f" ({min(parts):{form}} to {max(parts):{form}})" if len(parts) > 1 else ""
             if name == "entropy":
-                meaning = f"bits, at most {math.log2(len(self.labels)):.3f}"
-            rows.append((heading, f"{value:{form}}", f"{self.baseline[name]:{form}}{spread}", meaning))
+                meaning = f"of {math.log2(len(self.labels)):.3f} bits"
+            rows.append((heading, self._value(name, form), self._baseline(name, form), meaning))
         return rows
+
+    def _value(self, name: str, form: str) -> str:
+        """Return the value of a metric and its margin as text."""
+        value = getattr(self, name)
+        form = form or _digits(value)
+        margin = f" ± {self.margins[name]:{form}}" if name in self.margins else ""
+        return f"{value:{form}}{margin}"
+
+    def _baseline(self, name: str, form: str) -> str:
+        """Return the baseline of a metric as text, with the smallest and the largest value of its parts."""
+        form = form or _digits(self.baseline[name])
+        parts: Sequence[float] = self.baseline.get(f"{name}_of_parts", ())
+        spread = f" ({min(parts):{form}} to {max(parts):{form}})" if len(parts) > 1 else ""
+        return f"{self.baseline[name]:{form}}{spread}"
+
+
+def _digits(value: float) -> str:
+    """Return the format that shows a distance with three decimals, or with fewer if it is 10 or more.
+
+    >>> [format(value, _digits(value)) for value in (0.0301, 9.8765, 98.765, 987.65, 9876.5)]
+    ['0.030', '9.877', '98.77', '987.6', '9876']
+    """
+    whole = len(str(int(abs(value))))
+    return f".{max(0, 4 - whole)}f"
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:

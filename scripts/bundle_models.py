@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganport.evaluation.features import GENERAL_NETWORK
+from ganport.evaluation.features import SET_NETWORKS
 from ganport.runtime import PRETRAINED, Sampler
 from ganport.runtime.files import write_bytes
 from ganport.runtime.pretrained import measured_quality
@@ -82,7 +82,7 @@ def evaluate(model: Path, data_dir: Path) -> dict[str, Any]:
     If the real images are a test split, the report also counts generated images that are copies of training
     images. The reference of rock-paper-scissors is no test split.
     """
-    is_held_out = Sampler(model).contract.data["name"] != GENERAL_NETWORK
+    is_held_out = Sampler(model).contract.data["name"] in SET_NETWORKS
     options = ["--data-dir", data_dir] if is_held_out else []
     report: dict[str, Any] = json.loads(ganport("evaluate", model, "--json", *options, capture=True))
     return report

@@ -25,8 +25,8 @@ from keras import layers
 
 from ganport.datasets.folder import open_folder
 from ganport.datasets.named import LABELS
-from ganport.evaluation.features import MODELS, FeatureNetwork, prepare_images
-from ganport.evaluation.references import write_reference
+from ganport.evaluation.features import MODELS, SET_NETWORKS, FeatureNetwork, prepare_images
+from ganport.evaluation.references import SMALL_SIDE, write_reference
 
 FEATURES = 64
 DROPOUT = {"mnist": 0.4, "fashion-mnist": 0.25, "rock-paper-scissors": 0.4}
@@ -151,8 +151,9 @@ def main() -> None:
             split: (prepare_images(name, images), labels) for split, (images, labels) in splits.items()
         }
         train(name, prepared, arguments.epochs or EPOCHS[name])
-    reference = write_reference(name, train=splits["train"], test=splits["test"])
-    print(f"{reference}: {reference.stat().st_size:,} bytes")
+    for side in (None,) if name in SET_NETWORKS else (None, SMALL_SIDE):
+        reference = write_reference(name, train=splits["train"], test=splits["test"], side=side)
+        print(f"{reference}: {reference.stat().st_size:,} bytes")
 
 
 def train(name: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray]], epochs: int) -> None:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ganport.datasets import load_images
 from ganport.datasets.errors import DatasetNotFoundError
 from ganport.evaluation import evaluate, load_reference, measure_images
+from ganport.evaluation.comparison import METRICS
 from ganport.evaluation.errors import EvaluationError, ImageShapeError, TooFewImagesError
 from ganport.runtime import PRETRAINED, Sampler, save_png
 from ganport.runtime.contract import METADATA_KEY
@@ -20,7 +21,7 @@ from ganport.runtime.errors import FixedSeedError, ModelNotFoundError, SeedError
 from tests.conftest import ROOT, failure
 from tests.tiny_generator import tiny_model
 
-FIGURES = ("frechet", "kernel", "precision", "recall", "shares", "label_accuracy")
+FIGURES = (*METRICS, "shares", "label_accuracy")
 
 
 @pytest.fixture(autouse=True)
@@ -103,23 +104,23 @@ def test_a_dataset_of_a_public_set_stands_for_that_set(report, digits, idx_folde
 
 
 def test_own_images_may_be_a_folder_a_file_or_a_dataset(tmp_path, digits):
-    images = digits.images[::4]
+    images = digits.images[::20]
     np.savez(tmp_path / "mine.npz", images=images)
     (tmp_path / "mine").mkdir()
     for index, image in enumerate(images):
         save_png(image, tmp_path / "mine" / f"{index:04}.png")
-    of_file = evaluate("mnist", data=tmp_path / "mine.npz", seeds="0-599")
+    of_file = evaluate("mnist", data=tmp_path / "mine.npz", seeds="0-124")
     assert of_file.data == "mine"
-    assert of_file.network == "rock-paper-scissors"
+    assert of_file.network == "imagenet"
     assert of_file.label_accuracy is None
     assert of_file.notes == (
         "The model was trained on mnist, and it is compared with mine.",
         "The labels of the model are not those of mine. The images have each label in turn, and label "
         "accuracy is not measured.",
     )
-    assert evaluate("mnist", data=str(tmp_path / "mine"), seeds="0-599") == of_file
+    assert evaluate("mnist", data=str(tmp_path / "mine"), seeds="0-124") == of_file
     own = dataclasses.replace(digits, name="mine", images=images, labels=None, classes={})
-    assert evaluate("mnist", data=own, seeds="0-599") == of_file
+    assert evaluate("mnist", data=own, seeds="0-124") == of_file
 
 
 def test_a_dataset_of_a_public_set_that_was_resized_counts_as_own_images(digits, tiny_path):
@@ -127,7 +128,7 @@ def test_a_dataset_of_a_public_set_that_was_resized_counts_as_own_images(digits,
     with pytest.raises(ImageShapeError, match="generates 3x4x1 images, and those of digits are 8x8x3"):
         evaluate(tiny_path, data=resized, seeds="0-599")
     cropped = dataclasses.replace(digits, images=digits.images[:1000, 12:15, 12:16], labels=None)
-    assert evaluate(tiny_path, data=cropped, seeds="0-599").network == "rock-paper-scissors"
+    assert evaluate(tiny_path, data=cropped, seeds="0-599").network == "imagenet"
 
 
 def fixed_model(count):
@@ -155,8 +156,8 @@ def test_a_file_with_fixed_seeds_is_evaluated_with_these():
     assert note.startswith("The labels of the model's fixed seeds are equally frequent")
     with pytest.raises(FixedSeedError, match="Seed 600 is not available: the file has only the fixed seeds"):
         evaluate(fixed_model(600), seeds="1-600")
-    with pytest.raises(TooFewImagesError, match="499 images, the fixed seeds of the model, are too few"):
-        evaluate(fixed_model(499))
+    with pytest.raises(TooFewImagesError, match="49 images, the fixed seeds of the model, are too few"):
+        evaluate(fixed_model(49))
 
 
 def test_a_model_that_was_trained_on_the_real_images_is_noted():
@@ -174,8 +175,8 @@ def test_truncation_narrows_the_images(report):
 @pytest.mark.parametrize(
     ("arguments", "error", "problem"),
     [
-        ({"seeds": "0-99"}, TooFewImagesError, "100 images, one for each seed in `seeds`, are too few"),
-        ({"seeds": range(499)}, TooFewImagesError, "499 images"),
+        ({"seeds": "0-9"}, TooFewImagesError, "10 images, one for each seed in `seeds`, are too few"),
+        ({"seeds": range(49)}, TooFewImagesError, "49 images"),
         ({"seeds": "0-499,7"}, SeedError, "lists a seed twice"),
         ({"seeds": [*range(500), 7]}, SeedError, "lists a seed twice"),
         ({"seeds": "0-16384"}, SeedError, "lists 16,385 seeds, and the limit is 16,384"),
@@ -221,8 +222,8 @@ def test_wrong_models_are_rejected(tiny_path, tmp_path):
         ImageShapeError, match="images, and those of mine are 6x8x1; give `data` of the same shape"
     ):
         evaluate(tiny_path, data=tmp_path / "mine.npz")
-    np.savez(tmp_path / "few.npz", images=np.zeros((999, 3, 4, 1), np.uint8))
-    with pytest.raises(TooFewImagesError, match=r"999 images in `data` \(few\)"):
+    np.savez(tmp_path / "few.npz", images=np.zeros((99, 3, 4, 1), np.uint8))
+    with pytest.raises(TooFewImagesError, match=r"99 images in `data` \(few\)"):
         evaluate(tiny_path, data=tmp_path / "few.npz")
     with (
         Sampler("mnist") as sampler,
@@ -257,7 +258,7 @@ def test_the_command_prints_notes_to_stderr(ganport):
 
 
 def test_the_command_names_its_options_in_errors(ganport, tiny_path):
-    line = failure(ganport("evaluate", "mnist", "--seeds", "0-99"))
+    line = failure(ganport("evaluate", "mnist", "--seeds", "0-9"))
     assert "one for each seed in --seeds, are too few" in line
     assert "lists a seed twice" in failure(ganport("evaluate", "mnist", "--seeds", "0-499,7"), 2)
     assert "No data set 'cats'; --data takes mnist" in failure(ganport("evaluate", "mnist", "--data", "cats"))

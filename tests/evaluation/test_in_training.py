@@ -27,12 +27,26 @@ class FixedGenerator:
 
 
 def test_quality_in_training_uses_the_classifier_of_the_set(digits):
-    with pytest.raises(EvaluationError, match="499 images are too few"):
-        FrechetDistance(dataclasses.replace(digits, images=digits.images[:499]))
+    with pytest.raises(EvaluationError, match="49 images are too few"):
+        FrechetDistance(dataclasses.replace(digits, images=digits.images[:49]))
     distance = FrechetDistance(digits)
     assert distance._network.name == "mnist"
     assert 0 < distance.measure(FixedGenerator(digits.images)) < 20
-    assert FrechetDistance(dataclasses.replace(digits, name="mine"))._network.name == "rock-paper-scissors"
+
+
+def test_other_images_are_compared_by_the_general_network_and_fewer_of_them(digits):
+    few = dataclasses.replace(digits, name="mine", images=digits.images[::40], labels=None)
+    distance = FrechetDistance(few)
+    assert distance._network.name == "imagenet"
+    alike, copies = FixedGenerator(digits.images[1::40]), FixedGenerator(digits.images[[7] * 125])
+    figures = distance.compare(alike)
+    assert figures["frechet"] == pytest.approx(distance.measure(alike))
+    assert figures["coverage"] > 0.8
+    assert distance.compare(copies)["coverage"] < 0.2
+    assert distance.measure(copies) > 3 * figures["frechet"]
+    generator = FixedGenerator(digits.images)
+    FrechetDistance(dataclasses.replace(digits, name="mine", labels=None)).measure(generator)
+    assert sum(map(len, generator.inputs)) == FrechetDistance.MOST_IMAGES
 
 
 def test_generated_images_have_the_labels_of_the_real_images(digits):

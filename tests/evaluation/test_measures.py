@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from ganport.evaluation.measures import (
-    frechet_distance,
-    kernel_distance,
-    label_figures,
-    nearest_distances,
-    nearest_in_training,
-    precision_recall,
-)
+from ganport.evaluation.measures import frechet_distance, kernel_distance, label_figures
 
 RNG = np.random.default_rng(3)
 
@@ -82,38 +75,6 @@ def test_kernel_distance_takes_all_pairs():
     expected = sum(same) - 2 * kernels[2].mean()
     assert kernel_distance(x, y) == pytest.approx(expected)
     assert kernel_distance(x[::-1], np.roll(y, 7, axis=0)) == pytest.approx(expected)
-
-
-def test_precision_measures_quality_and_recall_measures_variety():
-    real = normal(1_000)
-    good, narrow, wide = normal(1_001), normal(1_001, spread=0.2), normal(1_001, spread=4)
-    assert min(precision_recall(real, good)) > 0.9
-    precision, recall = precision_recall(real, narrow)
-    assert precision > 0.95
-    assert recall < 0.3
-    precision, recall = precision_recall(real, wide)
-    assert precision < 0.4
-    assert precision_recall(real, normal(1_001, mean=50)) == (0, 0)
-
-
-def test_neighbours_are_counted_without_the_point_itself():
-    real = np.float32([[0], [1], [3]])  # with k = 1 the radii are 1, 1 and 2
-    fake = np.float32([[-0.9], [-1.1], [4.9], [5.1], [2.1]])
-    assert precision_recall(real, fake, neighbours=1)[0] == pytest.approx(3 / 5)
-
-
-def test_nearest_distances_are_euclidean():
-    points, others = normal(30), normal(2_500, mean=1.0)
-    slow = np.linalg.norm(points[:, np.newaxis].astype(np.float64) - others, axis=2).min(axis=1)
-    np.testing.assert_allclose(nearest_distances(points, others), slow, rtol=1e-3)
-    np.testing.assert_allclose(nearest_distances(others[:5], others), 0, atol=2e-3)
-
-
-def test_nearest_in_training_of_new_points_is_the_share_of_the_training_points():
-    training, held_out = normal(3_000), normal(1_000)
-    assert nearest_in_training(normal(2_000), training, held_out) == pytest.approx(0.75, abs=0.03)
-    assert nearest_in_training(training[:500] + 0.01, training, held_out) > 0.95
-    assert nearest_in_training(held_out[:500] + 0.01, training, held_out) < 0.05
 
 
 def test_label_figures():

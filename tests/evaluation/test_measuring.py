@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ganport.evaluation import build_reference, load_reference, measure_images
+from ganport.evaluation import FeatureNetwork, build_reference, load_reference, measure_images
+from ganport.evaluation.comparison import METRICS
 from ganport.evaluation.errors import EvaluationError, TooFewImagesError
+from ganport.evaluation.measures import label_figures
 
 
 def test_real_digits_score_like_the_baseline_and_damaged_ones_worse(reference, digits):
@@ -41,7 +43,7 @@ def test_batches_have_the_figures_of_one_array(reference, digits):
     whole = measure_images(reference, images, labels=labels)
     batches = (images[start : start + 512] for start in range(0, 1200, 512))
     parts = measure_images(reference, batches, labels=labels)
-    for figure in ("images", "frechet", "kernel", "precision", "recall", "shares", "label_accuracy"):
+    for figure in ("images", *METRICS, "shares", "label_accuracy"):
         assert getattr(parts, figure) == pytest.approx(getattr(whole, figure), rel=1e-5)
 
 
@@ -70,9 +72,36 @@ def test_own_images_are_compared_by_the_general_purpose_network_which_does_not_k
     assert dark.entropy is dark.confidence is dark.label_accuracy is None
 
 
+def test_a_hundred_images_are_enough_for_large_differences_and_the_margins_say_so(digits):
+    few = dataclasses.replace(digits, name="mine", images=digits.images[:100], labels=None)
+    own = build_reference(few)
+    assert len(own.features) == 50
+    real = measure_images(own, digits.images[100:150])
+    assert abs(real.frechet - own.baseline["frechet"]) < 2 * real.margins["frechet"]
+    dark = measure_images(own, digits.images[100:150] // 2)
+    assert dark.frechet - own.baseline["frechet"] > 2 * dark.margins["frechet"]
+    assert real.kernel + real.margins["kernel"] < dark.kernel - dark.margins["kernel"]
+
+
+def test_large_sets_have_no_margins(digits, reference):
+    assert set(measure_images(reference, digits.images[:600]).margins) == set(METRICS)
+    assert measure_images(reference, digits.images[:2_001]).margins == {}
+
+
+def test_labels_of_hands_are_predicted_by_their_classifier():
+    """The hands are white, so that their labels are any; what matters is where the predictions come from."""
+    reference = load_reference("rock-paper-scissors")
+    images = np.full((60, 64, 64, 3), 255, np.uint8)
+    report = measure_images(reference, images, labels=np.zeros(60, np.int64))
+    _, probabilities = FeatureNetwork("rock-paper-scissors").extract(images)
+    assert report.network == "imagenet"
+    assert report.shares == label_figures(probabilities).shares
+    assert report.label_accuracy == (probabilities.argmax(axis=1) == 0).mean()
+
+
 def test_too_few_images_are_rejected(reference, digits):
-    with pytest.raises(TooFewImagesError, match="499 images are too few; the metrics need at least 500"):
-        measure_images(reference, digits.images[:499])
+    with pytest.raises(TooFewImagesError, match="49 images are too few; the metrics need at least 50"):
+        measure_images(reference, digits.images[:49])
     with pytest.raises(TooFewImagesError, match="0 images are too few"):
         measure_images(load_reference("rock-paper-scissors"), np.zeros((0, 32, 32, 1), np.uint8))
 

@@ -7,16 +7,31 @@ import pytest
 
 from ganport.datasets import LABELS
 from ganport.evaluation import build_reference, load_reference
+from ganport.evaluation.comparison import METRICS
 from ganport.evaluation.errors import EvaluationError, TooFewImagesError
 from ganport.evaluation.references import REFERENCES, _label_matched_parts
 
 
-@pytest.mark.parametrize("name", sorted(LABELS))
-def test_a_bundled_reference_is_small_and_complete(name):
-    reference = load_reference(name)
-    assert (REFERENCES / f"{name}.npz").stat().st_size <= 1_200_000
-    assert reference.features.shape[1] == 64
+@pytest.mark.parametrize(
+    ("file", "name", "image_side"),
+    [
+        ("mnist", "mnist", 28),
+        ("fashion-mnist", "fashion-mnist", 28),
+        ("rock-paper-scissors", "rock-paper-scissors", 104),
+        ("rock-paper-scissors-64", "rock-paper-scissors", 64),
+    ],
+)
+def test_a_bundled_reference_is_small_and_complete(file, name, image_side):
+    reference = load_reference(name, image_side=image_side)
+    assert (REFERENCES / f"{file}.npz").stat().st_size <= 1_200_000
+    assert reference.side == (64 if file.endswith("64") else None)
+    assert reference.features.shape[1] == (128 if name == "rock-paper-scissors" else 64)
     assert np.isfinite(reference.features).all()
+    assert reference.classifier == name
+    for baseline in filter(None, (reference.baseline, reference.label_matched_baseline)):
+        assert set(METRICS) < set(baseline)
+        assert baseline["density"] == pytest.approx(1, abs=0.1)
+        assert 0.9 < baseline["coverage"] < 1
     assert (
         len(reference.baseline["shares"])
         == len(reference.labels)
@@ -25,6 +40,11 @@ def test_a_bundled_reference_is_small_and_complete(name):
     )
     assert 0 < reference.baseline["frechet"] < 3
     assert reference.is_held_out == (name != "rock-paper-scissors")
+
+
+def test_every_bundled_file_is_tested():
+    files = {path.stem for path in REFERENCES.iterdir()}
+    assert files == {*LABELS, "rock-paper-scissors-64"}
 
 
 def test_matching_labels_are_as_frequent_as_in_the_training_split(reference):
@@ -64,7 +84,7 @@ def test_a_reference_of_own_images_is_one_half_of_them(digits):
     images, labels = digits.images[::4], digits.labels[::4]
     data = dataclasses.replace(digits, name="mine", images=images, labels=labels)
     own = build_reference(data)
-    assert own.features.shape == (625, 64)
+    assert own.features.shape == (625, 128)
     assert own.baseline["images"] == 625
     assert own.labels == LABELS["mnist"]
     assert own.shares == pytest.approx([0.1] * 10, abs=0.03)
@@ -75,15 +95,15 @@ def test_a_reference_of_own_images_is_one_half_of_them(digits):
     )
     assert own.protocol == ("half of the images", "the other half, mean of 10 random splits")
     assert not own.is_held_out
-    assert not own.knows_labels
+    assert own.classifier == ""
 
 
 def test_too_few_images_and_unknown_names_are_rejected(digits):
-    few = dataclasses.replace(digits, name="mine", images=digits.images[:999], labels=None)
+    few = dataclasses.replace(digits, name="mine", images=digits.images[:99], labels=None)
     with pytest.raises(
-        TooFewImagesError, match=r"999 images in `data` \(mine\).* need at least 1,000"
+        TooFewImagesError, match=r"99 images in `data` \(mine\).* need at least 100"
     ) as caught:
         build_reference(few)
-    assert (caught.value.got, caught.value.expected) == (999, 1_000)
+    assert (caught.value.got, caught.value.expected) == (99, 100)
     with pytest.raises(EvaluationError, match="mnist, fashion-mnist, rock-paper-scissors"):
         load_reference("cats")

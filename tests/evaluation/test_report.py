@@ -35,18 +35,21 @@ def test_the_table_fits_a_terminal_even_for_noise(name):
 
 
 def test_the_table_of_own_images_fits_a_terminal(digits):
-    own = build_reference(dataclasses.replace(digits, name="mine", images=digits.images[::5], labels=None))
-    rows = measure_images(own, digits.images[::5] // 2).rows()
-    assert [row[0] for row in rows] == ["Fréchet distance", "kernel distance", "precision", "recall"]
+    own = build_reference(dataclasses.replace(digits, name="mine", images=digits.images[::20], labels=None))
+    rows = measure_images(own, digits.images[::20] // 2).rows()
+    expected = ["Fréchet distance", "kernel distance", "precision", "recall", "density", "coverage"]
+    assert [row[0] for row in rows] == expected
     assert width_of(rows) <= 80
 
 
 def test_the_table_has_a_baseline_and_a_meaning_for_each_figure(report):
     rows = {row[0].strip(): row[1:] for row in report.rows()}
     assert rows["Fréchet distance"][1] == "0.030 (0.027 to 0.035)"
-    assert rows["label accuracy"][1:] == ("99.4%", "predicted as requested")
+    assert rows["Fréchet distance"][0] == f"{report.frechet:.2f} ± {report.margins['frechet']:.2f}"
+    assert rows["coverage"][0] == f"{report.coverage:.3f} ± {report.margins['coverage']:.3f}"
+    assert rows["label accuracy"][1:] == ("99.4%", "as requested")
     assert rows["nearest in training"][1:] == ("68.8%", "copies raise it")
-    assert rows["label entropy"][2] == "bits, at most 3.322"
+    assert rows["label entropy"][2] == "of 3.322 bits"
     assert [f"{share:.1%}" for share in report.shares] == [rows[label][0] for label in LABELS["mnist"]]
     assert all(all(row) for row in report.rows())
 
@@ -57,23 +60,26 @@ def test_the_description_says_what_was_compared_with_what(report):
         "test split of mnist) by 64 features of a classifier of mnist. The baseline compares 10,000 other "
         "real images with them: the training split, mean of 6 parts, with the same label frequencies. The "
         "labels were requested with the frequencies of the training split. Nearest in training is the "
-        "share of the images whose nearest real image is a training image, and not a held-out one. "
+        "share of the images whose nearest real image is a training image, and not a held-out one. The "
+        "margins (±) are confidence intervals of 95 %, for other seeds and other real images, as many as "
+        "these. "
         "Compare these figures only with those of 600 images: with fewer images, the Fréchet distance and "
         "recall are larger."
     )
 
 
 def test_the_description_of_own_images_names_the_general_purpose_network(digits):
-    data = dataclasses.replace(digits, name="mine", images=digits.images[::4], labels=digits.labels[::4])
+    data = dataclasses.replace(digits, name="mine", images=digits.images[::20], labels=digits.labels[::20])
     own = build_reference(data)
-    report = measure_images(own, digits.images[1::8], labels=digits.labels[1::8])
+    report = measure_images(own, digits.images[1::40], labels=digits.labels[1::40])
     assert report.describe() == (
-        "625 images are compared with 625 real images (half of the images of mine) by 64 features of the "
-        "general-purpose network, a classifier of rock-paper-scissors. The baseline compares 625 other "
-        "real images with them: the other half, mean of 10 random splits. The labels were requested with "
-        "the frequencies of the data."
+        "125 images are compared with 125 real images (half of the images of mine) by 128 features of "
+        "EfficientNet-Lite0, a network that was trained on ImageNet. The baseline compares 125 other real "
+        "images with them: the other half, mean of 10 random splits. The labels were requested with the "
+        "frequencies of the data. The margins (±) are confidence intervals of 95 %, for other seeds and "
+        "other real images, as many as these."
     )
-    assert "labels" not in measure_images(own, digits.images[1::8]).describe()
+    assert "labels" not in measure_images(own, digits.images[1::40]).describe()
 
 
 def test_repr_shows_the_main_figures_beside_the_baseline(report):
@@ -82,14 +88,16 @@ def test_repr_shows_the_main_figures_beside_the_baseline(report):
     assert lines[1].split() == [
         "Fréchet",
         "distance",
-        f"{report.frechet:.3f}",
+        f"{report.frechet:.2f}",
+        "±",
+        f"{report.margins['frechet']:.2f}",
         "baseline",
         "0.030",
         "(0.027",
         "to",
         "0.035)",
     ]
-    assert len(lines) == 9
+    assert len(lines) == 11
     assert max(map(len, lines)) <= 80
     assert lines[-1].endswith("68.8%>")
 

@@ -378,8 +378,9 @@ def test_changed_images_are_rejected(tmp_path, small_recipe, small_data):
 
 def test_too_few_images_are_rejected(small_recipe, small_data):
     check_data_fits(dataclasses.replace(small_recipe, batch_size=50), small_data)
-    with pytest.raises(DatasetContentError, match="too few for `evaluate_interval`, which needs 500"):
-        check_data_fits(dataclasses.replace(small_recipe, batch_size=50, evaluate_interval=10), small_data)
+    few = dataclasses.replace(small_data, images=small_data.images[:49])
+    with pytest.raises(DatasetContentError, match="too few for `evaluate_interval`, which needs 50;"):
+        check_data_fits(dataclasses.replace(small_recipe, batch_size=49, evaluate_interval=10), few)
     with pytest.raises(DatasetContentError, match="50 images are fewer than one batch of 51"):
         check_data_fits(dataclasses.replace(small_recipe, batch_size=51), small_data)
 
