@@ -266,6 +266,7 @@ def test_preparation_of_several_kinds_happens_once():
     assert calls == ["made"]
 
 
+@pytest.mark.slow
 def test_keras_generators_that_work_or_are_rejected_are_listed():
     names = ("Keras 3: one-hot code behind the latents", "Keras 3: rows of 32x32x3, without options")
     result = try_generators("--only", names[0], "--only", names[1])

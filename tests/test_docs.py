@@ -71,6 +71,7 @@ def test_python_examples_run(page, tiny_file, tmp_path, monkeypatch):
         assert (tmp_path / "threes.png").exists()
 
 
+@pytest.mark.slow
 def test_example_of_a_recipe_trains_exports_and_resumes_without_its_file(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
     assert len(example.splitlines()) <= 60

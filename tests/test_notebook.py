@@ -41,16 +41,19 @@ def image(cells, source: str):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(output(cells, source, "image/png")))))
 
 
+@pytest.mark.slow
 def test_training_shows_a_progress_bar_and_the_newest_preview(executed):
     assert "step 40 of 40" in output(executed, "ganport.train", "text/html")
     assert image(executed, "ganport.train").shape == (238, 238)
 
 
+@pytest.mark.slow
 def test_the_exported_file_generates_the_images_of_the_preview(executed):
     preview, grid = image(executed, "ganport.train"), image(executed, "sampler.grid(range(64))")
     assert np.abs(preview.astype(int) - grid).max() <= 1
 
 
+@pytest.mark.slow
 def test_results_are_shown_as_tables(executed):
     assert "28x28x1 uint8" in output(executed, "ganport.export", "text/html")
     assert "Fréchet distance" in output(executed, 'ganport.evaluate("mnist"', "text/html")

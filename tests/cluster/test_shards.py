@@ -61,6 +61,7 @@ def test_a_lost_machine_does_not_change_the_shards(machines, sampler, tmp_path, 
     assert_same_files(tmp_path / "ray", tmp_path / "expected")
 
 
+@pytest.mark.slow
 def test_a_cluster_resumes_the_shards_of_one_process(machines, sampler, tmp_path):
     path = tmp_path / "ray" / "x.tar"
     written = write(sampler, 3_000, path)
@@ -92,6 +93,7 @@ def test_an_error_in_a_task_is_raised_unchanged(machines, sampler, tmp_path):
         list(written)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_shards(machines, sampler, tmp_path, ganport):
     arguments = ["--seeds", "0-2999", "--shard-size", "500", "--out", "ray/x.tar"]
     result = ganport("sample", "mnist", *arguments, "--engine", "ray", "--address", machines.address)

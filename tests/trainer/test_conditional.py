@@ -41,6 +41,7 @@ def recipe(small_recipe):
     return dataclasses.replace(conditional, steps=12, batch_size=8, preview_interval=4, labels=LABELS)
 
 
+@pytest.mark.slow
 def test_conditional_run_resumes_bit_identical(recipe, halves, run_on):
     run = run_on(recipe, halves)
     networks = build_networks(run.load_recipe())

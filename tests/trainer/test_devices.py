@@ -33,6 +33,7 @@ def alone(tmp_path_factory):
     return losses(RunFolder(folder / "run"))
 
 
+@pytest.mark.slow
 def test_two_devices_have_the_losses_of_one(tmp_path, alone):
     result = subprocess.run(
         [*TRAIN, "--devices", "2", "--out", "run"], cwd=tmp_path, check=True, capture_output=True, text=True
@@ -42,6 +43,7 @@ def test_two_devices_have_the_losses_of_one(tmp_path, alone):
         assert ours == pytest.approx(theirs, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_two_hosts_have_the_losses_of_one(tmp_path, alone):
     cluster = {"worker": [f"127.0.0.1:{free_port()}" for _ in range(2)]}
     hosts = []

@@ -101,6 +101,7 @@ def send_when_it_exists(file, number):
     os.kill(os.getpid(), number)
 
 
+@pytest.mark.slow
 def test_stopped_command_prints_how_to_continue(tmp_path):
     command = [
         sys.executable,

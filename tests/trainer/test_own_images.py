@@ -99,6 +99,7 @@ def test_minutes_decide_the_steps_and_are_saved(tmp_path, photos):
     assert f"time: {run.recipe.steps:,} steps in 0.25 minutes" in notes.lines[-1]
 
 
+@pytest.mark.slow
 def test_dry_run_with_minutes_shows_the_steps_and_writes_nothing(ganport, photos, tmp_path):
     done = ganport("train", photos, "--minutes", "1", "--image-size", "8", "--dry-run")
     recipe = json.loads(done.stdout)

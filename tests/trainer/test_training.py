@@ -145,6 +145,7 @@ def test_recipe_from_memory_trains_and_resumes_bit_identical(tmp_path, squares, 
     assert_same_checkpoint(whole, stopped, 6)
 
 
+@pytest.mark.slow
 def test_networks_of_a_recipe_from_memory_are_rebuilt_without_their_code(tmp_path, squares, own_recipe):
     """Another process, without the functions above, resumes the run and loads its generator."""
     options = {"data": squares, "mixed_precision": "on"}
