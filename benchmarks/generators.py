@@ -459,17 +459,17 @@ def count_verdicts(results: Sequence[Result]) -> str:
     return f"{len(results)} kinds: {', '.join(counts)}"
 
 
-def replace_tables(page: str, tables: str) -> str:
-    """Return the text of a page with other tables between the lines BEGIN and END.
+def replace_tables(page: str, tables: str, begin: str = BEGIN) -> str:
+    """Return the text of a page with other tables between the lines `begin` and END.
 
     Raises:
         ValueError: The page lacks one of these lines.
     """
-    before, begin, rest = page.partition(BEGIN)
+    before, found, rest = page.partition(begin)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"The page has no line {BEGIN!r}, or no line {END!r} after it.")
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+    if not found or not end:
+        raise ValueError(f"The page has no line {begin!r}, or no line {END!r} after it.")
+    return f"{before}{begin}\n\n{tables}\n\n{END}{after}"
 
 
 def to_json(results: Sequence[Result]) -> str:
