@@ -192,6 +192,7 @@ def test_table_of_runs_fits_a_narrow_terminal(walked, ganport, width):
     assert ("data" in heading) == (width == 80)
 
 
+@pytest.mark.slow
 def test_run_goes_on_with_more_steps_and_is_compared(walked, ganport, tmp_path):
     folder, _ = walked
     for name in ("runs/first", "runs/second"):

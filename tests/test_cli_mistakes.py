@@ -148,6 +148,7 @@ def test_comparison_without_runs_gives_a_one_line_error(ganport, tmp_path, runs)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_other_images(ganport, tmp_path):
     for folder, shade in (("images", 10), ("others", 20)):
         (tmp_path / folder).mkdir()

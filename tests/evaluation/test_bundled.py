@@ -25,7 +25,7 @@ def test_figures_belong_to_the_file_and_to_the_reference(name):
     assert PRETRAINED[name].stat().st_size <= 4_000_000
 
 
-@pytest.mark.parametrize("name", ["mnist", "rock-paper-scissors"])
+@pytest.mark.parametrize("name", [pytest.param("mnist", marks=pytest.mark.slow), "rock-paper-scissors"])
 def test_evaluate_gives_the_figures_again(name):
     """Copies are only searched if the training images exist. Figures may differ by rounding between CPUs."""
     expected = measured_quality(name)

@@ -94,6 +94,7 @@ def test_a_path_bytes_and_an_open_sampler_give_the_same_report(report):
     assert evaluate(path.read_bytes(), seeds="0-599") == dataclasses.replace(report, model="")
 
 
+@pytest.mark.slow
 def test_a_dataset_of_a_public_set_stands_for_that_set(report, digits, idx_folder):
     assert evaluate("mnist", data=digits, seeds="0-599") == report
     mnist = load_images("mnist", data_dir=idx_folder)

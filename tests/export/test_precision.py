@@ -194,6 +194,7 @@ def test_inputs_that_onnx_requires_in_float32_stay_float32():
     np.testing.assert_allclose(near, exact, rtol=3e-3, atol=3e-3)
 
 
+@pytest.mark.slow
 def test_upsampling_keeps_its_convolutions_in_int8(tmp_path):
     from benchmarks.third_party_generators import build
 

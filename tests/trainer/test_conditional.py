@@ -111,6 +111,7 @@ def test_inputs_are_latents_and_the_label_of_the_seed():
     np.testing.assert_array_equal(generator_inputs(seeds, 6, 0), sample_latents(seeds, 6))
 
 
+@pytest.mark.slow
 def test_resume_with_other_labels_is_rejected(recipe, halves, run_on):
     run = run_on(dataclasses.replace(recipe, steps=1), halves)
     check_same_images(run, halves)
