@@ -43,9 +43,9 @@ def runs(as_json: JsonOption = False) -> None:
 
 
 # The columns of `runs`, the most important first. A narrow terminal shows those that fit.
-_IMPORTANT = ("run", "step", "measure", "time", "data", "saved", "seed", "loss", "recipe")
+_IMPORTANT = ("run", "step", "measure", "time", "findings", "data", "saved", "seed", "loss", "recipe")
 _ALWAYS_SHOWN = 4  # number of columns that even a very narrow terminal shows
-_TEXTS = ("run", "recipe", "data", "loss")  # columns that are aligned at the left
+_TEXTS = ("run", "recipe", "data", "loss", "findings")  # columns that are aligned at the left
 
 
 def _cells(run: RunSummary) -> dict[str, str]:
@@ -65,6 +65,7 @@ def _cells(run: RunSummary) -> dict[str, str]:
         **metrics,
         "D acc": "" if accuracy is None else f"{accuracy:.0%}",
         "measure": _describe_measure(run.measure),
+        "findings": ", ".join(finding.name for finding in run.findings),
         "time": "" if run.seconds is None else _describe_time(run.seconds),
         "saved": f"{_describe_time(run.age)} ago",
     }

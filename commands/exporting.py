@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
+from ganport.runtime.command import with_options
 from ganport.runtime.contract import InputKind, Layout, Precision
 from ganport.runtime.description import DescriptionOptions
 
@@ -65,10 +66,17 @@ def export(
             "--format", help="ONNX; ort for small builds of onnxruntime; triton for a model repository."
         ),
     ] = "onnx",
+    step: Annotated[
+        int | None,
+        typer.Option(
+            help="Checkpoint of a run, by its step.",
+            show_default="smallest Fréchet distance, or else the newest",
+        ),
+    ] = None,
     best: Annotated[
         bool,
         typer.Option(
-            "--best", help="Export the best checkpoint, not the newest: see `train --evaluate-interval`."
+            "--best", help="Without Fréchet distances: export the one with the smallest pixel distance."
         ),
     ] = False,
     trust: Annotated[
@@ -114,6 +122,7 @@ def export(
         exported = export_file(
             source,
             path,
+            step=step,
             best=best,
             trust=trust,
             input_kind=input_kind,
@@ -133,7 +142,7 @@ def export(
             signature=signature,
             layer=layer,
             **renamed(description or {}),
-            note=lambda line: messages.print(line, markup=False),
+            note=lambda line: messages.print(with_options(line, {"step": "--step"}), markup=False),
             progress=status.update,
         )
     if explain:

@@ -32,6 +32,15 @@ def train(
         Path | None,
         typer.Option(help="Folder of the named data sets.", show_default="$GANPORT_DATA"),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the trained networks of a run folder, or from pretrained networks by name.",
+            show_default="random weights",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -84,7 +93,20 @@ def train(
     ] = None,
     evaluate_interval: Annotated[
         int | None,
-        typer.Option(min=1, help="Steps between measurements of the Fréchet distance.", show_default="none"),
+        typer.Option(
+            min=0,
+            help="Steps between measurements of the Fréchet distance; 0 for none.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    early_stop: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Stop after N measurements without a smaller Fréchet distance.",
+            show_default="never",
+        ),
     ] = None,
     mixed_precision: Annotated[
         Literal["auto", "on", "off"] | None,
@@ -126,6 +148,7 @@ def train(
     arguments: dict[str, Any] = {
         "data": data,
         "data_dir": data_dir,
+        "start_from": start_from,
         "steps": steps,
         "minutes": minutes,
         "batch_size": batch_size,
@@ -138,6 +161,7 @@ def train(
         "data_memory": data_memory,
         "preview_interval": preview_interval,
         "evaluate_interval": evaluate_interval,
+        "early_stop": early_stop,
         "mixed_precision": mixed_precision,
         "title": title,
         "settings": parse_settings(settings or ()) or None,
@@ -164,7 +188,8 @@ def _print_plan(recipe: str | None, arguments: TrainingArguments, device: Device
     from ganport.trainer.terminal import TerminalProgress
     from ganport.trainer.training import resolve_plan
 
-    if arguments.minutes is not None:  # the speed is measured, which needs TensorFlow
+    # Measuring the speed, and building the networks that the start weights must fit, need TensorFlow.
+    if arguments.minutes is not None or arguments.start_from is not None:
         progress = TerminalProgress(messages)
         try:
             plan, _ = resolve_plan(recipe, arguments, progress, device, devices)
@@ -180,6 +205,7 @@ def _print_plan(recipe: str | None, arguments: TrainingArguments, device: Device
 
 def _train(recipe: str | None, arguments: dict[str, Any], progress: TerminalProgress) -> None:
     from ganport.trainer.errors import TrainingInterrupted
+    from ganport.trainer.history import History
     from ganport.trainer.run_folder import RunFolder
     from ganport.trainer.training import train
 
@@ -199,6 +225,10 @@ def _train(recipe: str | None, arguments: dict[str, Any], progress: TerminalProg
         return
     took = "" if start.first_step == start.recipe.steps else f" in {progress.seconds:.0f} s"
     preview = RunFolder(run.path).preview_file(run.step)
+    findings = History(run.history).findings
+    if findings:
+        names = ", ".join(f"{finding.name} (step {finding.step:,})" for finding in findings)
+        messages.print(f"found: {names}; curves: {RunFolder(run.path).curves_file}", markup=False)
     results.print(f"{run.path}: trained to step {run.step:,}{took}; preview: {preview}", markup=False)
 
 
@@ -216,4 +246,4 @@ def recipes() -> None:
     results.print(table)
     results.print("minutes: on two cores of 2.6 GHz. Fréchet: distance to real images.")
     results.print("Convolutional recipes except digits were trained with --mixed-precision, and")
-    results.print("those for 28x28 images with --evaluate-interval and `export --best`.")
+    results.print("those for 28x28 images with --evaluate-interval.")

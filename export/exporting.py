@@ -87,6 +87,7 @@ def export(
     source: Run | str | os.PathLike[str] | keras.Model | None = None,
     path: str | os.PathLike[str] | None = None,
     *,
+    step: int | None = None,
     best: bool = False,
     value_range: ValueRange | None = None,
     clip: bool = False,
@@ -125,9 +126,10 @@ def export(
             checkpoint, or for the newest run if no run has a checkpoint.
         path: The file to write, or the folder of a Triton model. The default is generator.onnx in the folder
             of a run, or a file beside `source`. A Keras model in memory has no default.
-        best: Export the best checkpoint of a run: the one with the smallest Fréchet distance if this distance
-            was measured, otherwise the one with the smallest pixel distance. By default the newest checkpoint
-            is exported.
+        step: Step of the checkpoint of a run. By default it is the checkpoint with the smallest Fréchet
+            distance, or the newest one if this distance was not measured during the training.
+        best: Export the best checkpoint of a run also if the Fréchet distance was not measured: then the one
+            with the smallest pixel distance, which compares colours and coarse shapes only.
         value_range: Range of a third-party model's images: "tanh" for -1 to 1, "sigmoid" for 0 to 1, or the
             values of black and white, such as (0, 255). It is needed if the last operations of the model do
             not decide the range.
@@ -184,6 +186,7 @@ def export(
     return export_file(
         source,
         path,
+        step=step,
         best=best,
         value_range=value_range,
         clip=clip,
@@ -231,6 +234,7 @@ class SourceDescription(TypedDict, total=False):
 class ExportArguments(SourceDescription, total=False):
     """The keyword arguments of `export`, which describes each of them."""
 
+    step: int | None
     best: bool
     trust: bool
     custom_objects: str | os.PathLike[str] | None
@@ -284,7 +288,8 @@ def export_file(
     _check_title(title)
     check_ending(path, file_format)
     found = find_source(source, note)
-    _check_source_options(found, best, given)
+    _check_source_options(found, given)
+    checkpoint = _choose_checkpoint(found, best, given.get("step")) if isinstance(found, RunFolder) else None
     target = default_path(found, file_format) if path is None else Path(path)
     check_is_other(target, found)
     check_path(target, options, file_format, overwrite=overwrite)
@@ -299,10 +304,13 @@ def export_file(
     from .verified import convert_and_verify
     from .writing import write_model
 
-    loaded = load_source(found, best=best, description=description, loading=loading, opset=options.opset)
+    loaded = load_source(
+        found, step=checkpoint, description=description, loading=loading, opset=options.opset
+    )
     if title:
         loaded = dataclasses.replace(loaded, name=title)
-    _note_checkpoint(loaded, best, note)
+    if isinstance(found, RunFolder) and given.get("step") is None:
+        _note_checkpoint(found, loaded, best, note)
     _note_description(loaded, note)
     if options.batch is None and loaded.fixed_batch is not None and options.input_kind != "fixed":
         note(f"batch: {loaded.fixed_batch}, because the graph works with this number of images only")
@@ -368,7 +376,16 @@ def export_generator(
     return write_model(convert_and_verify(source, chosen), path, overwrite=overwrite)
 
 
-def _check_source_options(source: Found, best: bool, arguments: Mapping[str, Any]) -> None:
+def _choose_checkpoint(run: RunFolder, best: bool, step: int | None) -> int:
+    """Return the step of the checkpoint of a run that is exported. Raises RunError."""
+    run.read_recipe()  # raises RunNotFoundError
+    if step is not None:
+        run.check_step(step)
+        return step
+    return run.best_step() if best else run.step_to_export()
+
+
+def _check_source_options(source: Found, arguments: Mapping[str, Any]) -> None:
     """Raise UsageError if an option does not apply to the kind of source."""
     if isinstance(source, RunFolder):
         for name in ("source_layout", "input_values", *_DESCRIPTION, *_LOADING):
@@ -376,9 +393,14 @@ def _check_source_options(source: Found, best: bool, arguments: Mapping[str, Any
                 raise UsageError(
                     f"{source.path} is a run, which states what `{name}` says; leave `{name}` out."
                 )
-    elif best:
-        what = f"{source} is not a run" if isinstance(source, Path) else "a Keras model is not a run"
-        raise UsageError(f"`best=True` chooses a checkpoint of a run, and {what}; leave `best` out.")
+        if arguments.get("best") and arguments.get("step") is not None:
+            raise UsageError("`best=True` and `step` both choose a checkpoint; give one of them.")
+        return
+    what = f"{source} is not a run" if isinstance(source, Path) else "a Keras model is not a run"
+    for name, given in (("best", arguments.get("best")), ("step", arguments.get("step") is not None)):
+        if given:
+            option = "`best=True`" if name == "best" else "`step`"
+            raise UsageError(f"{option} chooses a checkpoint of a run, and {what}; leave `{name}` out.")
 
 
 def _note_description(source: Source, note: Callable[[str], None]) -> None:
@@ -388,25 +410,21 @@ def _note_description(source: Source, note: Callable[[str], None]) -> None:
         note(f"note: {doubt}")
 
 
-def _note_checkpoint(source: Source, best: bool, note: Callable[[str], None]) -> None:
-    """Call `note` with the chosen checkpoint of a run, if `best` is true or the run is not complete."""
-    if best:
-        note(f"checkpoint: {_reason_of_best(source.training)}")
-    elif source.training and source.training["steps"] < source.recipe["steps"]:
-        note(f"checkpoint: step {source.training['steps']:,} of {source.recipe['steps']:,}")
-
-
-def _reason_of_best(training: Mapping[str, Any]) -> str:
-    """Return a text with the step of a run's best checkpoint, and the reason why it is the best."""
-    step, metrics = f"step {training['steps']:,}", training["metrics"]
-    if "frechet" in metrics:
-        return f"{step}, with the smallest Fréchet distance to training images, {metrics['frechet']:.3f}"
-    if "distance" in metrics:
-        return (
-            f"{step}, with the smallest pixel distance, {metrics['distance']:.3f}; Fréchet distances were "
-            "not measured during the training"
-        )
-    return f"{step}, the newest; no distance was measured"
+def _note_checkpoint(run: RunFolder, source: Source, best: bool, note: Callable[[str], None]) -> None:
+    """Call `note` with the checkpoint that was chosen, unless it is the last one of a complete run."""
+    step, metrics, newest = source.training["steps"], source.training["metrics"], run.newest_step()
+    text = f"checkpoint: step {step:,}"
+    remedy = "" if step == newest else f"; `step={newest}` exports the newest"
+    if "frechet" in metrics and step == run.step_to_export():
+        distance = f"{metrics['frechet']:.3f}"
+        note(f"{text}, with the smallest Fréchet distance to training images, {distance}{remedy}")
+    elif best and "distance" in metrics:
+        reason = "Fréchet distances were not measured during the training"
+        note(f"{text}, with the smallest pixel distance, {metrics['distance']:.3f}; {reason}{remedy}")
+    elif best:
+        note(f"{text}, the newest; no distance was measured")
+    elif step < source.recipe["steps"]:
+        note(f"{text} of {source.recipe['steps']:,}")
 
 
 @contextlib.contextmanager

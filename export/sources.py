@@ -124,7 +124,7 @@ class Source:
 def load_source(
     found: Found,
     *,
-    best: bool = False,
+    step: int | None = None,
     description: Description | None = None,
     loading: LoadingOptions | None = None,
     opset: int = 18,
@@ -133,7 +133,7 @@ def load_source(
 
     Args:
         found: Run folder, path of a file or of a SavedModel folder, or Keras model.
-        best: Whether to load the best checkpoint of a run (see `RunFolder.best_step`), not the newest.
+        step: Step of the checkpoint of a run; by default that of `RunFolder.step_to_export`.
         description: What the user says about a third-party generator.
         loading: How a third-party file is loaded.
         opset: Version of the ONNX standard operators that the generator will be exported to.
@@ -144,7 +144,7 @@ def load_source(
         GeneratorError: The file contains no generator, or a fact about the generator is not known.
     """
     if isinstance(found, RunFolder):
-        source = _load_run(found, best)
+        source = _load_run(found, step)
         _check_generator(found.path, source.generator)
         return source
     chosen, how = description or Description(), loading or LoadingOptions()
@@ -165,18 +165,25 @@ def _described(name: str, generator: DescribedGenerator, description: Descriptio
     return Source(name, generator, labels=given.labels or (), distribution=given.distribution)
 
 
-def _load_run(run: RunFolder, best: bool) -> Source:
+def _load_run(run: RunFolder, chosen: int | None) -> Source:
     from ganport.trainer.checkpoints import load_generator
+    from ganport.trainer.start_weights import describe_origin, read_start
 
-    recipe, data = run.read_recipe(), run.read_data()
-    step = run.best_step() if best else run.newest_step()
+    recipe, data, start = run.read_recipe(), run.read_data(), read_start(run)
+    step = run.step_to_export() if chosen is None else chosen
+    origin = {} if start is None else {"start": describe_origin(start)}
     return Source(
         name=recipe.title or recipe.name,
         generator=load_generator(run, step),
         recipe=recipe.to_dict(),
         # The path of the training images is left out, since paths of the training machine are private.
         data={key: data[key] for key in ("name", "images", "licence")},
-        training={"steps": step, "images_seen": step * recipe.batch_size, "metrics": run.measured_at(step)},
+        training={
+            "steps": step,
+            "images_seen": step * recipe.batch_size,
+            "metrics": run.measured_at(step),
+            **origin,
+        },
         labels=recipe.labels,
     )
 

@@ -10,7 +10,10 @@ recipes/           the bundled recipes; recipe_file.py loads the recipe files of
 run.py             Run: the results of a run
 run_folder.py      RunFolder: the paths of the files in a run folder, and their content
 run_records.py     the records that a run writes: its recipe, its data and its history
+start_weights.py   the weights of another run, from which a run starts
 history.py         History: what the lines of a history say about progress, time and measures
+findings.py        find_new: what goes wrong in a run, found in its history
+held_out.py        split_images: the images that a run does not train on
 runs.py            the runs under a folder: the newest run, a list of all runs
 comparison.py      compare: the settings, measures and curves of several runs
 network_configs.py Keras configurations of the networks of a recipe that is neither bundled nor in a file
@@ -37,5 +40,6 @@ ema.py             the averaged generator
 feeds.py           how images reach the step
 pace.py            the speed of a training, measured before it begins
 measures.py        distances of generated images to real images
+watch.py           Watch: the facts at a checkpoint from which findings follow
 checkpoints.py     saving and loading of checkpoints
 """

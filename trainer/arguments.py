@@ -21,11 +21,20 @@ _SMALLEST = {
     "seed": 0,
     "data_memory": 0,
     "preview_interval": 1,
-    "evaluate_interval": 1,
+    "evaluate_interval": 0,
+    "early_stop": 0,
 }
 _SMALLEST_SIDE = 8  # smallest side of the images, in pixels
 # Arguments that replace the field of the recipe with the same name.
-_RECIPE_FIELDS = ("steps", "batch_size", "seed", "preview_interval", "evaluate_interval", "title")
+_RECIPE_FIELDS = (
+    "steps",
+    "batch_size",
+    "seed",
+    "preview_interval",
+    "evaluate_interval",
+    "early_stop",
+    "title",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,7 @@ class TrainingArguments:
 
     data: str | os.PathLike[str] | None = None
     data_dir: str | os.PathLike[str] | None = None
+    start_from: str | os.PathLike[str] | None = None
     steps: int | None = None
     minutes: float | None = None
     batch_size: int | None = None
@@ -50,6 +60,7 @@ class TrainingArguments:
     data_memory: int | None = None
     preview_interval: int | None = None
     evaluate_interval: int | None = None
+    early_stop: int | None = None
     mixed_precision: MixedPrecision | None = None
     title: str | None = None
     settings: Mapping[str, Any] | None = None
@@ -104,6 +115,10 @@ class TrainingArguments:
         """Return the names of the arguments whose value is not the default."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return [name for name, value in values.items() if value is not None and value is not False]
+
+    def gives(self, name: str) -> bool:
+        """Return whether an argument, or a setting of this name in `settings`, is given."""
+        return getattr(self, name) is not None or name in (self.settings or {})
 
     def recipe_fields(self) -> dict[str, Any]:
         """Return the fields of the recipe that the arguments replace, without those in `settings`."""

@@ -11,6 +11,7 @@ from ganport.runtime.arrays import Pixels
 if TYPE_CHECKING:
     from ganport.datasets.dataset import Dataset
 
+    from .findings import Finding
     from .recipe import Recipe
     from .run import Run
 
@@ -69,7 +70,14 @@ class Callback:
             step: The step of the checkpoint.
             preview: Generated images in a grid, uint8 (height, width, channels).
             measures: Distances of generated images to real images: "distance" is the sliced Wasserstein
-                distance of the pixels, and "frechet" is the Fréchet distance, if it was measured.
+                distance of the pixels, and "frechet" is the Fréchet distance, if it was measured. Further
+                entries are the facts from which findings follow; see `watch.Watch.measure`.
+        """
+
+    def on_finding(self, finding: Finding) -> None:
+        """Receive what goes wrong in the training. The finding is already in the history.
+
+        This event comes at most once for each kind of finding, after the `on_checkpoint` of its step.
         """
 
     def on_note(self, line: str) -> None:
@@ -116,6 +124,11 @@ class Callbacks(Callback):
         """Pass the event on; see `Callback`."""
         for callback in self._callbacks:
             callback.on_checkpoint(step, preview, measures)
+
+    def on_finding(self, finding: Finding) -> None:
+        """Pass the event on; see `Callback`."""
+        for callback in self._callbacks:
+            callback.on_finding(finding)
 
     def on_note(self, line: str) -> None:
         """Pass the event on; see `Callback`."""

@@ -20,6 +20,7 @@ from ganport.runtime.files import replacing
 from ganport.runtime.writers import write_animation
 
 from .callbacks import MEASURE_LABELS
+from .findings import COPIES, MEMORISING, VARIETY
 from .history import History
 from .run_folder import FRECHET_DISTANCE, PIXEL_DISTANCE, RunFolder
 
@@ -52,17 +53,18 @@ _PANELS = (
     _Panel("discriminator accuracy", {"d_accuracy": "accuracy"}),
     _Panel("pixel distance", {PIXEL_DISTANCE: "sliced Wasserstein"}),
     _Panel("Fréchet distance", {FRECHET_DISTANCE: "Fréchet"}),
+    _Panel("share", {VARIETY: "variety", MEMORISING: "memorising", COPIES: "copies"}),
 )
 
 
 def draw_curves(run: RunFolder) -> None:
-    """Write curves.png, a chart of losses, accuracy and distances by step. Raises OutputError."""
+    """Write curves.png, a chart of losses, accuracy, distances and findings by step. Raises OutputError."""
     # The import takes a second, so it is made only here. Unlike pyplot, Figure does not look for a display.
     from matplotlib.figure import Figure
 
     history = run.read_history()
-    is_evaluated = any(FRECHET_DISTANCE in line for line in history)
-    panels = _PANELS if is_evaluated else _PANELS[:-1]
+    names = {name for line in history for name in line}
+    panels = [panel for panel in _PANELS if panel in _PANELS[:3] or names & set(panel.curves)]
     figure = Figure(figsize=(9, 3 * len(panels) - 1), layout="constrained")
     charts = figure.subplots(len(panels), 1, sharex=True)
     for axes, panel in zip(charts, panels, strict=True):
@@ -80,6 +82,7 @@ def draw_curves(run: RunFolder) -> None:
         axes.set_ylim(bottom=0)
     charts[-1].set_xlabel("step")
     _mark_schedules(charts, History(history))
+    _mark_findings(charts, History(history))
     with replacing(run.curves_file) as temporary:
         figure.savefig(temporary, dpi=100)
 
@@ -87,20 +90,31 @@ def draw_curves(run: RunFolder) -> None:
 def _mark_schedules(charts: Any, history: History) -> None:
     """Draw a line at each step from which another schedule counts, with the steps of the schedule."""
     for step, steps in history.schedules:
-        for axes in charts:
-            axes.axvline(step, color="grey", linestyle="--", linewidth=1)
-        charts[1].annotate(
-            f"schedule of {steps:,} steps from here",
-            (step, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4, 4),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            rotation=90,
-            fontsize=7,
-            color="grey",
-        )
+        _mark(charts, 1, step, f"schedule of {steps:,} steps from here", "grey")
+
+
+def _mark_findings(charts: Any, history: History) -> None:
+    """Draw a line at each step at which something was found to go wrong, with its name."""
+    for finding in history.findings:
+        _mark(charts, 0, finding.step, finding.name, "tab:red")
+
+
+def _mark(charts: Any, labelled: int, step: int, text: str, colour: str) -> None:
+    """Draw a vertical line at a step in all charts, with a text beside it in one of them."""
+    for axes in charts:
+        axes.axvline(step, color=colour, linestyle="--", linewidth=1)
+    charts[labelled].annotate(
+        text,
+        (step, 0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4, 4),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        rotation=90,
+        fontsize=7,
+        color=colour,
+    )
 
 
 # Labels of the horizontal axis of a comparison, and the value in a point of a history that they stand for.

@@ -16,6 +16,7 @@ from .ema import shipped_generator
 from .errors import CheckpointError
 from .networks import Networks, build_networks
 from .run_folder import RunFolder
+from .start_weights import load_recorded_start
 
 # Number of newest checkpoints that are kept. The second newest is a reserve in case the newest is damaged.
 # The best checkpoint is kept too.
@@ -77,15 +78,20 @@ def _position(name: str) -> tuple[str, ...]:
 def load_newest_checkpoint(run: RunFolder, networks: Networks) -> tuple[int, list[str]]:
     """Load the newest undamaged checkpoint into the networks.
 
+    Without a checkpoint, the networks get the start weights of the run, if it has any; see `start_weights`.
+
     Returns:
         The step of the loaded checkpoint, or 0 if there is no checkpoint; and for each newer checkpoint, the
             reason why it was not loaded.
 
     Raises:
-        CheckpointError: There are checkpoints, but each is damaged or belongs to different networks.
+        CheckpointError: There are checkpoints, but each is damaged or belongs to different networks; or there
+            is none, and the start weights are damaged.
     """
     steps = run.checkpoint_steps()
     passed_over = []
+    if not steps:
+        load_recorded_start(run, networks)
     for step in reversed(steps):
         try:
             load_checkpoint(run, step, networks)

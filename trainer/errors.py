@@ -6,7 +6,8 @@ programmer would expect::
     GanportError
     ├── UsageError
     │   ├── UnknownRecipeError (LookupError)      the name is no bundled recipe, no recipe file and no folder
-    │   └── UnknownSettingError (LookupError)     recipes have no setting of this name
+    │   ├── UnknownSettingError (LookupError)     recipes have no setting of this name
+    │   └── UnknownStartError (LookupError)       the name is no run folder and no pretrained networks
     ├── RecipeError (ValueError)                  the settings or the networks of a recipe are not valid
     ├── DeviceError (RuntimeError)                the requested training device is not available
     └── RunError
@@ -14,6 +15,7 @@ programmer would expect::
         ├── RunExistsError (FileExistsError)      the folder already holds a run
         ├── RunInUseError (RuntimeError)          another process is training the run
         ├── CheckpointError (ValueError)          a checkpoint or record of a run is missing or damaged
+        ├── LayerMismatchError (ValueError)       trained weights do not fit the networks of a new run
         └── DivergedError (ArithmeticError)       a loss or a weight is no longer finite
     KeyboardInterrupt
     └── TrainingInterrupted                       Ctrl-C or SIGTERM ended the training; everything was saved
@@ -51,6 +53,26 @@ class UnknownSettingError(UsageError, LookupError):
     def __init__(self, got: str, closest: Sequence[str]) -> None:
         self.got, self.closest = got, tuple(closest)
         super().__init__(f"Setting {got!r} is unknown; did you mean one of: {', '.join(closest)}?")
+
+
+class UnknownStartError(UsageError, LookupError):
+    """The name is neither the path of a run folder nor the name of pretrained networks.
+
+    Attributes:
+        got: The name.
+        known: The names of the pretrained networks.
+        suggestion: Path of a run with this name; None if there is none.
+    """
+
+    def __init__(self, got: str, known: Sequence[str], suggestion: Path | None = None) -> None:
+        self.got, self.known, self.suggestion = got, tuple(known), suggestion
+        remedy = "give a run folder (see `ganport runs`)"
+        if known:
+            remedy += f", or the name of pretrained networks: {', '.join(known)}"
+        if suggestion:
+            remedy = f"did you mean {suggestion}?"
+        end = "" if suggestion else "."
+        super().__init__(f"`start_from` is {got!r}, and there is no run folder of this name; {remedy}{end}")
 
 
 class RecipeError(GanportError, ValueError):
@@ -105,6 +127,24 @@ class CheckpointError(RunError, ValueError):
     def __init__(self, path: Path, problem: str) -> None:
         self.path, self.problem = path, problem
         super().__init__(f"No usable checkpoint in {path}: {problem}")
+
+
+class LayerMismatchError(RunError, ValueError):
+    """The weights of trained networks do not fit the networks of a new run.
+
+    Attributes:
+        source: Path of the run with the weights, or name of the pretrained networks.
+        layer: The first layer that does not fit, such as "the layer dense of the generator".
+        there: What this layer has in the trained networks.
+        here: What this layer has in the new run.
+        remedy: What the user can do.
+    """
+
+    def __init__(self, source: str, layer: str, there: str, here: str, remedy: str) -> None:
+        self.source, self.layer, self.there, self.here, self.remedy = source, layer, there, here, remedy
+        super().__init__(
+            f"The weights of {source} do not fit: {layer} has {there} there, and {here} here; {remedy}."
+        )
 
 
 class DivergedError(RunError, ArithmeticError):

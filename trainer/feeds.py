@@ -1,6 +1,6 @@
 """Feeds: the sources of the training images, either the memory of the devices or files on disk.
 
-Both kinds of feed give the same images in the same order.
+Both kinds of feed give the same images in the same order, without those that the recipe holds out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ganport.datasets.errors import DatasetContentError
 from ganport.datasets.folder import ImageFolder
 from ganport.runtime.arrays import Pixels
 
+from .held_out import Split, split_images
 from .random_numbers import Indices, image_order
 from .recipe import Recipe
 from .step import CHUNK_STEPS
@@ -60,7 +61,7 @@ class ResidentFeed:
     def __init__(
         self, recipe: Recipe, data: Dataset, images: Pixels, strategy: tf.distribute.Strategy
     ) -> None:
-        self._recipe, self._data = recipe, data
+        self._recipe, self._data, self._split = recipe, data, split_images(recipe, data.count)
         if strategy.num_replicas_in_sync > 1:
             self._images = strategy.experimental_distribute_values_from_function(
                 lambda _: tf.constant(images)
@@ -70,7 +71,7 @@ class ResidentFeed:
 
     def chunk(self, first: int, stop: int) -> ChunkInputs:
         """Return the inputs of a chunk; see `Feed.chunk`."""
-        order = image_order(self._recipe, self._data.count, first, stop)
+        order = _training_order(self._recipe, self._split, first, stop)
         labels = _label_indices(self._recipe, self._data, order)
         return self._images, tf.constant(_padded(order)), tf.constant(_padded(labels))
 
@@ -79,7 +80,7 @@ class StreamedFeed:
     """Feed that reads images from disk with tf.data, up to one chunk ahead, while the device computes."""
 
     def __init__(self, recipe: Recipe, data: Dataset, first: int) -> None:
-        self._recipe, self._data = recipe, data
+        self._recipe, self._data, self._split = recipe, data, split_images(recipe, data.count)
         batch_bytes = recipe.batch_size * int(np.prod(recipe.image_shape))
         self.chunk_steps = max(1, min(CHUNK_STEPS, _BUFFER_BYTES // batch_bytes))
         self._failure: DatasetContentError | None = None
@@ -92,7 +93,7 @@ class StreamedFeed:
         for row in range(stop - first):
             self._buffer[row * size : (row + 1) * size] = self._next_batch()
         rows = np.arange((stop - first) * size, dtype=np.int32).reshape(-1, size)
-        order = image_order(self._recipe, self._data.count, first, stop)
+        order = _training_order(self._recipe, self._split, first, stop)
         labels = _label_indices(self._recipe, self._data, order)
         return tf.constant(self._buffer), tf.constant(_padded(rows)), tf.constant(_padded(labels))
 
@@ -108,7 +109,7 @@ class StreamedFeed:
         shape = (self._recipe.batch_size, *self._recipe.image_shape)
 
         def read(step: np.int64) -> Pixels:
-            (indices,) = image_order(self._recipe, self._data.count, int(step), int(step) + 1)
+            (indices,) = _training_order(self._recipe, self._split, int(step), int(step) + 1)
             try:
                 return self._data.take(indices)
             except DatasetContentError as error:
@@ -121,6 +122,11 @@ class StreamedFeed:
             deterministic=True,
         )
         return batches.prefetch(self.chunk_steps).as_numpy_iterator()
+
+
+def _training_order(recipe: Recipe, split: Split, first: int, stop: int) -> Indices:
+    """Return the indices of the images for the steps first .. stop - 1, int32 (stop - first, batch_size)."""
+    return split.training[image_order(recipe, len(split.training), first, stop)]
 
 
 def _label_indices(recipe: Recipe, data: Dataset, order: Indices) -> Indices:

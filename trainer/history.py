@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from .findings import Finding
 from .run_folder import DECIDING, MEASURES
 
 _SECONDS = "seconds"  # name, in the history, of the training time
@@ -59,6 +60,11 @@ class History:
         return [name for name in MEASURES if self.values(name)]
 
     @property
+    def findings(self) -> list[Finding]:
+        """What was found to go wrong in the run, in the order in which it was noticed."""
+        return [Finding.from_line(line) for line in self.lines if "finding" in line]
+
+    @property
     def schedules(self) -> list[tuple[int, int]]:
         """The later changes of the schedule: the step from which it counts, and its number of steps."""
         return [(line["step"], line["steps"]) for line in self.lines if "steps" in line]
@@ -72,6 +78,8 @@ class History:
         points: dict[int, dict[str, float]] = {}
         known: dict[str, float] = {}
         for line in self.lines:
+            if "finding" in line:
+                continue
             known |= {name: line[name] for name in ("images_seen", _SECONDS) if name in line}
             points[line["step"]] = points.get(line["step"], {}) | known | line
         return list(points.values())

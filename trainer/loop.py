@@ -24,11 +24,13 @@ from ganport.runtime.seeds import check_seeds
 
 from .callbacks import Callback, Callbacks, TrainingStart
 from .charts import draw_curves, draw_progress
-from .checkpoints import load_newest_checkpoint, save_checkpoint
+from .checkpoints import load_checkpoint, load_newest_checkpoint, save_checkpoint
 from .devices import Devices, check_sharing
 from .ema import shipped_generator
-from .errors import DivergedError
+from .errors import CheckpointError, DivergedError
 from .feeds import Feed, open_feed
+from .findings import find_early_stop, find_new, find_not_finite
+from .held_out import split_images
 from .history import History
 from .interrupts import StopRequest, stop_requests
 from .locks import lock_run
@@ -38,7 +40,9 @@ from .recipe import Recipe
 from .run import Run
 from .run_folder import FRECHET_DISTANCE, PIXEL_DISTANCE, RunFolder
 from .run_records import append_history, record_schedule
+from .start_weights import load_recorded_start
 from .step import METRICS, Chunk, compile_chunk
+from .watch import Watch, kernel_sizes
 
 PREVIEW_SEEDS = 64  # largest number of images in a preview
 FIRST_PREVIEW_SECONDS = 20  # training time after which the first preview is made, if none came earlier
@@ -83,26 +87,48 @@ def run_training(
 def _run(recipe: Recipe, data: Dataset, run: RunFolder, callback: Callback, devices: Devices) -> int | None:
     newest = max(run.checkpoint_steps(), default=0)
     callback.on_start(TrainingStart(Run(run.path), recipe, data, devices.description, newest))
-    frechet = FrechetDistance(data) if recipe.evaluate_interval else None
-    networks = build_networks(recipe, devices.strategy, data.count)
+    split = split_images(recipe, data.count)
+    frechet = FrechetDistance(data, split.training) if recipe.evaluate_interval else None
+    networks = build_networks(recipe, devices.strategy, len(split.training))
+    initial_sizes = _initial_sizes(run, networks)
     first, passed_over = load_newest_checkpoint(run, networks)
     for problem in passed_over:
         callback.on_warning(f"{problem}: continuing from the checkpoint before it")
     if devices.is_chief:
         _clean_up(run, first)
         record_schedule(run, recipe, first)
-    chunk = compile_chunk(recipe, networks, data.count, devices.strategy)
+    chunk = compile_chunk(recipe, networks, len(split.training), devices.strategy)
     feed = open_feed(recipe, data, devices.strategy, first)
     with _without_warnings():
         # A chunk without steps only compiles the program, which takes seconds.
         chunk(*feed.chunk(first, first), tf.constant(first), tf.constant(0))
     session = _Session(
-        recipe, run, callback, devices, networks, chunk, feed, data.classes, PixelDistance(data), frechet
+        recipe,
+        run,
+        callback,
+        devices,
+        networks,
+        chunk,
+        feed,
+        data.classes,
+        PixelDistance(data, split.training),
+        frechet,
+        Watch(recipe, data, split, networks, frechet, initial_sizes),
     )
     # All hosts of a cluster must make the same steps, so a signal to one host does not end the training.
     with stop_requests() if devices.hosts == 1 else contextlib.nullcontext(StopRequest()) as stop:
         last = session.train(first, stop)
-    return stop.signal if last < recipe.steps else None
+    return stop.signal if last < session.recipe.steps else None
+
+
+def _initial_sizes(run: RunFolder, networks: Networks) -> list[float]:
+    """Return the sizes of the generator's kernels before the first step, also if the run is resumed.
+
+    The networks still have their initial weights.
+    """
+    with contextlib.suppress(CheckpointError):  # `load_newest_checkpoint` raises it if the weights are needed
+        load_recorded_start(run, networks)
+    return kernel_sizes(networks.generator)
 
 
 @dataclasses.dataclass
@@ -112,7 +138,7 @@ class _Session:
     Each process of a cluster has a session. Only the session of the chief writes files and reports progress.
 
     Attributes:
-        recipe: The recipe.
+        recipe: The recipe. If the run stops early, its number of steps is the step that was reached.
         run: The run folder.
         callback: Receiver of the events.
         devices: The devices.
@@ -123,6 +149,7 @@ class _Session:
         pixel_distance: Pixel distance, which is measured at every checkpoint.
         frechet_distance: Fréchet distance, which is measured at every `evaluate_interval`-th step and at the
             last step; None if the recipe's `evaluate_interval` is 0.
+        watch: The facts from which findings follow.
         steps_per_second: Speed of the last chunk.
         has_preview: Whether the run has a preview.
         started: Time at which the session began, in the seconds of `time.perf_counter`.
@@ -139,6 +166,7 @@ class _Session:
     classes: Mapping[str, int]
     pixel_distance: PixelDistance
     frechet_distance: FrechetDistance | None
+    watch: Watch
     steps_per_second: float = 1.0
     has_preview: bool = dataclasses.field(init=False)
     started: float = dataclasses.field(default_factory=time.perf_counter, init=False)
@@ -157,24 +185,45 @@ class _Session:
         recipe = self.recipe
         saved = step
         try:
-            while step < recipe.steps and not stop:
+            while step < self.recipe.steps and not stop:
+                if self._stops_early(step):
+                    break
                 checkpoint = self._next_checkpoint(step)
                 step = self._advance(step, min(checkpoint, _next(step, recipe.log_interval)), stop)
-                if stop or step == checkpoint or self._needs_preview(step):
-                    self._save(step)
+                is_early = self._needs_preview(step) and not stop
+                if stop or step == checkpoint or is_early:
+                    self._save(step, is_early)
                     saved = step
             if self.devices.is_chief:
                 draw_curves(self.run)
-                if step == recipe.steps:
-                    self._finish()
+                if step == self.recipe.steps:
+                    self._finish(step)
         except OutputError as error:
             remedy = f"make room, then continue from step {saved:,} with: {self.run.resume_command}"
             raise OutputError(error.path, error.problem, remedy) from error
-        except DivergedError:
+        except DivergedError as error:
             with contextlib.suppress(OutputError):
+                for finding in find_not_finite(recipe, self.run.read_history(), error.step):
+                    self._append(finding.to_line())
                 draw_curves(self.run)
             raise
         return step
+
+    def _stops_early(self, step: int) -> bool:
+        """Return whether the run ends at a step because its measure does not improve, and record the end.
+
+        The run is then complete: its number of steps becomes the step that was reached, as in a run that
+        continues with a shorter schedule.
+        """
+        if not self.recipe.early_stop or step not in self.run.checkpoint_steps():
+            return False
+        reason = find_early_stop(self.recipe, self.run.read_history())
+        if not reason:
+            return False
+        self.recipe = dataclasses.replace(self.recipe, steps=step)
+        record_schedule(self.run, self.recipe, step)
+        self.callback.on_note(f"stopped early at step {step:,}: {reason}")
+        return True
 
     def _next_checkpoint(self, step: int) -> int:
         """Return the next step with a checkpoint: the next multiple of an interval, or the last step."""
@@ -232,30 +281,48 @@ class _Session:
         self._append({**line, **times})
         self.callback.on_log(step, metrics, images_per_second)
 
-    def _save(self, step: int) -> None:
-        """Write a preview and a checkpoint, after a check that all weights are finite."""
+    def _save(self, step: int, is_early: bool) -> None:
+        """Write a preview and a checkpoint, after a check that all weights are finite.
+
+        Args:
+            step: The step that was reached.
+            is_early: Whether this is the first preview, which is earlier than the intervals say.
+        """
         state = self.networks.read()
         # The losses were computed before the last update, so they do not show whether that update was finite.
         if not all(np.isfinite(array).all() for array in state.values()):
             raise DivergedError(step, {}, kept=max(self.run.checkpoint_steps(), default=0))
         generator = shipped_generator(self.recipe, self.networks, self.classes)
         state = self.networks.read()  # read again, because `shipped_generator` changed the averaged generator
-        measures = self._measure(generator, step)
+        measures = self._measure(generator, step, is_early)
         preview = self._generate_preview(generator)
         if not self.devices.is_chief:
             return
         save_png(preview, self.run.preview_file(step))
         self._append({"step": step, **{name: round(value, 5) for name, value in measures.items()}})
+        findings = find_new(self.recipe, self.run.read_history())
+        for finding in findings:
+            self._append(finding.to_line())
         save_checkpoint(self.run, step, state)
         self.has_preview = True
         self.callback.on_checkpoint(step, preview, measures)
+        for finding in findings:
+            self.callback.on_finding(finding)
 
-    def _measure(self, generator: Any, step: int) -> dict[str, float]:
+    def _measure(self, generator: Any, step: int, is_early: bool) -> dict[str, float]:
+        """Return the distances and the facts of a checkpoint by their names in the history.
+
+        The Fréchet distance is also measured at an early first preview, so that a training that goes wrong is
+        noticed early.
+        """
         label_count = len(self.recipe.labels)
         measures = {PIXEL_DISTANCE: self.pixel_distance.measure(generator, label_count)}
-        if self.frechet_distance and (step % self.recipe.evaluate_interval == 0 or step == self.recipe.steps):
-            measures[FRECHET_DISTANCE] = self.frechet_distance.measure(generator, label_count)
-        return measures
+        is_evaluated = is_early or step == self.recipe.steps
+        fake = None
+        if self.frechet_distance and (is_evaluated or step % self.recipe.evaluate_interval == 0):
+            fake = self.frechet_distance.generated_features(generator, label_count)
+            measures[FRECHET_DISTANCE] = self.frechet_distance.between(fake)
+        return measures | self.watch.measure(generator, fake)
 
     def _generate_preview(self, generator: Any) -> Any:
         """Return a grid of images, generated from the first seeds, uint8 (height, width, channels)."""
@@ -264,8 +331,12 @@ class _Session:
         inputs = generator_inputs(seeds, self.recipe.latent_dim, len(self.recipe.labels))
         return make_grid(to_uint8(generator(inputs, training=False).numpy()))
 
-    def _finish(self) -> None:
+    def _finish(self, step: int) -> None:
+        """Write the animation and the generator, in the form and of the checkpoint that `export` exports."""
         draw_progress(self.run)
+        chosen = self.run.step_to_export()
+        if chosen != step:
+            load_checkpoint(self.run, chosen, self.networks)
         with replacing(self.run.keras_file) as temporary:
             shipped_generator(self.recipe, self.networks, self.classes).save(temporary)
 

@@ -15,7 +15,7 @@ from ganport.evaluation import FeatureNetwork
 from ganport.evaluation.comparison import compare_features
 from ganport.evaluation.errors import EvaluationError
 from ganport.evaluation.features import GENERAL_NETWORK, network_for
-from ganport.evaluation.measures import frechet_distance
+from ganport.evaluation.measures import Features, frechet_distance
 from ganport.evaluation.references import MIN_IMAGES
 from ganport.runtime import to_uint8
 from ganport.runtime.arrays import Pixels
@@ -23,6 +23,7 @@ from ganport.runtime.latents import generator_inputs
 from ganport.runtime.seeds import SEED_LIMIT
 
 Images = npt.NDArray[np.float32]  # (n, height, width, channels) in [-1, 1]
+Indices = npt.NDArray[np.int32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +36,27 @@ class RealImages:
     """
 
     data: Dataset
-    indices: npt.NDArray[np.int32]
+    indices: Indices
 
     @classmethod
-    def choose(cls, data: Dataset, count: int, rng: np.random.Generator) -> RealImages:
-        """Return `count` random images of a data set, or all of its images if it has fewer."""
-        return cls(data, np.sort(rng.permutation(data.count)[:count]).astype(np.int32))
+    def choose(
+        cls, data: Dataset, count: int, rng: np.random.Generator, training: Indices | None = None
+    ) -> RealImages:
+        """Return `count` random training images of a data set, or all of them if there are fewer.
+
+        Args:
+            data: The data set.
+            count: Number of images.
+            rng: Source of the random numbers.
+            training: Indices of the images that the run trains on; by default all images.
+        """
+        indices = np.arange(data.count, dtype=np.int32) if training is None else training
+        return cls(data, np.sort(indices[rng.permutation(len(indices))[:count]]))
+
+    @property
+    def labels(self) -> Indices | None:
+        """Class of each image; None if the data has no classes."""
+        return None if self.data.labels is None else self.data.labels[self.indices]
 
     def batches(self) -> Iterator[Pixels]:
         """Yield the real images in batches, uint8 (n, height, width, channels)."""
@@ -84,18 +100,22 @@ class PixelDistance:
 
     Distances are comparable for the steps of one run, and for runs of one recipe on one data set. They are
     not comparable for different data sets or image sizes.
+
+    Args:
+        data: The data set.
+        training: Indices of the images that the run trains on; by default all images.
     """
 
     _PROJECTIONS = 256
     _SIDE = 32  # target side in pixels: larger images are averaged down to about this side
     _FIRST_SEED = SEED_LIMIT // 2  # first seed of the generated images, far above the seeds of previews
 
-    def __init__(self, data: Dataset) -> None:
+    def __init__(self, data: Dataset, training: Indices | None = None) -> None:
         height, width, _ = data.image_shape
         count = min(data.count, max(256, min(2048, 2**21 // (height * width))))
         self._factor = max(1, round(min(height, width) / self._SIDE))
         rng = np.random.default_rng(0)
-        self._images = RealImages.choose(data, count, rng)
+        self._images = RealImages.choose(data, count, rng, training)
         real = np.concatenate(
             [self._shrink(batch.astype(np.float32) / 127.5 - 1.0) for batch in self._images.batches()]
         )
@@ -134,8 +154,16 @@ class FrechetDistance:
     images, and the generated images have the same labels as the real images, which makes the distance
     smaller.
 
+    Args:
+        data: The data set.
+        training: Indices of the images that the run trains on; by default all images.
+
+    Attributes:
+        images: The real images.
+        real: Features of the real images, shape (n, d).
+
     Raises:
-        EvaluationError: The data set has too few images.
+        EvaluationError: There are too few training images.
         MissingPackageError: onnxruntime is not installed.
     """
 
@@ -147,17 +175,18 @@ class FrechetDistance:
     # checkpoint is chosen by images that are not shown or evaluated later.
     _FIRST_SEED = SEED_LIMIT // 2 + 2**40
 
-    def __init__(self, data: Dataset) -> None:
-        if data.count < MIN_IMAGES:
+    def __init__(self, data: Dataset, training: Indices | None = None) -> None:
+        known = data.count if training is None else len(training)
+        if known < MIN_IMAGES:
             raise EvaluationError(
-                f"{data.count:,} images are too few for the Fréchet distance, which needs {MIN_IMAGES:,}; "
+                f"{known:,} images are too few for the Fréchet distance, which needs {MIN_IMAGES:,}; "
                 "add images, or train without `evaluate_interval`"
             )
         self._network = FeatureNetwork(network_for(whole_set(data.name), data.image_shape))
         is_general = self._network.name == GENERAL_NETWORK
-        count = min(data.count, self.MOST_IMAGES if is_general else self.MOST_IMAGES_OF_SETS)
-        self._images = RealImages.choose(data, count, np.random.default_rng(0))
-        self._real = np.concatenate([self._features(batch) for batch in self._images.batches()])
+        count = min(known, self.MOST_IMAGES if is_general else self.MOST_IMAGES_OF_SETS)
+        self.images = RealImages.choose(data, count, np.random.default_rng(0), training)
+        self.real = np.concatenate([self._features(batch) for batch in self.images.batches()])
 
     def measure(self, generator: keras.Model, label_count: int = 0) -> float:
         """Return the distance of a generator's images; see `evaluation.measures.frechet_distance`.
@@ -166,7 +195,11 @@ class FrechetDistance:
             generator: The network, which maps float32 latents to images.
             label_count: Number of the generator's labels.
         """
-        return frechet_distance(self._real, self._generated(generator, label_count))
+        return self.between(self.generated_features(generator, label_count))
+
+    def between(self, fake: Features) -> float:
+        """Return the distance of generated images, given their features."""
+        return frechet_distance(self.real, fake)
 
     def compare(self, generator: keras.Model, label_count: int = 0) -> dict[str, float]:
         """Return all metrics of a generator's images by name; see `evaluation.comparison.compare_features`.
@@ -177,12 +210,17 @@ class FrechetDistance:
             generator: The network, which maps float32 latents to images.
             label_count: Number of the generator's labels.
         """
-        return compare_features(self._real, self._generated(generator, label_count))
+        return compare_features(self.real, self.generated_features(generator, label_count))
 
-    def _generated(self, generator: keras.Model, label_count: int) -> npt.NDArray[np.float32]:
-        """Return the features of generated images, one for each real image."""
-        batches = self._images.generated(generator, label_count, self._FIRST_SEED)
+    def generated_features(self, generator: keras.Model, label_count: int = 0) -> Features:
+        """Return the features of generated images, one for each real image, shape (n, d).
+
+        Args:
+            generator: The network, which maps float32 latents to images.
+            label_count: Number of the generator's labels.
+        """
+        batches = self.images.generated(generator, label_count, self._FIRST_SEED)
         return np.concatenate([self._features(to_uint8(batch)) for batch in batches])
 
-    def _features(self, images: Pixels) -> npt.NDArray[np.float32]:
+    def _features(self, images: Pixels) -> Features:
         return self._network.extract(images)[0]

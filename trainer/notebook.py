@@ -10,6 +10,7 @@ from ganport.runtime.arrays import Pixels
 from ganport.runtime.png import encode_png
 
 from .callbacks import MEASURE_LABELS, Callback, Metrics, TrainingStart
+from .findings import Finding
 from .remaining_time import RemainingTime
 
 
@@ -56,12 +57,19 @@ class NotebookProgress(Callback):
     def on_checkpoint(self, step: int, preview: Pixels, measures: Metrics) -> None:
         """Show the preview and the distances."""
         self._remaining.on_checkpoint(step, preview, measures)
-        self._distances = ", ".join(f"{MEASURE_LABELS[name]} {value:.3f}" for name, value in measures.items())
+        self._distances = ", ".join(
+            f"{label} {measures[name]:.3f}" for name, label in MEASURE_LABELS.items() if name in measures
+        )
         self._show_bar()
         if self._is_shown:
             from IPython.display import Image
 
             self._preview = _show(self._preview, Image(data=encode_png(preview), format="png"))
+
+    def on_finding(self, finding: Finding) -> None:
+        """Print what goes wrong, and what to do."""
+        if self._is_shown:
+            print(finding)  # noqa: T201
 
     def on_note(self, line: str) -> None:
         """Print the line."""

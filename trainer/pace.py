@@ -46,7 +46,14 @@ class Pace:
         return steps / self.steps_per_second
 
 
-def fit_to_minutes(recipe: Recipe, pace: Pace, minutes: float, *, keeps_previews: bool = False) -> Recipe:
+def fit_to_minutes(
+    recipe: Recipe,
+    pace: Pace,
+    minutes: float,
+    *,
+    keeps_previews: bool = False,
+    keeps_measures: bool = False,
+) -> Recipe:
     """Return a recipe with as many steps as can be made in a number of minutes, with its checkpoints.
 
     Args:
@@ -54,6 +61,8 @@ def fit_to_minutes(recipe: Recipe, pace: Pace, minutes: float, *, keeps_previews
         pace: The speed.
         minutes: The time.
         keeps_previews: Whether the preview interval stays; by default it fits the number of steps.
+        keeps_measures: Whether the interval of the Fréchet distance stays; by default the distance, if the
+            recipe measures it, is measured at every preview.
 
     Raises:
         UsageError: The time is too short.
@@ -66,10 +75,13 @@ def fit_to_minutes(recipe: Recipe, pace: Pace, minutes: float, *, keeps_previews
             f"`minutes` is {minutes:g}, which is enough for {max(0, steps)} steps at this speed; give "
             f"{math.ceil(needed)} or more, or smaller images."
         )
-    if keeps_previews:
-        return dataclasses.replace(recipe, steps=steps)
-    preview = math.ceil(steps / min(_MOST_CHECKPOINTS, max(1, round(minutes))))
-    return dataclasses.replace(recipe, steps=steps, preview_interval=preview)
+    preview = recipe.preview_interval
+    if not keeps_previews:
+        preview = math.ceil(steps / min(_MOST_CHECKPOINTS, max(1, round(minutes))))
+    evaluation = recipe.evaluate_interval
+    if evaluation and not keeps_measures:
+        evaluation = preview
+    return dataclasses.replace(recipe, steps=steps, preview_interval=preview, evaluate_interval=evaluation)
 
 
 def measure_pace(recipe: Recipe, data: Dataset, devices: Devices) -> Pace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from ganport.runtime.errors import UsageError
 from .arguments import TrainingArguments
 from .devices import load_tensorflow
 from .errors import RecipeError, RunExistsError
+from .held_out import count_held_out
 from .proposal import propose
 from .recipe import Recipe
 from .recipes import DEFAULT_RECIPE, IMAGES_RECIPE, RECIPES, is_recipe_file, load_recipe
 from .run_folder import RunFolder
 from .settings import change_recipe
+from .start_weights import Start, StartWeights, find_start
 
 RecipeSource = str | os.PathLike[str] | Recipe
 
@@ -38,6 +41,8 @@ class TrainingPlan:
         notes: Messages to the user about settings that were chosen automatically.
         report: Lines about the images of a folder, and about the settings that were chosen for them.
         chooses_precision: Whether `train` chooses between float32 and bfloat16 when it knows the devices.
+        start: Trained networks from which the training starts; None for random weights.
+        start_weights: The weights of these networks; None if they are not loaded yet.
     """
 
     recipe: Recipe
@@ -46,9 +51,12 @@ class TrainingPlan:
     notes: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
     chooses_precision: bool = False
+    start: Start | None = None
+    start_weights: StartWeights | None = None
     _data_dir: Path | None = None
     _preparation: Preparation = dataclasses.field(default_factory=Preparation)
     _may_drop_labels: bool = False
+    _may_drop_measure: bool = False
 
     def load(self) -> TrainingPlan:
         """Return a plan with loaded images, whose recipe has the shape, labels and data set of these images.
@@ -67,10 +75,17 @@ class TrainingPlan:
             )
             recipe = dataclasses.replace(recipe, labels=())
         recipe = dataclasses.replace(recipe, dataset=data.name, image_shape=data.image_shape)
+        report = self.report
+        obstacle = _why_not_measured(data) if self._may_drop_measure else ""
+        if obstacle:
+            report = (*report, f"measure: none, since {obstacle}")
+            recipe = dataclasses.replace(recipe, evaluate_interval=0)
+        if recipe.held_out_share:
+            report = (*report, _describe_held_out(recipe, data))
         check_data_fits(recipe, data)
         if recipe.labels:
             recipe = dataclasses.replace(recipe, labels=tuple(data.classes))
-        return dataclasses.replace(self, recipe=recipe, data=data, notes=notes)
+        return dataclasses.replace(self, recipe=recipe, data=data, notes=notes, report=report)
 
 
 def plan_training(
@@ -91,6 +106,8 @@ def plan_training(
         UnknownSettingError: `settings` has a name that is not that of a setting.
         RecipeError: The recipe's settings or networks are not valid.
         RunExistsError: `recipe` is a run folder.
+        UnknownStartError: `start_from` is neither a run folder nor the name of pretrained networks.
+        RunNotFoundError, CheckpointError: The folder `start_from` holds no run, or the run has no checkpoint.
         DatasetError: The images are missing or damaged, or they do not fit the recipe.
     """
     given = arguments or TrainingArguments()
@@ -108,12 +125,31 @@ def plan_training(
         # The images of the recipe's own data set are resized to the image size in the recipe.
         _preparation=given.preparation(resolved.image_shape[:2] if is_own_data else None),
         chooses_precision=(given.mixed_precision or default_precision) == "auto",
+        start=None if given.start_from is None else find_start(given.start_from),
         _may_drop_labels=is_default,
+        _may_drop_measure=named == IMAGES_RECIPE
+        and not (given.gives("evaluate_interval") or given.gives("early_stop")),
     )
     if data is not None and named == IMAGES_RECIPE:
         plan = _with_proposal(plan, given)
     is_prepared = given.preparation() != Preparation()
     return plan.load() if data is not None or is_prepared else plan
+
+
+def _why_not_measured(data: Dataset) -> str:
+    """Return why the Fréchet distance can't be measured in the training; empty if it can."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime is not installed; `pip install 'ganport[cpu]'` adds it"
+    if data.count < MIN_IMAGES:
+        return f"{data.count} images are fewer than {MIN_IMAGES}"
+    return ""
+
+
+def _describe_held_out(recipe: Recipe, data: Dataset) -> str:
+    count = count_held_out(recipe, data.count)
+    if not count:
+        return f"held out: none, since {data.count:,} images are few"
+    return f"held out: {count} images, which show whether the discriminator memorises the other ones"
 
 
 def _is_image_folder(data: str, arguments: TrainingArguments) -> bool:
@@ -128,13 +164,19 @@ def _data_dir(arguments: TrainingArguments) -> Path | None:
 def _with_proposal(plan: TrainingPlan, arguments: TrainingArguments) -> TrainingPlan:
     """Return a plan whose settings follow from the images, unless the user gave them.
 
+    If the training starts from trained networks, the settings that decide the shapes of the layers follow
+    from these networks.
+
     Raises:
         DatasetError: There are too few images, no generator can learn from them, or some can't be read.
     """
     survey = survey_source(plan.source, data_dir=plan._data_dir)
     survey.check(skip_bad=arguments.skip_bad)
-    proposal = propose(survey, image_size=arguments.size, channels=arguments.channels)
+    start = plan.start
+    proposal = propose(survey, image_size=arguments.size, channels=arguments.channels, start=start)
     recipe = plan.recipe
+    if start is not None and "latent_dim" not in (arguments.settings or {}):
+        recipe = dataclasses.replace(recipe, latent_dim=start.latent_dim)
     if "diff_augment" not in (arguments.settings or {}):
         recipe = dataclasses.replace(recipe, diff_augment=proposal.diff_augment)
     if proposal.uses_labels:
@@ -169,11 +211,12 @@ def check_data_fits(recipe: Recipe, data: Dataset) -> None:
             "label, or IDX or .npz files with labels.",
         )
     remedy = "add images, or choose a smaller `batch_size`"
-    if data.count < recipe.batch_size:
-        problem = f"its {data.count:,} images are fewer than one batch of {recipe.batch_size:,}"
+    count = data.count - count_held_out(recipe, data.count)
+    if count < recipe.batch_size:
+        problem = f"its {count:,} images are fewer than one batch of {recipe.batch_size:,}"
         raise DatasetContentError(data.source, f"{problem}; {remedy}.")
-    if recipe.schedule == "alternating" and data.count <= recipe.batch_size:
-        problem = f"its {data.count} images are one batch, and the schedule 'alternating' needs more than one"
+    if recipe.schedule == "alternating" and count <= recipe.batch_size:
+        problem = f"its {count} images are one batch, and the schedule 'alternating' needs more than one"
         raise DatasetContentError(data.source, f"{problem}; {remedy}.")
     if recipe.evaluate_interval and data.count < MIN_IMAGES:
         problem = f"its {data.count} images are too few for `evaluate_interval`, which needs {MIN_IMAGES}"

@@ -9,6 +9,7 @@ from ganport.datasets.errors import DatasetContentError
 from ganport.datasets.survey import Survey
 
 from .recipe import DiffAugment
+from .start_weights import Start
 
 FEWEST_IMAGES = 50  # with fewer images, a generator repeats its training images
 SIZES = (32, 64, 128, 256)  # sides in pixels that are proposed
@@ -43,7 +44,11 @@ class Proposal:
 
 
 def propose(
-    survey: Survey, *, image_size: tuple[int, int] | None = None, channels: int | None = None
+    survey: Survey,
+    *,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    start: Start | None = None,
 ) -> Proposal:
     """Return settings for the images of a survey.
 
@@ -51,6 +56,7 @@ def propose(
         survey: What the images are like.
         image_size: Height and width that the user chose; None to choose them.
         channels: Number of channels that the user chose; None to choose it.
+        start: Trained networks from which the training starts. They decide what the user did not choose.
 
     Raises:
         DatasetContentError: There are too few images.
@@ -61,15 +67,22 @@ def propose(
             f"it has {survey.distinct} different images; a generator needs {FEWEST_IMAGES} or more, and a "
             "few thousand to make images that differ from those.",
         )
-    size, size_reason = _choose_size(survey) if image_size is None else (image_size, "as you chose")
-    uses_labels, label_reason = _choose_labels(survey)
+    if image_size is not None:
+        size, size_reason = image_size, "as you chose"
+    elif start is not None:
+        size, size_reason = start.image_shape[:2], f"as in {start.source}, where the training starts"
+    else:
+        size, size_reason = _choose_size(survey)
+    uses_labels, label_reason = _choose_labels(survey, start)
     is_grey = survey.grey >= _GREY_SHARE * survey.count
-    chosen = channels or (1 if is_grey else 3)
+    usual = 1 if is_grey else 3
+    chosen = channels or (usual if start is None else start.image_shape[2])
     augment = tuple(each for each, limit in _AUGMENTED_BELOW.items() if survey.distinct < limit)
     height, width = size
     order = "" if height == width else " (height x width)"
     reasons = (
         f"size: {height}x{width}{order}, {size_reason}",
+        *([f"channels: {chosen}, as in {start.source}"] if start and chosen not in (channels, usual) else []),
         *([f"labels: {label_reason}"] if survey.classes else []),
         *(
             [f"augmentation: {', '.join(augment)}, since {survey.distinct:,} images are few"]
@@ -104,9 +117,13 @@ def _choose_size(survey: Survey) -> tuple[tuple[int, int], str]:
     return ((side, longer) if ratio > 1 else (longer, side)), reason
 
 
-def _choose_labels(survey: Survey) -> tuple[bool, str]:
+def _choose_labels(survey: Survey, start: Start | None) -> tuple[bool, str]:
     """Return whether the classes of the images become labels, and the reason."""
     count = len(survey.classes)
+    if start is not None and not start.labels:
+        return False, f"none, since {start.source} has none"
+    if start is not None and len(start.labels) == count and not survey.unclassed:
+        return True, f"the {count} classes, since {start.source} has as many labels"
     if count < 2:
         return False, "none, since there is one class only"
     if survey.unclassed:

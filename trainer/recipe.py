@@ -141,6 +141,11 @@ class Recipe:
         evaluate_interval: Steps between two measurements of the Fréchet distance, each at a checkpoint; 0 for
             no measurements. The best checkpoint is the one with the smallest measured Fréchet distance, or,
             without measurements, with the smallest pixel distance.
+        held_out_share: Share of the images that are not trained on, at least 16 and at most 500 images; see
+            `held_out.split_images`. The discriminator's logits for them show whether it memorises the
+            training images.
+        early_stop: Number of measurements of the Fréchet distance without a new smallest value after which
+            the training ends; 0 for the training of all steps. It needs `evaluate_interval`.
         build_generator: Function that builds the generator; see `GeneratorBuilder`. In a recipe file, the
             function `build_generator` of the file.
         build_discriminator: Function that builds the discriminator: build_discriminator(image_shape), or
@@ -174,6 +179,8 @@ class Recipe:
     log_interval: int = 100
     preview_interval: int = 1000
     evaluate_interval: int = 0
+    held_out_share: float = 0.0
+    early_stop: int = 0
     title: str = ""
     build_generator: GeneratorBuilder | None = dataclasses.field(default=None, compare=False, repr=False)
     build_discriminator: DiscriminatorBuilder | None = dataclasses.field(
@@ -201,6 +208,9 @@ class Recipe:
         for field in ("r1_weight", "r2_weight", "gradient_penalty_weight", "evaluate_interval"):
             self._check(field, 0 <= getattr(self, field) < math.inf, "at least 0")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)")
+        self._check("held_out_share", 0 <= self.held_out_share <= 0.5, "in [0, 0.5]")
+        is_count = type(self.early_stop) is int and self.early_stop >= 0
+        self._check("early_stop", is_count, "a whole number of at least 0")
         for field, choices in (("schedule", Schedule), ("loss", LossName), ("sampling", Sampling)):
             self._check(
                 field, getattr(self, field) in get_args(choices), f"one of {', '.join(get_args(choices))}"
@@ -218,6 +228,9 @@ class Recipe:
             self._check("schedule", self.schedule != "separate", expected)
         if self.schedule == "alternating":
             self._check("penalty_interval", self.penalty_interval == 1, "1 for the schedule 'alternating'")
+        if self.early_stop:
+            expected = "0 without `evaluate_interval`, since the Fréchet distance decides when to stop"
+            self._check("early_stop", self.evaluate_interval > 0, expected)
         if self.loss not in _WITH_TARGETS:
             expected = f"0 for the loss {self.loss!r}, which has no targets"
             self._check("label_smoothing", self.label_smoothing == 0, expected)

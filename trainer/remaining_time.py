@@ -11,7 +11,7 @@ from ganport.runtime.arrays import Pixels
 
 from .callbacks import Callback, Metrics, TrainingStart
 from .recipe import Recipe
-from .run_folder import PIXEL_DISTANCE
+from .run_folder import FRECHET_DISTANCE
 
 _MEMORY_SECONDS = 300  # time after which a past speed counts 1/e
 _LEAST_SECONDS = 3  # time of measured steps before there is an estimate
@@ -59,7 +59,7 @@ class RemainingTime(Callback):
         """Receive the end of a checkpoint, which took the time since the last event."""
         now = self._clock()
         if self._changed is not None:
-            is_evaluated = not set(measures) <= {PIXEL_DISTANCE}
+            is_evaluated = FRECHET_DISTANCE in measures
             self._costs[is_evaluated].append(now - self._changed)
             self._changed = now
 

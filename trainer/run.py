@@ -12,6 +12,7 @@ from ganport.runtime.errors import ModelNotFoundError
 
 from .errors import CheckpointError, RunNotFoundError
 from .run_folder import RunFolder
+from .start_weights import read_start
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,6 +66,16 @@ class Run:
         the Fréchet distance, if it was measured.
         """
         return self._folder.read_history()
+
+    @property
+    def start(self) -> dict[str, Any] | None:
+        """The origin of the weights from which the training started; None if they were random.
+
+        The keys "source", "step" and "fingerprint" are the path of the other run, or the name of pretrained
+        networks, the step of its checkpoint, and the SHA-256 of this file. The others describe the recipe and
+        the images of that run. "start" is the origin of its own weights.
+        """
+        return read_start(self._folder)
 
     @property
     def step(self) -> int:

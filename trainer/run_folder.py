@@ -5,8 +5,11 @@ runs/digits/
     data.json              name, number, licence, source and fingerprint of the images
     recipe.py              copy of the user's recipe file, if the recipe came from one
     networks.json          Keras configurations of the networks, if the recipe was made in memory
+    start.json, start.npz  origin and weights of the networks from which the run started, if it started from
+                           another run or from pretrained networks
     history.jsonl          a line per `log_interval` steps: losses, accuracy, images per second, seconds;
-                           a line per checkpoint: its distances to real images;
+                           a line per checkpoint: its distances to real images, and other facts;
+                           a line per finding: what goes wrong, and what to do;
                            and a line per longer or shorter schedule: its number of steps
     checkpoints/           step-00010000.npz and others: the newest two checkpoints and the best
     previews/              step-00010000.png and others: the generator's images of seeds 0-63
@@ -84,6 +87,16 @@ class RunFolder:
         return self.path / "networks.json"
 
     @property
+    def start_file(self) -> Path:
+        """Path of the record of the networks from which the run started."""
+        return self.path / "start.json"
+
+    @property
+    def start_weights_file(self) -> Path:
+        """Path of the weights from which the run started."""
+        return self.path / "start.npz"
+
+    @property
     def curves_file(self) -> Path:
         """Path of the chart of losses, accuracy and distances."""
         return self.path / "curves.png"
@@ -153,6 +166,30 @@ class RunFolder:
             if measured:
                 return int(min(measured)[1])
         return max(steps)
+
+    def step_to_export(self) -> int:
+        """Return the step of the checkpoint that `export` takes by default.
+
+        It is the checkpoint with the smallest Fréchet distance. If no Fréchet distance was measured, it is
+        the newest checkpoint. The pixel distance does not decide, because it can grow while the images get
+        better.
+
+        Raises:
+            CheckpointError: There is no checkpoint.
+        """
+        steps = set(self.checkpoint_steps()) or {self.newest_step()}
+        measured = [
+            line for line in self.read_history() if line["step"] in steps and FRECHET_DISTANCE in line
+        ]
+        return self.best_step() if measured else max(steps)
+
+    def check_step(self, step: int) -> None:
+        """Raise CheckpointError unless there is a checkpoint of a step."""
+        steps = self.checkpoint_steps()
+        if step not in steps:
+            known = ", ".join(map(str, steps)) or "none"
+            problem = f"there is no checkpoint of `step` {step}; steps with a checkpoint: {known}."
+            raise CheckpointError(self.path, problem)
 
     def measured_at(self, step: int) -> dict[str, float]:
         """Return the distances measured at the checkpoint of a step, by their names in the history."""

@@ -16,14 +16,16 @@ from ganport.runtime.errors import OutputError
 from ganport.runtime.files import write_bytes
 
 from .errors import CheckpointError, RunExistsError, RunNotFoundError
+from .held_out import count_held_out
 from .network_configs import describe_networks
 from .recipe import Recipe
 from .recipe_file import file_content
 from .recipes import is_bundled
 from .run_folder import RunFolder
+from .start_weights import StartWeights, record_start
 
 
-def start_run(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
+def start_run(run: RunFolder, recipe: Recipe, data: Dataset, start: StartWeights | None = None) -> None:
     """Create the folder of a new run, and record its recipe and its data.
 
     The run keeps what is needed to build its networks later: a copy of the recipe file, or the Keras
@@ -34,6 +36,7 @@ def start_run(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
         run: The folder.
         recipe: The recipe, fitted to the data.
         data: The images.
+        start: Weights from which the training starts; None for random weights.
 
     Raises:
         RunExistsError: The folder already holds a run.
@@ -42,9 +45,16 @@ def start_run(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
     """
     if run.exists():
         raise RunExistsError(run.path)
+    # A process that was killed before it wrote the recipe may have left files of another recipe.
+    for file in (run.module_file, run.networks_file, run.start_file, run.start_weights_file):
+        if file.exists():
+            file.unlink()
     if not is_bundled(recipe):
         _record_networks(run, recipe)
+    if start is not None:
+        record_start(run, start)
     _write_json(run.data_file, _describe_data(recipe, data))
+    # The recipe is written last, because a folder with a recipe is a run, which needs the files above.
     _write_json(run.recipe_file, recipe.to_dict())
 
 
@@ -88,6 +98,8 @@ def _describe_data(recipe: Recipe, data: Dataset) -> dict[str, Any]:
         "preparation": dataclasses.asdict(data.preparation),
         "fingerprint": data.fingerprint(),
     }
+    if recipe.held_out_share:
+        document["held_out"] = count_held_out(recipe, data.count)
     if recipe.labels:
         document["labels_fingerprint"] = data.labels_fingerprint()
     return document

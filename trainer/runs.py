@@ -9,6 +9,7 @@ from pathlib import Path
 from ganport.runtime.command import pretrained_model
 
 from .errors import RecipeError, RunError, RunNotFoundError
+from .findings import Finding
 from .history import History, Measured
 from .run_folder import MEASURES, RunFolder
 
@@ -34,6 +35,7 @@ class RunSummary:
         measure: Newest value of the measure that chooses the best checkpoint; None if nothing was measured.
         best: Best value of this measure.
         metrics: Newest value of each metric in the history.
+        findings: What was found to go wrong in the run; see `findings.Finding`.
         age: Seconds since the last checkpoint, or since the start of the run if there is no checkpoint.
     """
 
@@ -50,6 +52,7 @@ class RunSummary:
     measure: Measured | None
     best: Measured | None
     metrics: dict[str, float]
+    findings: list[Finding]
     age: float
 
 
@@ -78,6 +81,7 @@ def _summarize(run: RunFolder) -> RunSummary:
         measure=history.values(decides)[-1] if decides else None,
         best=history.best(decides) if decides else None,
         metrics={name: value for name, value in newest.items() if value is not None},
+        findings=history.findings,
         age=time.time() - _last_change(run),
     )
 

@@ -13,6 +13,7 @@ from rich.table import Column
 from ganport.runtime.arrays import Pixels
 
 from .callbacks import MEASURE_LABELS, Callback, Metrics, TrainingStart
+from .findings import Finding
 from .remaining_time import RemainingTime, describe_duration
 from .run_folder import RunFolder
 
@@ -93,12 +94,18 @@ class TerminalProgress(Callback):
             return
         steps = self.start.recipe.steps
         if not self._console.is_terminal:
-            distances = [f"{MEASURE_LABELS[name]} {value:.3f}" for name, value in measures.items()]
+            distances = [
+                f"{label} {measures[name]:.3f}" for name, label in MEASURE_LABELS.items() if name in measures
+            ]
             facts = [f"step {step:,} of {steps:,}", self._metrics, *distances, self._remaining.describe()]
             self._print("  ".join(fact for fact in facts if fact))
         if not self._has_said_preview and step < steps:
             self._has_said_preview = True
             self._print(f"first preview: {RunFolder(self.start.run.path).preview_file(step)}")
+
+    def on_finding(self, finding: Finding) -> None:
+        """Print what goes wrong, and what to do."""
+        self._print(str(finding), style="yellow")
 
     def on_note(self, line: str) -> None:
         """Print the line."""

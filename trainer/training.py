@@ -33,6 +33,7 @@ from .run import Run
 from .run_folder import RunFolder
 from .run_records import await_run, load_run_data, start_run
 from .runs import RUNS, newest_run, unused_run
+from .start_weights import check_fit, load_start_weights
 from .tensorboard_logs import TensorBoardLogs
 
 
@@ -41,6 +42,7 @@ def train(
     *,
     data: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    start_from: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     steps: int | None = None,
     minutes: float | None = None,
@@ -54,6 +56,7 @@ def train(
     data_memory: int | None = None,
     preview_interval: int | None = None,
     evaluate_interval: int | None = None,
+    early_stop: int | None = None,
     mixed_precision: MixedPrecision | None = None,
     title: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -75,6 +78,12 @@ def train(
         data: Name of a data set, a folder of images, or an .npz or IDX file. By default the data set of the
             recipe.
         data_dir: Folder that is searched for named data sets before the folder $GANPORT_DATA.
+        start_from: Run folder, or name of pretrained networks, from whose weights both networks start; by
+            default they start from random weights. For a run, the weights are those of the checkpoint that
+            `export` takes, and the generator gets the averaged ones. The layers of both networks must have
+            the same sizes. If a folder of images is trained with the recipe "images", the image size, the
+            channels, the number of latents and the use of labels follow from `start_from`. The weights are
+            copied into the run folder.
         out: The run folder. By default runs/NAME, or the first unused of runs/NAME-2, runs/NAME-3, ...
         steps: Number of training steps; by default that of the recipe. With `resume`, the run goes on to this
             step, with a longer or a shorter schedule than it was started with. The history records the step
@@ -98,7 +107,10 @@ def train(
         preview_interval: Steps between two previews; by default the interval of the recipe. A checkpoint is
             saved with each preview.
         evaluate_interval: Steps between two measurements of the Fréchet distance; by default the interval of
-            the recipe. If this distance is measured, the best checkpoint is the one with the smallest value.
+            the recipe. 0 turns them off. If this distance is measured, the best checkpoint is the one with
+            the smallest value, and `export` takes it.
+        early_stop: Number of measurements of the Fréchet distance without a new smallest value after which
+            the training ends. The run is then complete. By default, or with 0, all steps are trained.
         mixed_precision: Whether to compute in bfloat16; the weights stay in float32. "auto" does so if it is
             faster on the chosen devices. The choice is saved in the run. By default that of the recipe, which
             is "off" for all bundled recipes.
@@ -126,10 +138,13 @@ def train(
         UnknownSettingError: `settings` has a name that is not that of a setting.
         RecipeError: The recipe's settings or networks are not valid.
         DatasetError: The images are missing or damaged, or they do not fit the recipe.
+        UnknownStartError: `start_from` is neither a run folder nor the name of pretrained networks.
+        LayerMismatchError: The weights of `start_from` do not fit the networks. The error names the layer.
         RunExistsError: `out` already holds a run.
-        RunNotFoundError: There is no run to resume.
+        RunNotFoundError: There is no run to resume, or in the folder `start_from`.
         RunInUseError: Another process is training the run.
-        CheckpointError: The run to resume has no undamaged checkpoint, or its images have changed.
+        CheckpointError: The run to resume, or the run `start_from`, has no undamaged checkpoint; or the
+            images of the run to resume have changed.
         DeviceError: The requested devices are not available.
         DivergedError: A loss or a weight is no longer finite. The last good checkpoint is kept.
         OutputError: The run folder is not writable.
@@ -148,6 +163,7 @@ def train(
     arguments = TrainingArguments(
         data=data,
         data_dir=data_dir,
+        start_from=start_from,
         steps=steps,
         minutes=minutes,
         batch_size=batch_size,
@@ -160,6 +176,7 @@ def train(
         data_memory=data_memory,
         preview_interval=preview_interval,
         evaluate_interval=evaluate_interval,
+        early_stop=early_stop,
         mixed_precision=mixed_precision,
         title=title,
         settings=settings,
@@ -207,6 +224,7 @@ def resolve_plan(
     for note in plan.notes:
         callback.on_warning(note)
     chosen = _prepare_devices(plan.recipe, device, devices, callback)
+    plan = _load_start(plan, callback)
     return _fit_to_minutes(_choose_precision(plan), arguments, chosen, callback), chosen
 
 
@@ -292,8 +310,26 @@ def _prepare_devices(recipe: Recipe, device: DeviceName, count: int, callback: C
     if recipe.evaluate_interval and importlib.util.find_spec("onnxruntime") is None:
         raise MissingPackageError("onnxruntime", "`evaluate_interval`", "cpu")
     chosen = choose_devices(device, count)
+    if recipe.early_stop and chosen.hosts > 1:
+        raise UsageError(
+            "`early_stop` is for one host, since each host would measure another distance; leave it out."
+        )
     check_sharing(recipe, chosen)  # raises RecipeError before a run folder is created
     return chosen
+
+
+def _load_start(plan: TrainingPlan, callback: Callback) -> TrainingPlan:
+    """Return a plan with the weights from which the training starts, after a check that they fit."""
+    if plan.start is None:
+        return plan
+    from .networks import build_networks
+
+    weights = load_start_weights(plan.start)
+    check_fit(weights, plan.recipe, build_networks(plan.recipe))
+    for problem in weights.passed_over:
+        callback.on_warning(f"{plan.start.source}: {problem}: starting from step {weights.step:,}")
+    callback.on_note(f"start: the weights of {plan.start.source} at step {weights.step:,}")
+    return dataclasses.replace(plan, start_weights=weights)
 
 
 def _choose_precision(plan: TrainingPlan) -> TrainingPlan:
@@ -319,8 +355,13 @@ def _fit_to_minutes(
 
     callback.on_stage("measuring the speed")
     pace = measure_pace(plan.recipe, _loaded(plan), devices)
-    is_given = arguments.preview_interval is not None or "preview_interval" in (arguments.settings or {})
-    recipe = fit_to_minutes(plan.recipe, pace, minutes, keeps_previews=is_given)
+    recipe = fit_to_minutes(
+        plan.recipe,
+        pace,
+        minutes,
+        keeps_previews=arguments.gives("preview_interval"),
+        keeps_measures=arguments.gives("evaluate_interval"),
+    )
     callback.on_note(
         f"time: {recipe.steps:,} steps in {minutes:g} minutes, at {pace.images_per_second:,.0f} images/s here"
     )
@@ -343,7 +384,7 @@ def _start(plan: TrainingPlan, folder: RunFolder | None, devices: Devices) -> Ru
 
         build_networks(plan.recipe)  # raises RecipeError for wrong networks before a run folder is created
     if devices.is_chief:
-        start_run(run, plan.recipe, _loaded(plan))
+        start_run(run, plan.recipe, _loaded(plan), plan.start_weights)
     else:
         await_run(run)
     return run

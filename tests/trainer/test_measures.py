@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from ganport.trainer.measures import PixelDistance
+from ganport.trainer.measures import PixelDistance, RealImages
 from ganport.trainer.networks import build_networks
 from tests.trainer.conftest import load_squares
 
@@ -50,6 +50,17 @@ def test_distance_grows_with_the_damage():
     distances = [distance.measure(Fixed(images)) for images in shifted]
     assert distances == sorted(distances)
     assert distances[1] > 0.01
+
+
+def test_images_that_are_not_trained_on_are_not_compared_with():
+    data, training = load_squares(), np.arange(0, 50, 2, dtype=np.int32)
+    chosen = RealImages.choose(data, 40, np.random.default_rng(0), training)
+    np.testing.assert_array_equal(chosen.indices, training)
+    some = RealImages.choose(data, 10, np.random.default_rng(0), training)
+    assert set(some.indices.tolist()) < set(training.tolist())
+    shaded = dataclasses.replace(data, images=data.images.copy())
+    shaded.images[1::2] = 255
+    assert PixelDistance(shaded, training).measure(Fixed(shaded.images[::2])) == pytest.approx(0, abs=1e-6)
 
 
 def test_one_repeated_image_has_a_large_distance():

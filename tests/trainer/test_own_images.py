@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from PIL import Image
 import ganport as front_door
 from ganport.datasets.errors import DatasetContentError
 from ganport.datasets.survey import Survey
-from ganport.runtime.errors import UsageError
+from ganport.runtime.errors import MissingPackageError, UsageError
+from ganport.trainer.arguments import TrainingArguments
 from ganport.trainer.pace import Pace, fit_to_minutes
+from ganport.trainer.plan import plan_training
 from ganport.trainer.proposal import propose
 from ganport.trainer.recipes import load_recipe
 from ganport.trainer.recipes.images import build_discriminator, build_generator
@@ -111,6 +114,32 @@ def test_dry_run_with_minutes_shows_the_steps_and_writes_nothing(ganport, photos
 def test_minutes_keep_a_given_preview_interval():
     recipe = load_recipe("images")
     assert fit_to_minutes(recipe, Pace(10.0, 320.0), 30, keeps_previews=True).preview_interval == 1_000
+
+
+def test_minutes_measure_at_every_preview_unless_the_interval_is_given():
+    recipe = load_recipe("images")
+    fitted = fit_to_minutes(recipe, Pace(10.0, 320.0), 30)
+    assert fitted.evaluate_interval == fitted.preview_interval
+    kept = fit_to_minutes(recipe, Pace(10.0, 320.0), 30, keeps_measures=True)
+    assert kept.evaluate_interval == recipe.evaluate_interval
+    without = dataclasses.replace(recipe, evaluate_interval=0)
+    assert fit_to_minutes(without, Pace(10.0, 320.0), 30).evaluate_interval == 0
+
+
+def test_without_onnxruntime_the_default_measure_is_left_out_with_a_note(photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    plan = plan_training(photos)
+    assert plan.recipe.evaluate_interval == 0
+    (line,) = [line for line in plan.report if line.startswith("measure: ")]
+    assert line == "measure: none, since onnxruntime is not installed; `pip install 'ganport[cpu]'` adds it"
+    requested = plan_training(photos, TrainingArguments(evaluate_interval=500))
+    assert requested.recipe.evaluate_interval == 500
+    with pytest.raises(MissingPackageError, match=r"ganport\[cpu\]"):
+        front_door.train(photos, evaluate_interval=500, out=photos.parent / "run")
+
+
+def test_few_images_are_not_held_out_and_a_line_says_so(photos):
+    assert "held out: none, since 110 images are few" in plan_training(photos).report
 
 
 def test_steps_follow_from_the_speed():

@@ -14,6 +14,7 @@ from rich.console import Console
 from ganport.runtime.errors import MissingPackageError
 from ganport.trainer.callbacks import Callback, Callbacks, TrainingStart
 from ganport.trainer.charts import draw_curves, draw_progress
+from ganport.trainer.findings import Finding
 from ganport.trainer.notebook import NotebookProgress
 from ganport.trainer.run import Run
 from ganport.trainer.run_folder import RunFolder
@@ -21,6 +22,7 @@ from ganport.trainer.run_records import start_run
 from ganport.trainer.tensorboard_logs import TensorBoardLogs
 from ganport.trainer.terminal import TerminalProgress
 from tests.conftest import ROOT
+from tests.trainer.conftest import write_run
 
 METRICS = {"d_loss": 0.5, "g_loss": 1.5, "d_accuracy": 0.75}
 MEASURES = {"distance": 0.25, "frechet": 1.5}
@@ -138,6 +140,36 @@ def test_events_reach_all_callbacks_in_their_order():
     callbacks.on_log(3, METRICS, 1.0)
     callbacks.on_end()
     assert events == [("first", 3), ("second", 3)]
+
+
+FINDING = Finding("collapse", 10, "the images are too much alike", "change `loss`")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_finding_is_printed_with_its_step_and_remedy(start, is_terminal):
+    output = io.StringIO()
+    progress = TerminalProgress(Console(file=output, width=200, force_terminal=is_terminal))
+    callbacks = Callbacks([progress])
+    callbacks.on_start(start)
+    callbacks.on_checkpoint(10, PREVIEW, {**MEASURES, "variety": 0.1})
+    callbacks.on_finding(FINDING)
+    callbacks.on_end()
+    assert "step 10: collapse: the images are too much alike; change `loss`" in output.getvalue()
+    assert "variety" not in output.getvalue()  # the history and the curves have it
+
+
+def test_curves_show_the_facts_and_mark_the_findings(tmp_path, small_recipe, small_data):
+    lines = [{"step": step, "frechet": 9.0, "variety": 0.1, "copies": 0.0} for step in (10, 20)]
+    charts = []
+    for name, findings in (("plain", []), ("marked", [FINDING.to_line()])):
+        run = write_run(tmp_path / name, small_recipe, small_data, lines + findings)
+        draw_curves(run)
+        with Image.open(run.curves_file) as curves:
+            charts.append(np.asarray(curves.convert("RGB")).astype(int))
+    red = [int((np.abs(chart - [214, 39, 40]).sum(axis=-1) < 30).sum()) for chart in charts]
+    assert charts[0].shape == charts[1].shape == (1400, 900, 3)  # five charts
+    assert red[0] == 0
+    assert red[1] > 500
 
 
 def test_tensorboard_gets_the_losses_and_the_previews(tmp_path):

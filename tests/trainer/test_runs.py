@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from ganport.trainer.findings import Finding
 from ganport.trainer.history import History, Measured
 from ganport.trainer.runs import list_runs
 from tests.trainer.conftest import log, write_run
@@ -23,6 +24,14 @@ def test_summary_has_the_settings_of_the_run(tmp_path, small_recipe, small_data)
     (run,) = list_runs(tmp_path)
     assert (run.recipe, run.data, run.loss, run.seed) == ("mnist-minimal", "squares", "hinge", 7)
     assert (run.title, run.step, run.seconds) == ("My squares", 0, None)
+
+
+def test_summary_has_the_findings(tmp_path, small_recipe, small_data):
+    finding = Finding("collapse", 10, "the images are too much alike", "change a setting")
+    write_run(tmp_path / "a", small_recipe, small_data, [log(10, 1), finding.to_line(), log(20, 2)])
+    (run,) = list_runs(tmp_path)
+    assert run.findings == [finding]
+    assert run.step == 20
 
 
 def test_measure_is_the_frechet_distance_if_it_was_measured(tmp_path, small_recipe, small_data):

@@ -97,7 +97,7 @@ def test_callbacks_receive_the_events_in_order(tmp_path, squares):
     (start,) = recorder.last["start"]
     assert (start.recipe.name, start.data.name, start.device) == ("mnist-minimal", "squares", "CPU")
     step, preview, measures = recorder.last["checkpoint"]
-    assert (step, preview.dtype, set(measures)) == (6, np.uint8, {"distance"})
+    assert (step, preview.dtype, set(measures)) == (6, np.uint8, {"distance", "growth"})
     assert recorder.last["steps"][0] == recorder.last["log"][0] == 6
 
 
@@ -190,6 +190,7 @@ def test_run_that_is_resumed_with_more_steps_equals_a_longer_run(tmp_path, squar
     assert not any("steps" in line for line in whole.history)
 
 
+@pytest.mark.slow
 def test_run_can_end_at_the_step_that_it_has_reached(tmp_path, squares, own_recipe):
     run = ganport.train(own_recipe, data=squares, out=tmp_path / "run")
     RunFolder(run.path).checkpoint_file(6).unlink()

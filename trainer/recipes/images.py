@@ -73,4 +73,6 @@ RECIPE = Recipe(
     penalty_interval=4,
     ema_decay=0.998,
     jit=False,
+    evaluate_interval=1_000,
+    held_out_share=0.05,
 )
