@@ -78,6 +78,7 @@ EXAMPLES = [
     evaluation.ImageShapeError((28, 28, 1), "the images have shape 28x28x1, the real ones 32x32x1"),
     trainer.UnknownRecipeError("mnst", ("digits",)),
     trainer.UnknownSettingError("lss", ("loss",)),
+    trainer.NotEnoughMemoryError((512, 512, 3), 32, 9_000_000_000, 8_000_000_000),
     trainer.UnknownStartError("faces", ("photos",)),
     trainer.UnknownStartError("faces", (), Path("runs/faces")),
     trainer.RecipeError("Recipe 'x': `steps` is 0; it must be at least 1."),

@@ -10,6 +10,7 @@ programmer would expect::
     │   └── UnknownStartError (LookupError)       the name is no run folder and no pretrained networks
     ├── RecipeError (ValueError)                  the settings or the networks of a recipe are not valid
     ├── DeviceError (RuntimeError)                the requested training device is not available
+    ├── NotEnoughMemoryError (RuntimeError)       a training needs more memory than there is
     └── RunError
         ├── RunNotFoundError (FileNotFoundError)  there is no run in the folder
         ├── RunExistsError (FileExistsError)      the folder already holds a run
@@ -85,6 +86,26 @@ class DeviceError(GanportError, RuntimeError):
     def __init__(self, device: str, problem: str, remedy: str) -> None:
         self.device, self.problem, self.remedy = device, problem, remedy
         super().__init__(f"Can't train on {device}: {problem}; {remedy}.")
+
+
+class NotEnoughMemoryError(GanportError, RuntimeError):
+    """A training needs more memory than there is.
+
+    Attributes:
+        image_shape: Height, width and channels of the images.
+        batch_size: Number of real images per step.
+        needed: Memory that the training needs, in bytes; an estimate.
+        usable: Memory that this process can get, in bytes.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], batch_size: int, needed: int, usable: int) -> None:
+        self.image_shape, self.batch_size, self.needed, self.usable = image_shape, batch_size, needed, usable
+        height, width, _ = image_shape
+        super().__init__(
+            f"Training on images of {height}x{width} in batches of {batch_size} needs about "
+            f"{needed / 1e9:.1f} GB of memory, and {usable / 1e9:.1f} GB are free; give a smaller "
+            "`image_size` or `batch_size`."
+        )
 
 
 class RunError(GanportError):

@@ -146,6 +146,7 @@ def train(
         CheckpointError: The run to resume, or the run `start_from`, has no undamaged checkpoint; or the
             images of the run to resume have changed.
         DeviceError: The requested devices are not available.
+        NotEnoughMemoryError: The training needs more memory than there is.
         DivergedError: A loss or a weight is no longer finite. The last good checkpoint is kept.
         OutputError: The run folder is not writable.
         MissingPackageError: A required package is not installed.
@@ -224,6 +225,7 @@ def resolve_plan(
     for note in plan.notes:
         callback.on_warning(note)
     chosen = _prepare_devices(plan.recipe, device, devices, callback)
+    _check_memory(plan, callback)
     plan = _load_start(plan, callback)
     return _fit_to_minutes(_choose_precision(plan), arguments, chosen, callback), chosen
 
@@ -316,6 +318,15 @@ def _prepare_devices(recipe: Recipe, device: DeviceName, count: int, callback: C
         )
     check_sharing(recipe, chosen)  # raises RecipeError before a run folder is created
     return chosen
+
+
+def _check_memory(plan: TrainingPlan, callback: Callback) -> None:
+    """Check that the memory is enough, and say how much is needed if the settings follow from the images."""
+    from .memory import check_memory
+
+    needed = check_memory(plan.recipe, _loaded(plan))
+    if plan.report and needed is not None:
+        callback.on_note(f"memory: about {needed / 1e9:.1f} GB")
 
 
 def _load_start(plan: TrainingPlan, callback: Callback) -> TrainingPlan:
