@@ -88,7 +88,7 @@ def compare_neighbourhoods(
     (fake_radii,) = _squared_radii(fake, (manifold_neighbours,))
     is_realistic, counts = [], []
     is_covered, is_found = np.zeros(len(real), bool), np.zeros(len(real), bool)
-    for start, table in zip(range(0, len(fake), _ROWS), _squared_distances(fake, real), strict=True):
+    for start, table in zip(range(0, len(fake), _ROWS), squared_distances(fake, real), strict=True):
         is_realistic.append((table <= manifold_radii).any(axis=1))
         is_covered |= (table <= fake_radii[start : start + _ROWS, np.newaxis]).any(axis=0)
         is_inside = table <= density_radii
@@ -105,7 +105,7 @@ def _squared_radii(points: Features, neighbours: tuple[int, ...]) -> list[Float3
         neighbours: Numbers k, in ascending order, all smaller than n.
     """
     radii: list[list[Float32s]] = [[] for _ in neighbours]
-    for table in _squared_distances(points, points):
+    for table in squared_distances(points, points):
         rows = np.arange(len(table))
         # The smallest distance in each row is the distance of a point to itself. So when the k smallest
         # distances are removed, the smallest remaining one is the distance to the k-th neighbour. This takes
@@ -135,11 +135,11 @@ def nearest_in_training(images: Features, training: Features, held_out: Features
 
 def nearest_distances(points: Features, others: Features) -> Float64s:
     """Return the Euclidean distance of each point to the nearest point in `others`, shape (n,)."""
-    nearest = [table.min(axis=1) for table in _squared_distances(points, others)]
+    nearest = [table.min(axis=1) for table in squared_distances(points, others)]
     return np.sqrt(np.concatenate(nearest).astype(np.float64))
 
 
-def _squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
+def squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
     """Yield tables of the squared distances from `points` to `others`.
 
     A table has one row for each of the next _ROWS points, and one column for each of `others`.

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from ganport.datasets.dataset import Dataset
 from ganport.datasets.named import whole_set
 from ganport.evaluation import FeatureNetwork
-from ganport.evaluation.comparison import compare_features
 from ganport.evaluation.errors import EvaluationError
 from ganport.evaluation.features import GENERAL_NETWORK, network_for
 from ganport.evaluation.measures import Features, frechet_distance
@@ -188,29 +187,9 @@ class FrechetDistance:
         self.images = RealImages.choose(data, count, np.random.default_rng(0), training)
         self.real = np.concatenate([self._features(batch) for batch in self.images.batches()])
 
-    def measure(self, generator: keras.Model, label_count: int = 0) -> float:
-        """Return the distance of a generator's images; see `evaluation.measures.frechet_distance`.
-
-        Args:
-            generator: The network, which maps float32 latents to images.
-            label_count: Number of the generator's labels.
-        """
-        return self.between(self.generated_features(generator, label_count))
-
     def between(self, fake: Features) -> float:
-        """Return the distance of generated images, given their features."""
+        """Return the distance of generated images, given their features from `generated_features`."""
         return frechet_distance(self.real, fake)
-
-    def compare(self, generator: keras.Model, label_count: int = 0) -> dict[str, float]:
-        """Return all metrics of a generator's images by name; see `evaluation.comparison.compare_features`.
-
-        The entry "frechet" is the result of `measure`. A small coverage shows that the images lack variety.
-
-        Args:
-            generator: The network, which maps float32 latents to images.
-            label_count: Number of the generator's labels.
-        """
-        return compare_features(self.real, self.generated_features(generator, label_count))
 
     def generated_features(self, generator: keras.Model, label_count: int = 0) -> Features:
         """Return the features of generated images, one for each real image, shape (n, d).

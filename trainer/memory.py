@@ -16,9 +16,9 @@ from .errors import NotEnoughMemoryError
 from .networks import build_networks
 from .recipe import Recipe
 
-# Measured for the recipe `images` with sizes from 64x64 to 512x512 and batches of 8 and 32, in float32: the
-# peak is 0.8 GB for Python and TensorFlow, 0.1 GB, and 1.75 times the outputs of all layers in one step, or
-# 2.3 times with augmentation.
+# Measured for the recipe `images` with sizes from 64x64 to 512x512 and batches of 8 and 32, in float32.
+# Python and TensorFlow take 0.7 to 1.1 GB. A step takes 1.75 times the outputs of all layers, and up to 2.3
+# times with augmentation.
 _PROGRAM_BYTES = 1_000_000_000
 _COPIES_OF_OUTPUTS = 2.3
 # Weights, gradients, the two moments of Adam, and the average of the generator, in float32.

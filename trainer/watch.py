@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ganport.datasets.dataset import Dataset
 from ganport.evaluation.measures import Features, Float64s
+from ganport.evaluation.neighbours import squared_distances
 from ganport.runtime.arrays import Pixels
 from ganport.runtime.seeds import SEED_LIMIT
 
@@ -152,28 +153,25 @@ def share_of_copies(training: Features, fake: Features) -> float:
         training: Features of training images, shape (n, d).
         fake: Features of generated images, shape (m, d).
     """
-    usual = _nearest_ratios(_squared_distances(training, training), skipped=1)
-    ratios = _nearest_ratios(_squared_distances(fake, training), skipped=0)
+    usual = _nearest_ratios(training, training, skipped=1)
+    ratios = _nearest_ratios(fake, training, skipped=0)
     return float((ratios < np.quantile(usual, 0.01)).mean())
 
 
-def _nearest_ratios(table: Float64s, skipped: int) -> Float64s:
-    """Return, for each row of squared distances, the smallest distance over the mean of the next five.
+def _nearest_ratios(points: Features, others: Features, skipped: int) -> Float64s:
+    """Return, for each point, its nearest distance to `others` over the mean of the five distances that follow.
 
     Args:
-        table: Squared distances, shape (m, n).
-        skipped: Number of smallest distances that are left out: 1 if each image is in the other set, too.
+        points: Features, shape (m, d).
+        others: Features, shape (n, d).
+        skipped: Number of smallest distances that are left out: 1 if each point is one of `others`.
     """
     count = skipped + 1 + _FOLLOWING
-    smallest = np.sqrt(np.sort(np.partition(table, count - 1, axis=1)[:, :count], axis=1))
+    tables = squared_distances(points, others)
+    nearest = np.concatenate([np.partition(table, count - 1, axis=1)[:, :count] for table in tables])
+    smallest = np.sqrt(np.sort(nearest, axis=1).astype(np.float64))
     following = smallest[:, skipped + 1 :].mean(axis=1)
     return np.asarray(smallest[:, skipped] / np.maximum(following, 1e-12))
-
-
-def _squared_distances(points: Features, others: Features) -> Float64s:
-    x, y = points.astype(np.float64), others.astype(np.float64)
-    table = (x**2).sum(axis=1)[:, np.newaxis] + (y**2).sum(axis=1) - 2 * x @ y.T
-    return np.maximum(table, 0)
 
 
 def kernel_sizes(network: keras.Model) -> list[float]:
