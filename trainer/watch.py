@@ -159,7 +159,7 @@ def share_of_copies(training: Features, fake: Features) -> float:
 
 
 def _nearest_ratios(points: Features, others: Features, skipped: int) -> Float64s:
-    """Return, for each point, its nearest distance to `others` over the mean of the five distances that follow.
+    """Return, for each point, its nearest distance to `others` over the mean of the five that follow.
 
     Args:
         points: Features, shape (m, d).
