@@ -125,7 +125,7 @@ def verify(
     say_provider(sampler, provider)
     checks = check_golden(sampler)
     if as_json:
-        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        print(json.dumps([check._asdict() for check in checks], indent=2))
     else:
         for check in checks:
             difference = f"up to {check.largest} levels off, {check.share:.2%} of the pixels differ"

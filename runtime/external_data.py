@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from .display import shortened
-from .file_kinds import recognise
 from .rejection import RejectedError, UnsupportedError
 
 _MOST_LINKS = 40  # limit for the length of a chain of symbolic links, as on Linux
 _MOST_BYTES = 2**10  # largest number of bytes of a tensor that are read from another file
 
 
-@dataclasses.dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """The part of a file that holds one tensor.
 
     Attributes:
@@ -70,6 +68,8 @@ class WeightFiles:
         except ValueError:
             raise RejectedError(f"offset or length of its weights in {location} is not a number") from None
         if offset < 0 or length < 0 or offset + length > size:
+            from .file_kinds import recognise  # not at the top, because most files are what they should be
+
             if kind := recognise(memoryview(path.read_bytes() if size <= _MOST_BYTES else b"")):
                 raise UnsupportedError(
                     f"its weights are in {location}, which is {kind.name}", kind.remedy_for(path)

@@ -7,12 +7,12 @@ Nothing is unpacked or unpickled.
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import io
 import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from .display import shortened
 from .protobuf import WireError, fields, message_of, text_of
@@ -21,8 +21,7 @@ _START = 4_096  # number of bytes at the start of a file that most tests below l
 _MOST_READ = 2**20  # limit for the size of an archive's list of names
 
 
-@dataclasses.dataclass(frozen=True)
-class FileKind:
+class FileKind(NamedTuple):
     """A kind of file that is not an ONNX file.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import io
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -23,8 +23,7 @@ _FLOAT32_LIMITS = (1, 1e-2, 1e-2)  # limits for `largest`, `share` and `mean` of
 _COARSE_LIMITS = (24, 1.0, 0.25)  # limits for the same three values in float16 and int8
 
 
-@dataclasses.dataclass(frozen=True)
-class GoldenCheck:
+class GoldenCheck(NamedTuple):
     """The comparison of one golden image with the image that is generated now.
 
     Attributes:

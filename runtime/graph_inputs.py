@@ -6,11 +6,10 @@ may take several things is never guessed: the error names the option that decide
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .adapter import Content, Feed
 from .contract import LARGEST_DIM
@@ -37,11 +36,11 @@ _TYPES = {
 }
 _FLOATS = ("float32", "float16", "float64")
 # Names that an author gives to an input for labels, and to an input for a constant such as a truncation.
-_LABEL_NAME = re.compile(
+_LABEL_NAME = (
     r"(?:^|[^a-z])(labels?|class(?:es|_ids?|_labels?)?|cls|y|c|cond(?:ition|itioning)?|one_?hot|category)"
     r"(?:[^a-z]|$)"
 )
-_CONSTANT_NAME = re.compile(r"psi|trunc|strength|temperature|sigma|alpha|scale|lod")
+_CONSTANT_NAME = r"psi|trunc|strength|temperature|sigma|alpha|scale|lod"
 # Usual numbers of latents. An input with ten elements more may hold a one-hot code of ten classes.
 _USUAL_DIMS = (32, 50, 62, 64, 100, 128, 256, 512)
 _MOST_IMAGE_SIDE = 8  # a float input with larger sides than this is an image, not latents
@@ -51,8 +50,7 @@ _MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Tra
 _SELECTS = ("Less", "Not", "Add", "Mul", "Where")
 
 
-@dataclasses.dataclass(frozen=True)
-class GraphInput:
+class GraphInput(NamedTuple):
     """One input of a graph.
 
     Attributes:
@@ -80,8 +78,7 @@ class GraphInput:
         return f"{self.name!r} of {self.kind} {list(self.shape)}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """How all inputs of a graph are filled.
 
     Attributes:
@@ -308,7 +305,7 @@ def _with_width(source: GraphInput, outline: Outline, *, alone: bool) -> GraphIn
     sizes[unknown[0]] = width
     for axis in unknown[1:]:
         sizes[axis] = 1
-    return dataclasses.replace(source, shape=tuple(sizes))
+    return source._replace(shape=tuple(sizes))
 
 
 def _first_widths(name: str, outline: Outline) -> Iterator[int]:
@@ -355,7 +352,7 @@ def _check_floats(
         raise reject("it takes no latents; expected an input of floats, such as (batch, 100)")
     for source in floats:
         is_scalar = not source.shape or (len(source.shape) == 1 and not isinstance(source.shape[0], int))
-        is_named = source.width == 1 and _CONSTANT_NAME.search(source.name.lower())
+        is_named = source.width == 1 and re.search(_CONSTANT_NAME, source.name.lower())
         if len(floats) > 1 and (is_scalar or source.shape == (1,) or is_named):
             raise reject(
                 f"its input {source} takes one number for all images; give its value, such as "
@@ -364,7 +361,7 @@ def _check_floats(
         _check_latents(source, reject)
     if len(floats) > 1 and names is None and not has_class:
         for source in floats:
-            if _LABEL_NAME.search(source.name.lower()) and (source.width or 0) > 1:
+            if re.search(_LABEL_NAME, source.name.lower()) and (source.width or 0) > 1:
                 raise reject(_open_code(source))
 
 
@@ -389,7 +386,7 @@ def _find_one_hot(
         return None
     fitting = [source for source in floats if source.width == count]
     if len(fitting) > 1:
-        fitting = [source for source in fitting if _LABEL_NAME.search(source.name.lower())] or fitting
+        fitting = [source for source in fitting if re.search(_LABEL_NAME, source.name.lower())] or fitting
     if len(fitting) != 1:
         listed = ", ".join(map(str, floats))
         raise reject(
@@ -455,7 +452,7 @@ def _doubt(floats: Sequence[GraphInput]) -> str:
     for source in floats:
         width = source.width or 0
         is_usual = width - 10 in _USUAL_DIMS or width == 62 + 10 + 2
-        is_named = _LABEL_NAME.search(source.name.lower().replace("latent", "")) is not None
+        is_named = re.search(_LABEL_NAME, source.name.lower().replace("latent", "")) is not None
         if (is_usual and width not in _USUAL_DIMS) or is_named:
             return (
                 f"the input {source.name!r} takes {width} numbers, which may hold a label's one-hot code; "

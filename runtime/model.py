@@ -10,12 +10,11 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .adapter import Adapter, Feed
 from .arrays import Pixels
 from .contract import Contract
 from .cores import usable_cores
@@ -44,7 +43,9 @@ from .providers import (
 from .request import Inputs
 from .runner import Runner, batch_of, make_runner
 from .signature import read_contract
-from .third_party import describe
+
+if TYPE_CHECKING:
+    from .adapter import Adapter, Feed
 
 # Default for the largest number of images in one run. A batch of this size keeps a CPU or a GPU busy.
 BATCH_SIZE = 256
@@ -218,6 +219,8 @@ class Model:
         if uses_graphs(session):
             # A captured CUDA graph reads from fixed buffers, which an adapted session does not have.
             session = self._open(self.threads, capture=False)
+        from .third_party import describe  # not at the top, because files of ganport describe themselves
+
         described = describe(session, outline, self.source, self._options.description)
         self._adapter, self.note = described.adapter, described.note
         return described.adapter.wrap(session), described.contract

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .display import first_line, shortened, system_reason
 from .errors import ModelFormatError, ModelNotFoundError, UsageError
@@ -18,8 +17,7 @@ _TAKEN = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """A model file, or its bytes.
 
     Attributes:

@@ -6,8 +6,8 @@ The field numbers in this module are those of onnx.proto
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from .external_data import WeightFiles
 from .onnx_tensor import MOST_DIMS, MOST_FIRST, Tensor, read_sparse_tensor, read_tensor
@@ -38,8 +38,7 @@ _FIELD_OF_TYPE = {1: _FLOAT, 2: _INT, 6: _FLOATS, 7: _INTS}
 _CONSTANT_FIELDS = {_FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS, _STRINGS, _SPARSE_TENSOR}
 
 
-@dataclasses.dataclass(frozen=True)
-class Attribute:
+class Attribute(NamedTuple):
     """What is read of an attribute.
 
     Attributes:

@@ -10,7 +10,6 @@ field numbers in this module are those of onnx.proto (https://github.com/onnx/on
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import mmap
 import os
@@ -18,11 +17,12 @@ import struct
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from .display import system_reason
 from .errors import ModelFormatError, ModelNotFoundError, UnsupportedModelError
 from .external_data import WeightFiles
-from .file_kinds import recognise
 from .onnx_attribute import Attribute, AttributeValue, read_attribute
 from .onnx_operations import Operands, check_operation
 from .onnx_tensor import Tensor, read_sparse_tensor, read_tensor
@@ -36,8 +36,7 @@ _Constants = ChainMap[str, Tensor]
 _FunctionId = tuple[str, str]  # domain and name of a function
 
 
-@dataclasses.dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One operation of a graph.
 
     Attributes:
@@ -53,11 +52,10 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     domain: str = ""
-    attributes: Mapping[str, AttributeValue] = dataclasses.field(default_factory=dict)
+    attributes: Mapping[str, AttributeValue] = MappingProxyType({})
 
 
-@dataclasses.dataclass(frozen=True)
-class Constant:
+class Constant(NamedTuple):
     """A tensor that is stored in the file: an initializer, or the output of a Constant operation.
 
     Attributes:
@@ -70,8 +68,7 @@ class Constant:
     numbers: tuple[float, ...] | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Outline:
+class Outline(NamedTuple):
     """What is read of a model before it is opened.
 
     Attributes:
@@ -85,7 +82,7 @@ class Outline:
 
     nodes: tuple[Node, ...]
     weight_files: tuple[Path, ...] = ()
-    constants: Mapping[str, Constant] = dataclasses.field(default_factory=dict)
+    constants: Mapping[str, Constant] = MappingProxyType({})
     opset: int | None = None
     path: Path | None = None
 
@@ -150,6 +147,8 @@ def _read_content(content: memoryview, path: Path | None) -> Outline:
 
 def _reject_other_kind(content: memoryview, path: Path | None) -> None:
     """Raise UnsupportedError if the content is that of a known kind of file other than ONNX."""
+    from .file_kinds import recognise  # not at the top, because most files are ONNX
+
     if kind := recognise(content):
         raise UnsupportedError(f"it is {kind.name}", kind.remedy_for(path))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from .onnx_tensor import MOST_DIMS, MOST_VALUES, SUPPORTED, Tensor, is_supported
 from .rejection import RejectedError, UnsupportedError
@@ -25,8 +25,7 @@ _IS_RANDOM = "an image would not depend on its seed alone"
 _SHAPE_INPUT = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
 
 
-@dataclasses.dataclass(frozen=True)
-class Operands:
+class Operands(NamedTuple):
     """The facts about one operation that decide whether it is rejected.
 
     Attributes:

@@ -6,10 +6,10 @@ The field numbers in this module are those of onnx.proto
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from .display import shortened
 from .external_data import WeightFiles
@@ -46,8 +46,7 @@ _NUMBER_FORMATS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """What is read of a tensor.
 
     Attributes:

@@ -6,13 +6,13 @@ is installed. Where many images are encoded, as in shards and in the HTTP servic
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # PNG's colour type, by number of channels
 _FILTER_UP = 2  # PNG's filter type Up: each row is stored as its difference from the row above
 
 
-@dataclasses.dataclass(frozen=True)
-class Encoder:
+class Encoder(NamedTuple):
     """A way to compress the rows of a PNG.
 
     Attributes:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import io
 import os
 import re
 import sys
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from .display import first_line, model_name
 from .errors import (
@@ -29,7 +29,6 @@ from .errors import (
     UnsupportedModelError,
 )
 from .onnx_file import is_ort_format
-from .session_errors import explain
 from .stderr import captured_stderr
 
 # onnxruntime's packages report events to Microsoft over HTTPS unless ORT_DISABLE_TELEMETRY is 1 before
@@ -42,8 +41,7 @@ ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino", "directml", "corem
 ProviderChoice = Literal["cpu", "cuda", "tensorrt", "openvino", "directml", "coreml", "auto"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Provider:
+class Provider(NamedTuple):
     """One of onnxruntime's execution providers.
 
     Attributes:
@@ -56,7 +54,7 @@ class Provider:
     name: str
     remedy: str
     system: str = ""
-    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, str] = MappingProxyType({})
 
 
 AUTO = "auto"
@@ -95,12 +93,13 @@ ONE_NODE = (
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
 )
 # Matches the reason in a line that onnxruntime prints if a library does not load.
-_LOADER_REASON = re.compile(r"with error: (.+)")
+_LOADER_REASON = r"with error: (.+)"
 # Matches the name of a library in a line that `preload_dlls` prints if the library does not load.
-_NOT_PRELOADED = re.compile(r"Failed to load (\S+?):")
+_NOT_PRELOADED = r"Failed to load (\S+?):"
 # Operations that must not run on the CPU if another provider was requested.
-_HEAVY = re.compile(
-    r"(Fused|NhwcFused|Q|QLinear)?(Conv(Transpose|Integer)?|MatMul(Integer)?|Gemm)|Attention|LSTM|GRU|RNN|Einsum"
+_HEAVY = (
+    r"(Fused|NhwcFused|Q|QLinear)?(Conv(Transpose|Integer)?|MatMul(Integer)?|Gemm)|"
+    "Attention|LSTM|GRU|RNN|Einsum"
 )
 
 
@@ -134,7 +133,7 @@ def open_session(
     if session.get_providers()[0] != chosen.name:
         used = ", ".join(session.get_providers())
         raise ProviderError(provider, f"onnxruntime started {used} in its place", chosen.remedy)
-    if elsewhere := [kind for kind in _placed_elsewhere(session, chosen.name) if _HEAVY.fullmatch(kind)]:
+    if elsewhere := [kind for kind in _placed_elsewhere(session, chosen.name) if re.fullmatch(_HEAVY, kind)]:
         kinds = ", ".join(sorted(set(elsewhere)))
         problem = (
             f"onnxruntime leaves {len(elsewhere)} operations of {model_name(model)} to the CPU ({kinds})"
@@ -233,6 +232,8 @@ def _create_session(
         except onnxruntime_errors() as error:
             if number < len(attempts) and "graph capture" in str(error):
                 continue
+            from .session_errors import explain  # not at the top: most sessions open
+
             explained = explain(str(error), ort.__version__)
             if explained is not None and (explained.is_final or provider == "cpu"):
                 raise UnsupportedModelError(model, explained.problem, explained.remedy) from error
@@ -284,7 +285,7 @@ def _try_provider(ort: Any, provider: str) -> None:
         except onnxruntime_errors() as error:
             started, reason = "nothing", first_line(error)
     if started != wanted.name:
-        loader = _LOADER_REASON.search(captured.getvalue())
+        loader = re.search(_LOADER_REASON, captured.getvalue())
         problem = loader[1] if loader else reason or f"onnxruntime started {started} in its place"
         if missing:
             problem += f" (not found: {', '.join(missing)})"
@@ -305,7 +306,7 @@ def _preload(ort: Any) -> list[str]:
     with contextlib.redirect_stdout(printed):
         ort.preload_dlls(directory="")
     _preload_tensorrt()
-    return _NOT_PRELOADED.findall(printed.getvalue())
+    return re.findall(_NOT_PRELOADED, printed.getvalue())
 
 
 def _preload_tensorrt() -> None:

@@ -6,10 +6,10 @@ bound to fixed buffers in GPU memory, which a captured CUDA graph needs.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ import numpy.typing as npt
 from .contract import Contract
 from .providers import uses_graphs
 from .request import Inputs
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Images = npt.NDArray[Any]
 Runner = Callable[[Inputs], Images]
@@ -99,10 +102,12 @@ def _split(run: Runner, run_part: Runner, parts: int) -> Runner:
 
     A batch of one image is not split. For such a batch the function calls `run`.
     """
-    # This import takes 30 ms, and some models do not need it.
-    from concurrent.futures import ThreadPoolExecutor
 
-    pool = ThreadPoolExecutor(parts, "ganport-run")  # the pool starts its threads when they are needed
+    @functools.cache
+    def workers() -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor  # 8 ms, not needed by one image
+
+        return ThreadPoolExecutor(parts, "ganport-run")
 
     def split(inputs: Inputs) -> Images:
         count = batch_of(inputs)
@@ -110,7 +115,7 @@ def _split(run: Runner, run_part: Runner, parts: int) -> Runner:
             return run(inputs)
         chunks = {name: np.array_split(values, min(parts, count)) for name, values in inputs.items()}
         feeds = (dict(zip(chunks, chunk, strict=True)) for chunk in zip(*chunks.values(), strict=True))
-        return np.concatenate(list(pool.map(run_part, feeds)))
+        return np.concatenate(list(workers().map(run_part, feeds)))
 
     return split
 
@@ -145,8 +150,7 @@ def _next_power(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-@dataclasses.dataclass
-class _Bound:
+class _Bound(NamedTuple):
     """Device buffers for one batch size, and run options that select the CUDA graph of these buffers."""
 
     inputs: Mapping[str, Any]

@@ -14,7 +14,7 @@ from .errors import SeedError
 
 SEED_LIMIT = 2**63
 _INT64 = np.dtype(np.int64)
-_ITEM = re.compile(r"(\d+)(?:-(\d+))?")
+_ITEM = r"(\d+)(?:-(\d+))?"
 
 
 def check_seeds(seeds: Iterable[int]) -> Seeds:
@@ -75,7 +75,7 @@ def parse_seeds(text: str, *, at_most: int = 10_000_000) -> Seeds:
 
 
 def _parse_item(item: str) -> tuple[int, int]:
-    match = _ITEM.fullmatch(item)
+    match = re.fullmatch(_ITEM, item)
     # A seed has at most 19 digits. Longer texts are rejected before int(), which raises a ValueError for
     # thousands of digits.
     if match is None or not item.isascii() or len(item) > 2 * 19 + 1:

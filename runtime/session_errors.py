@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 _INSTALL = "install a newer onnxruntime, or export the model"
 _ONLY_ONNX = "export the model with ONNX's own operations only"
 
 
-@dataclasses.dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """What an error of onnxruntime means.
 
     Attributes:
@@ -33,7 +32,7 @@ def explain(message: str, version: str) -> Explanation | None:
         version: Version of onnxruntime.
     """
     for pattern, explained in _EXPLAINED:
-        if found := pattern.search(message):
+        if found := re.search(pattern, message, re.DOTALL):
             return explained(found, f"onnxruntime {version}")
     return None
 
@@ -84,23 +83,12 @@ def _no_implementation(found: re.Match[str], runtime: str) -> Explanation:
 
 
 # Pairs of a pattern in the text of an error, and the function that explains it.
-_EXPLAINED: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Explanation]], ...] = (
-    (re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"), _newer_ir),
-    (
-        re.compile(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)", re.DOTALL),
-        _newer_opset,
-    ),
-    (re.compile(r"The ORT format model version \[(\w+)\] is not supported"), _newer_ort),
-    (re.compile(r"No Op registered for (\w+) with domain_version of (\d+)"), _unknown_operation),
-    (
-        re.compile(r"(?P<domain>[^\s:]+):(?P<operation>\w+)\(-?\d+\) is not a registered function/op"),
-        _unknown_domain,
-    ),
-    (
-        re.compile(
-            r'\("[^"]*", (?P<operation>\w+), "(?P<domain>[^"]*)".*No opset import for domain', re.DOTALL
-        ),
-        _unknown_domain,
-    ),
-    (re.compile(r"Could not find an implementation for (\w+)\((\d+)\) node"), _no_implementation),
+_EXPLAINED: tuple[tuple[str, Callable[[re.Match[str], str], Explanation]], ...] = (
+    (r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", _newer_ir),
+    (r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)", _newer_opset),
+    (r"The ORT format model version \[(\w+)\] is not supported", _newer_ort),
+    (r"No Op registered for (\w+) with domain_version of (\d+)", _unknown_operation),
+    (r"(?P<domain>[^\s:]+):(?P<operation>\w+)\(-?\d+\) is not a registered function/op", _unknown_domain),
+    (r'\("[^"]*", (?P<operation>\w+), "(?P<domain>[^"]*)".*No opset import for domain', _unknown_domain),
+    (r"Could not find an implementation for (\w+)\((\d+)\) node", _no_implementation),
 )

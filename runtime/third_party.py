@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ _PROBED = 4
 # ones. Graphs in float16 and quantised graphs round more coarsely than others.
 _MOST_LEVELS_OFF = 2
 _MOST_LEVELS_OFF_IF_COARSE = 16
-_COARSE_OPERATIONS = re.compile(r"Quantize|^QLinear|^QGemm|Integer|NBits")
+_COARSE_OPERATIONS = r"Quantize|^QLinear|^QGemm|Integer|NBits"
 _FLOAT16, _BFLOAT16 = 10, 16  # ONNX's numbers of these types
 # Operations that quantise a whole batch with one scale, so that an image depends on its neighbours.
 _QUANTISED_BY_BATCH = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
@@ -52,8 +52,7 @@ _INTEGRAL = 1e-4  # a bound of a range that is this near to a whole number is th
 Run = Callable[[int], npt.NDArray[Any]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Described:
+class Described(NamedTuple):
     """A third-party generator with a contract.
 
     Attributes:
@@ -255,7 +254,7 @@ class _Probe:
         if any(feed.dtype == "float16" for feed in self.adapter.feeds):
             return True
         return any(
-            _COARSE_OPERATIONS.search(node.kind) or node.attributes.get("to") in (_FLOAT16, _BFLOAT16)
+            re.search(_COARSE_OPERATIONS, node.kind) or node.attributes.get("to") in (_FLOAT16, _BFLOAT16)
             for node in self._outline.nodes
         )
 

@@ -1,6 +1,5 @@
 """Shards: other programs read the files, and a killed run ends with the bytes of an uninterrupted one."""
 
-import dataclasses
 import io
 import json
 import os
@@ -92,7 +91,7 @@ def test_a_resumed_run_does_not_mix_encoders(sampler, tmp_path, monkeypatch):
     write(sampler, SEEDS, tmp_path / "x.tar", shard_size=4)
     assert json.loads((tmp_path / "x.json").read_text())["encoder"] == fast_encoder().name
     (tmp_path / "x-000001.tar").unlink()
-    other = dataclasses.replace(ZLIB, name="zlib 0.1")
+    other = ZLIB._replace(name="zlib 0.1")
     monkeypatch.setattr(shards, "fast_encoder", lambda: other)
     with pytest.raises(
         OutputError, match=r"were compressed by .*, not by zlib 0\.1; install the same packages"
