@@ -202,7 +202,9 @@ def test_sample_starts_without_the_packages_of_the_other_commands(tiny_file, tmp
 def test_one_image_loads_no_module_that_it_does_not_need(tmp_path):
     """Each of these modules takes milliseconds of the start of a process."""
     model = ROOT / "runtime/models/mnist.onnx"
-    code = f"from ganport import Sampler; import sys; Sampler({str(model)!r}).sample([7]); print(*sys.modules)"
+    code = (
+        f"from ganport import Sampler; import sys; Sampler({str(model)!r}).sample([7]); print(*sys.modules)"
+    )
     modules = set(python(code, cwd=tmp_path).stdout.split())
     own = ("adapter", "third_party", "graph_inputs", "graph_range", "session_errors", "file_kinds", "doctor")
     assert "ganport.runtime.sampler" in modules
