@@ -184,22 +184,14 @@ def train(
 
 
 def _print_plan(recipe: str | None, arguments: TrainingArguments, device: DeviceName, devices: int) -> None:
-    from ganport.trainer.plan import plan_training
     from ganport.trainer.terminal import TerminalProgress
-    from ganport.trainer.training import resolve_plan
+    from ganport.trainer.training import preview_plan
 
-    # Measuring the speed, and building the networks that the start weights must fit, need TensorFlow.
-    if arguments.minutes is not None or arguments.start_from is not None:
-        progress = TerminalProgress(messages)
-        try:
-            plan, _ = resolve_plan(recipe, arguments, progress, device, devices)
-        finally:
-            progress.on_end()
-    else:
-        with messages.status("reading images"):
-            plan = plan_training(recipe, arguments)
-        for note in (*plan.report, *plan.notes):
-            messages.print(note, markup=False)
+    progress = TerminalProgress(messages)
+    try:
+        plan = preview_plan(recipe, arguments, progress, device, devices)
+    finally:
+        progress.on_end()
     results.print_json(data=plan.recipe.to_dict())
 
 

@@ -29,6 +29,7 @@ from .notebook import NotebookProgress, in_notebook
 from .plan import RecipeSource, TrainingPlan, is_folder, plan_training
 from .recipe import Recipe
 from .recipes import is_bundled, is_recipe_file, load_recipe
+from .remaining_time import describe_duration
 from .run import Run
 from .run_folder import RunFolder
 from .run_records import await_run, load_run_data, start_run
@@ -219,7 +220,44 @@ def resolve_plan(
     The arguments and errors are those of `train`. The callback receives the stages, notes and warnings.
     """
     callback.on_stage("reading images")
-    plan = plan_training(recipe, arguments).load()
+    return _resolve_for_devices(plan_training(recipe, arguments).load(), arguments, callback, device, devices)
+
+
+def preview_plan(
+    recipe: RecipeSource | None,
+    arguments: TrainingArguments,
+    callback: Callback,
+    device: DeviceName = "auto",
+    devices: int = 1,
+) -> TrainingPlan:
+    """Return the plan of a new run without training it, as `--dry-run` does.
+
+    The plan is resolved for the devices only if that needs a measurement or a check on them: for the images
+    of a folder, whose report also states the time of the training, for `minutes`, and for `start_from`. The
+    arguments and errors are those of `train`. The callback receives the stages, notes and warnings.
+    """
+    callback.on_stage("reading images")
+    plan = plan_training(recipe, arguments)
+    if not plan.report and arguments.minutes is None and arguments.start_from is None:
+        for note in plan.notes:
+            callback.on_warning(note)
+        return plan
+    plan, chosen = _resolve_for_devices(plan.load(), arguments, callback, device, devices)
+    if plan.report and arguments.minutes is None:
+        from .pace import measure_pace
+
+        callback.on_stage("measuring the speed")
+        pace = measure_pace(plan.recipe, _loaded(plan), chosen)
+        callback.on_note(
+            f"time: about {describe_duration(pace.seconds(plan.recipe.steps))} for {plan.recipe.steps:,} "
+            f"steps, at {pace.images_per_second:,.0f} images/s here; to choose the time: --minutes"
+        )
+    return plan
+
+
+def _resolve_for_devices(
+    plan: TrainingPlan, arguments: TrainingArguments, callback: Callback, device: DeviceName, devices: int
+) -> tuple[TrainingPlan, Devices]:
     for line in plan.report:
         callback.on_note(line)
     for note in plan.notes:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import numpy as np
@@ -100,6 +101,16 @@ def test_minutes_decide_the_steps_and_are_saved(tmp_path, photos):
     )
     assert run.step == run.recipe.steps >= 200
     assert f"time: {run.recipe.steps:,} steps in 0.25 minutes" in notes.lines[-1]
+
+
+@pytest.mark.slow
+def test_dry_run_of_a_folder_says_memory_and_time_and_writes_nothing(ganport, photos, tmp_path):
+    done = ganport("train", photos, "--steps", "7000", "--image-size", "8", "--dry-run")
+    assert json.loads(done.stdout)["steps"] == 7_000
+    memory, time = done.stderr.splitlines()[-2:]
+    assert re.fullmatch(r"memory: about \d\.\d GB", memory)
+    assert re.match(r"time: about .+ for 7,000 steps, at [\d,]+ images/s here", time)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 @pytest.mark.slow
