@@ -43,9 +43,21 @@ def runs(as_json: JsonOption = False) -> None:
 
 
 # The columns of `runs`, the most important first. A narrow terminal shows those that fit.
-_IMPORTANT = ("run", "step", "measure", "time", "findings", "data", "saved", "seed", "loss", "recipe")
+_IMPORTANT = (
+    "run",
+    "step",
+    "measure",
+    "time",
+    "findings",
+    "data",
+    "start",
+    "saved",
+    "seed",
+    "loss",
+    "recipe",
+)
 _ALWAYS_SHOWN = 4  # number of columns that even a very narrow terminal shows
-_TEXTS = ("run", "recipe", "data", "loss", "findings")  # columns that are aligned at the left
+_TEXTS = ("run", "recipe", "data", "loss", "start", "findings")  # columns that are aligned at the left
 
 
 def _cells(run: RunSummary) -> dict[str, str]:
@@ -61,6 +73,7 @@ def _cells(run: RunSummary) -> dict[str, str]:
         "data": run.data,
         "loss": run.loss,
         "seed": str(run.seed),
+        "start": run.start,
         "step": f"{run.step:,}/{run.steps:,}",
         **metrics,
         "D acc": "" if accuracy is None else f"{accuracy:.0%}",

@@ -19,6 +19,7 @@ from .run import Run
 from .run_folder import MEASURES, RunFolder
 from .runs import RUNS, list_runs
 from .settings import describe_setting
+from .start_weights import name_start
 
 MOST_RUNS = 20  # largest number of runs whose colours can be told from each other
 
@@ -30,7 +31,8 @@ class ComparedRun:
     Attributes:
         name: The part of the run's path that distinguishes it from the other runs.
         path: Path of the run folder.
-        settings: Settings of the recipe by name; the fields of the optimizers have dotted names.
+        settings: Settings of the recipe by name; the fields of the optimizers have dotted names. "start" is
+            the run from which the training started, or "random weights".
         data: Name, number and fingerprint of the images.
         is_comparable: Whether the run has the same images as the first run. Measures of runs on other images
             say nothing about which of them is better.
@@ -149,7 +151,7 @@ def compare(runs: Iterable[str | os.PathLike[str] | Run] | None = None) -> Compa
     Raises:
         UsageError: There are fewer than two runs or more than 20, or a run is given twice.
         RunNotFoundError: There is no run in a folder.
-        CheckpointError: The record of a run's data is damaged.
+        CheckpointError: The record of a run's data, or of its start, is damaged.
         RecipeError: The settings of a run were written by another version of ganport.
 
     Example::
@@ -201,7 +203,7 @@ def _check_paths(paths: list[Path]) -> None:
 
 def _settings(run: RunFolder) -> dict[str, Any]:
     """Return the settings of a run's recipe by name, with dotted names for the fields of the optimizers."""
-    return _flat(run.read_recipe().to_dict())
+    return {**_flat(run.read_recipe().to_dict()), "start": name_start(run) or "random weights"}
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ganport.runtime.command import pretrained_model
 
-from .errors import RecipeError, RunError, RunNotFoundError
+from .errors import CheckpointError, RecipeError, RunError, RunNotFoundError
 from .findings import Finding
 from .history import History, Measured
 from .run_folder import MEASURES, RunFolder
+from .start_weights import name_start
 
 RUNS = Path("runs")
 _SUMMARY_METRICS = ("d_loss", "g_loss", "d_accuracy", *MEASURES)
@@ -28,6 +29,7 @@ class RunSummary:
         data: Name of the images.
         loss: Name of the loss.
         seed: Seed of the run.
+        start: Run and step from which the training started; empty if it started from random weights.
         step: Newest step that the history or a checkpoint has.
         saved_step: Step of the newest checkpoint; 0 if there is no checkpoint.
         steps: Number of training steps of the recipe.
@@ -45,6 +47,7 @@ class RunSummary:
     data: str
     loss: str
     seed: int
+    start: str
     step: int
     saved_step: int
     steps: int
@@ -74,6 +77,7 @@ def _summarize(run: RunFolder) -> RunSummary:
         data=recipe.dataset,
         loss=recipe.loss,
         seed=recipe.seed,
+        start=_start_of(run),
         step=max(saved, history.step),
         saved_step=saved,
         steps=recipe.steps,
@@ -84,6 +88,13 @@ def _summarize(run: RunFolder) -> RunSummary:
         findings=history.findings,
         age=time.time() - _last_change(run),
     )
+
+
+def _start_of(run: RunFolder) -> str:
+    try:
+        return name_start(run)
+    except CheckpointError:
+        return "damaged"
 
 
 def newest_run(root: Path, recipe: str | None = None, prefer_trained: bool = False) -> RunFolder:

@@ -363,6 +363,23 @@ def read_start(run: RunFolder) -> dict[str, Any] | None:
     return document
 
 
+def name_start(run: RunFolder) -> str:
+    """Return a name of the networks from which a run started; empty if it started from random weights.
+
+    Raises:
+        CheckpointError: The record is damaged.
+
+    Example: "cats, step 4,000".
+    """
+    start = read_start(run)
+    if start is None:
+        return ""
+    try:
+        return f"{Path(start['source']).name}, step {start['step']:,}"
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(run.path, f"{run.start_file.name} is damaged ({error!r})") from error
+
+
 def describe_origin(start: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an exported file says about the networks from which its training started.
 

@@ -47,6 +47,12 @@ def test_comparison_has_the_settings_that_differ_and_no_others(folders, small_re
     assert [run.name for run in comparison.runs] == ["a", "b", "c"]
 
 
+def test_start_is_a_setting(folders):
+    (folders[1] / "start.json").write_text('{"source": "/models/cats", "step": 4000}')
+    start = ganport.compare(folders).differences["start"]
+    assert start == ["random weights", "cats, step 4,000", *["random weights"] * (len(folders) - 2)]
+
+
 def test_measures_are_those_at_the_end_and_the_best(folders):
     first, second, _ = ganport.compare(folders).runs
     assert (first.at_end("distance"), first.at_best("distance").value) == (0.4, 0.3)

@@ -34,6 +34,22 @@ def test_summary_has_the_findings(tmp_path, small_recipe, small_data):
     assert run.step == 20
 
 
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        ('{"source": "/models/cats", "step": 4000}', "cats, step 4,000"),
+        ('{"source": "faces", "step": 9}', "faces, step 9"),
+        ('{"step": "x"}', "damaged"),
+        ("", "damaged"),
+    ],
+)
+def test_summary_has_the_start_of_the_run(tmp_path, small_recipe, small_data, record, shown):
+    run = write_run(tmp_path / "a", small_recipe, small_data, [])
+    assert list_runs(tmp_path)[0].start == ""
+    run.start_file.write_text(record)
+    assert list_runs(tmp_path)[0].start == shown
+
+
 def test_measure_is_the_frechet_distance_if_it_was_measured(tmp_path, small_recipe, small_data):
     lines = [log(10, 1), {"step": 10, "distance": 0.1}, log(20, 2), {"step": 20, "distance": 0.2}]
     write_run(tmp_path / "a", small_recipe, small_data, lines)
