@@ -1,4 +1,4 @@
-"""Distances between the features of two sets of images, and metrics of the labels that a classifier predicts.
+"""Distances and variety of the features of images, and metrics of the labels that a classifier predicts.
 
 The features of n images have shape (n, d).
 
@@ -109,6 +109,26 @@ def _kernel_sum(products: Float64s, dim: int) -> float:
     """Return the sum of the kernel (x y / d + 1)^3 over a table of scalar products x y."""
     base: Float64s = products / dim + 1
     return float(np.vdot(base * base, base))  # np.vdot is many times as fast as ** 3
+
+
+def variety(real: Features, fake: Features, labels: Integers | None = None) -> float:
+    """Return the standard deviation of generated images' features, divided by that of real images' features.
+
+    Args:
+        real: Features of real images, shape (n, d).
+        fake: Features of generated images, shape (n, d).
+        labels: Label of each image, shape (n,), the same for both sets. If it is given, the deviation is that
+            within the labels: a generator that makes one image per label has the variety 0.
+    """
+    return _deviation(fake, labels) / _deviation(real, labels)
+
+
+def _deviation(features: Features, labels: Integers | None) -> float:
+    if labels is None:
+        return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum()))
+    groups = [features[labels == label] for label in np.unique(labels)]
+    squares = sum(len(group) * group.var(axis=0, dtype=np.float64).sum() for group in groups)
+    return float(np.sqrt(squares / len(features)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ Booleans = npt.NDArray[np.bool_]
 
 MANIFOLD_NEIGHBOURS = 3  # number k of neighbours for precision and recall, as in the paper cited below
 DENSITY_NEIGHBOURS = 5  # number k of neighbours for density and coverage, as in the paper cited below
+_FOLLOWING = 5  # number of training images after the nearest one with which its distance is compared
 _ROWS = 1_000  # A table of pairs is computed this number of rows at a time, to limit the memory.
 
 
@@ -88,7 +89,7 @@ def compare_neighbourhoods(
     (fake_radii,) = _squared_radii(fake, (manifold_neighbours,))
     is_realistic, counts = [], []
     is_covered, is_found = np.zeros(len(real), bool), np.zeros(len(real), bool)
-    for start, table in zip(range(0, len(fake), _ROWS), squared_distances(fake, real), strict=True):
+    for start, table in zip(range(0, len(fake), _ROWS), _squared_distances(fake, real), strict=True):
         is_realistic.append((table <= manifold_radii).any(axis=1))
         is_covered |= (table <= fake_radii[start : start + _ROWS, np.newaxis]).any(axis=0)
         is_inside = table <= density_radii
@@ -105,7 +106,7 @@ def _squared_radii(points: Features, neighbours: tuple[int, ...]) -> list[Float3
         neighbours: Numbers k, in ascending order, all smaller than n.
     """
     radii: list[list[Float32s]] = [[] for _ in neighbours]
-    for table in squared_distances(points, points):
+    for table in _squared_distances(points, points):
         rows = np.arange(len(table))
         # The smallest distance in each row is the distance of a point to itself. So when the k smallest
         # distances are removed, the smallest remaining one is the distance to the k-th neighbour. This takes
@@ -133,13 +134,47 @@ def nearest_in_training(images: Features, training: Features, held_out: Features
     return float((nearest_distances(images, training) < nearest_distances(images, held_out)).mean())
 
 
+def share_of_copies(training: Features, fake: Features) -> float:
+    """Return the share of the generated images that are unusually near to a single training image.
+
+    For each image, the distance to its nearest training image is divided by the mean distance to the five
+    training images that follow, as in Carlini et al., "Extracting training data from diffusion models",
+    USENIX Security 2023, section 4.2. A copy has a small ratio, and a typical image, which is near to many
+    training images, has not. An image counts as a copy if its ratio is smaller than that of 99 % of the
+    training images, each compared with the other ones. So the result is about 0.01 without copies.
+
+    Args:
+        training: Features of training images, shape (n, d).
+        fake: Features of generated images, shape (m, d).
+    """
+    usual = _nearest_ratios(training, training, skipped=1)
+    ratios = _nearest_ratios(fake, training, skipped=0)
+    return float((ratios < np.quantile(usual, 0.01)).mean())
+
+
+def _nearest_ratios(points: Features, others: Features, skipped: int) -> Float64s:
+    """Return, for each point, its nearest distance to `others` over the mean of the five that follow.
+
+    Args:
+        points: Features, shape (m, d).
+        others: Features, shape (n, d).
+        skipped: Number of smallest distances that are left out: 1 if each point is one of `others`.
+    """
+    count = skipped + 1 + _FOLLOWING
+    tables = _squared_distances(points, others)
+    nearest = np.concatenate([np.partition(table, count - 1, axis=1)[:, :count] for table in tables])
+    smallest = np.sqrt(np.sort(nearest, axis=1).astype(np.float64))
+    following = smallest[:, skipped + 1 :].mean(axis=1)
+    return np.asarray(smallest[:, skipped] / np.maximum(following, 1e-12))
+
+
 def nearest_distances(points: Features, others: Features) -> Float64s:
     """Return the Euclidean distance of each point to the nearest point in `others`, shape (n,)."""
-    nearest = [table.min(axis=1) for table in squared_distances(points, others)]
+    nearest = [table.min(axis=1) for table in _squared_distances(points, others)]
     return np.sqrt(np.concatenate(nearest).astype(np.float64))
 
 
-def squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
+def _squared_distances(points: Features, others: Features) -> Iterator[npt.NDArray[np.float32]]:
     """Yield tables of the squared distances from `points` to `others`.
 
     A table has one row for each of the next _ROWS points, and one column for each of `others`.

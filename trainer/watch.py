@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ganport.datasets.dataset import Dataset
-from ganport.evaluation.measures import Features, Float64s
-from ganport.evaluation.neighbours import squared_distances
+from ganport.evaluation.measures import Features, variety
+from ganport.evaluation.neighbours import share_of_copies
 from ganport.runtime.arrays import Pixels
 from ganport.runtime.seeds import SEED_LIMIT
 
@@ -21,8 +21,6 @@ from .networks import Networks
 from .recipe import Recipe
 
 Logits = npt.NDArray[np.float32]  # (n,)
-
-_FOLLOWING = 5  # number of training images after the nearest one with which its distance is compared
 
 
 class Watch:
@@ -118,60 +116,6 @@ def memorising(training: Logits, held_out: Logits, fake: Logits) -> float:
     if whole <= 0 or gap < 3 * error:
         return 0.0
     return gap / whole
-
-
-def variety(real: Features, fake: Features, labels: Indices | None = None) -> float:
-    """Return the standard deviation of generated images' features, divided by that of real images' features.
-
-    Args:
-        real: Features of real images, shape (n, d).
-        fake: Features of generated images, shape (n, d).
-        labels: Label of each image, shape (n,), the same for both sets. If it is given, the deviation is that
-            within the labels: a generator that makes one image per label has the variety 0.
-    """
-    return _deviation(fake, labels) / _deviation(real, labels)
-
-
-def _deviation(features: Features, labels: Indices | None) -> float:
-    if labels is None:
-        return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum()))
-    groups = [features[labels == label] for label in np.unique(labels)]
-    squares = sum(len(group) * group.var(axis=0, dtype=np.float64).sum() for group in groups)
-    return float(np.sqrt(squares / len(features)))
-
-
-def share_of_copies(training: Features, fake: Features) -> float:
-    """Return the share of the generated images that are unusually near to a single training image.
-
-    For each image, the distance to its nearest training image is divided by the mean distance to the five
-    training images that follow, as in Carlini et al., "Extracting training data from diffusion models",
-    USENIX Security 2023, section 4.2. A copy has a small ratio, and a typical image, which is near to many
-    training images, has not. An image counts as a copy if its ratio is smaller than that of 99 % of the
-    training images, each compared with the other ones. So the result is about 0.01 without copies.
-
-    Args:
-        training: Features of training images, shape (n, d).
-        fake: Features of generated images, shape (m, d).
-    """
-    usual = _nearest_ratios(training, training, skipped=1)
-    ratios = _nearest_ratios(fake, training, skipped=0)
-    return float((ratios < np.quantile(usual, 0.01)).mean())
-
-
-def _nearest_ratios(points: Features, others: Features, skipped: int) -> Float64s:
-    """Return, for each point, its nearest distance to `others` over the mean of the five that follow.
-
-    Args:
-        points: Features, shape (m, d).
-        others: Features, shape (n, d).
-        skipped: Number of smallest distances that are left out: 1 if each point is one of `others`.
-    """
-    count = skipped + 1 + _FOLLOWING
-    tables = squared_distances(points, others)
-    nearest = np.concatenate([np.partition(table, count - 1, axis=1)[:, :count] for table in tables])
-    smallest = np.sqrt(np.sort(nearest, axis=1).astype(np.float64))
-    following = smallest[:, skipped + 1 :].mean(axis=1)
-    return np.asarray(smallest[:, skipped] / np.maximum(following, 1e-12))
 
 
 def kernel_sizes(network: keras.Model) -> list[float]:

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from ganport.evaluation.measures import frechet_distance, kernel_distance, label_figures
+from ganport.evaluation.measures import frechet_distance, kernel_distance, label_figures, variety
 
 RNG = np.random.default_rng(3)
+
+
+def features(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
 
 
 def normal(count, mean=0.0, spread=1.0, dim=4):
@@ -83,3 +87,19 @@ def test_label_figures():
     assert figures.shares == (0.25, 0.25, 0.5, 0.0)
     assert figures.entropy == pytest.approx(1.5)
     assert figures.confidence == pytest.approx(0.925)
+
+
+def test_variety_is_that_of_the_real_images_or_less():
+    real = features(500)
+    assert variety(real, features(500, 1)) == pytest.approx(1, abs=0.05)
+    assert variety(real, 0.3 * features(500, 1)) == pytest.approx(0.3, abs=0.05)
+    assert variety(real, np.repeat(real[:1], 500, axis=0)) == pytest.approx(0, abs=1e-5)
+
+
+def test_one_image_per_label_is_no_variety():
+    labels = np.arange(500, dtype=np.int32) % 10
+    real, centres = features(500), 5 * features(10, 2)
+    alike = centres[labels]
+    assert variety(real + alike, alike) > 0.9
+    assert variety(real + alike, alike, labels) == pytest.approx(0, abs=1e-5)
+    assert variety(real + alike, features(500, 1) + alike, labels) == pytest.approx(1, abs=0.05)

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from ganport.evaluation.neighbours import compare_neighbourhoods, nearest_distances, nearest_in_training
+from ganport.evaluation.neighbours import (
+    compare_neighbourhoods,
+    nearest_distances,
+    nearest_in_training,
+    share_of_copies,
+)
+
+
+def features(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
 
 
 def normal(count, mean=0.0, spread=1.0, dim=4):
@@ -83,3 +92,17 @@ def test_nearest_in_training_of_new_points_is_the_share_of_the_training_points()
     assert nearest_in_training(normal(2_000), training, held_out) == pytest.approx(0.75, abs=0.03)
     assert nearest_in_training(training[:500] + 0.01, training, held_out) > 0.95
     assert nearest_in_training(held_out[:500] + 0.01, training, held_out) < 0.05
+
+
+def test_copies_are_found_and_new_images_are_none():
+    training = features(400)
+    assert share_of_copies(training, features(400, 1)) < 0.05
+    noise = 0.05 * features(400, 2)
+    assert share_of_copies(training, training + noise) > 0.95
+    half = np.concatenate([training[:200] + noise[:200], features(200, 1)])
+    assert share_of_copies(training, half) == pytest.approx(0.5, abs=0.05)
+
+
+def test_typical_images_are_no_copies():
+    """They are nearer to their neighbours than real images, but to many of them."""
+    assert share_of_copies(features(400), 0.3 * features(400, 1)) < 0.05

@@ -20,44 +20,10 @@ from ganport.trainer.recipes import load_recipe
 from ganport.trainer.run_folder import RunFolder
 from ganport.trainer.run_records import start_run
 from ganport.trainer.settings import change_recipe
-from ganport.trainer.watch import growth, memorising, share_of_copies, variety
+from ganport.trainer.watch import growth, memorising
 from tests.trainer.conftest import one_device
 
 RNG = np.random.default_rng(0)
-
-
-def features(count, seed=0):
-    return np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
-
-
-def test_variety_is_that_of_the_real_images_or_less():
-    real = features(500)
-    assert variety(real, features(500, 1)) == pytest.approx(1, abs=0.05)
-    assert variety(real, 0.3 * features(500, 1)) == pytest.approx(0.3, abs=0.05)
-    assert variety(real, np.repeat(real[:1], 500, axis=0)) == pytest.approx(0, abs=1e-5)
-
-
-def test_one_image_per_label_is_no_variety():
-    labels = np.arange(500, dtype=np.int32) % 10
-    real, centres = features(500), 5 * features(10, 2)
-    alike = centres[labels]
-    assert variety(real + alike, alike) > 0.9
-    assert variety(real + alike, alike, labels) == pytest.approx(0, abs=1e-5)
-    assert variety(real + alike, features(500, 1) + alike, labels) == pytest.approx(1, abs=0.05)
-
-
-def test_copies_are_found_and_new_images_are_none():
-    training = features(400)
-    assert share_of_copies(training, features(400, 1)) < 0.05
-    noise = 0.05 * features(400, 2)
-    assert share_of_copies(training, training + noise) > 0.95
-    half = np.concatenate([training[:200] + noise[:200], features(200, 1)])
-    assert share_of_copies(training, half) == pytest.approx(0.5, abs=0.05)
-
-
-def test_typical_images_are_no_copies():
-    """They are nearer to their neighbours than real images, but to many of them."""
-    assert share_of_copies(features(400), 0.3 * features(400, 1)) < 0.05
 
 
 def test_memorising_is_the_place_of_held_out_images_between_training_and_generated_ones():
