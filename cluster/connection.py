@@ -14,7 +14,7 @@ from ganport.runtime.errors import GanportError, MissingPackageError
 from .errors import ClusterError
 
 _CONNECT_TIMEOUT_S = 5.0
-_GPU_PROVIDERS = ("cuda", "tensorrt")
+_GPU_PROVIDERS = ("cuda", "tensorrt", "nvrtx")
 _SEE_STATUS = "see: ray status"
 
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from .cores import usable_cores
 from .errors import GanportError, ProviderError
+from .plugins import OLDEST_ONNXRUNTIME, Plugin, is_too_old
 from .providers import (
     ONE_NODE,
     PROVIDERS,
@@ -56,7 +57,9 @@ def examine() -> list[Finding]:
         *(Finding(name, "works", metadata.version(name)) for name in ("numpy", "pillow")),
         _examine_wheels(),
     ]
-    if found[-1].state != "absent":
+    has_onnxruntime = found[-1].state != "absent"
+    found += _examine_plugins()
+    if has_onnxruntime:
         found += [_examine_cuda()] if cuda_version() else []
         found += [_examine_provider(provider) for provider in PROVIDERS]
     return found + [_examine_optional(name) for name in _OPTIONAL]
@@ -86,6 +89,24 @@ def _examine_wheels() -> Finding:
             "onnxruntime", "absent", "not installed", "run: pip install 'ganport[cpu]', or 'ganport[cuda]'"
         )
     return Finding("onnxruntime", "works", wheels[0])
+
+
+def _examine_plugins() -> list[Finding]:
+    """Return a finding about each installed plugin: whether an onnxruntime that loads it is installed."""
+    plugins = [provider.plugin for provider in PROVIDERS.values() if provider.plugin is not None]
+    return [_examine_plugin(plugin) for plugin in plugins if plugin.is_installed]
+
+
+def _examine_plugin(plugin: Plugin) -> Finding:
+    wheels = installed_wheels()
+    name, _, version = (wheels or ["onnxruntime"])[0].partition(" ")
+    remedy = f"run: pip install --upgrade '{name}>={OLDEST_ONNXRUNTIME}'"
+    needed = f"it needs onnxruntime {OLDEST_ONNXRUNTIME} or newer"
+    if not wheels:
+        return Finding(plugin.package, "broken", f"{needed}, which is not installed", remedy)
+    if is_too_old(version):
+        return Finding(plugin.package, "broken", f"{needed}, this is {version}", remedy)
+    return Finding(plugin.package, "works", _version(plugin.package))
 
 
 def _examine_cuda() -> Finding:
@@ -138,7 +159,11 @@ def _examine_provider(provider: str) -> Finding:
 def _examine_optional(name: str) -> Finding:
     if util.find_spec(name) is None:
         return Finding(name, "absent", "not installed")
+    return Finding(name, "works", _version(name))
+
+
+def _version(name: str) -> str:
     try:
-        return Finding(name, "works", metadata.version(name))
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Finding(name, "works", "installed by a package of another name")
+        return "installed by a package of another name"

@@ -1,4 +1,4 @@
-"""Model: an open generator with its contract, checks and sessions. A Model also works after a fork."""
+"""Model: an open generator with its contract, checks and sessions. On the CPU it also works after a fork."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .arrays import Pixels
 from .contract import Contract
 from .cores import usable_cores
 from .description import Description
-from .display import first_line
 from .errors import (
     ClosedSamplerError,
     GanportError,
@@ -38,6 +37,7 @@ from .providers import (
     choose_provider,
     onnxruntime_errors,
     open_session,
+    run_error,
     uses_graphs,
 )
 from .request import Inputs
@@ -190,8 +190,7 @@ class Model:
         except GanportError:
             raise  # some errors of ganport are ValueErrors, which the next clause would catch
         except onnxruntime_errors() as error:
-            problem = f"onnxruntime reports: {first_line(error)}; a smaller `batch_size` takes less memory"
-            raise InferenceError(self.source, problem) from error
+            raise run_error(self.source, self.provider, error) from error
         count = batch_of(inputs) if inputs else self.contract.batch
         expected = (count, *self.contract.image.graph_shape)
         if images.shape != expected:
@@ -299,10 +298,11 @@ class Model:
         return runner
 
     def _reopen(self, inherited: Runner) -> None:
-        if self.provider == "cuda":
+        if self.provider != "cpu":
+            # The provider's own threads and its connection to the device do not exist in this process either.
             raise ProviderError(
-                "cuda",
-                "a CUDA session does not work in a forked process",
+                self.provider,
+                "a session of this provider does not work in a forked process",
                 "start processes with the method spawn, or open the model in the new process",
             )
         # The session was opened before the fork, and its threads do not exist in this forked process. The

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from .display import first_line, model_name
 from .errors import (
+    InferenceError,
     MissingPackageError,
     ModelFormatError,
     ProviderError,
@@ -29,6 +30,7 @@ from .errors import (
     UnsupportedModelError,
 )
 from .onnx_file import is_ort_format
+from .plugins import Plugin, find_device, load
 from .stderr import captured_stderr
 
 # onnxruntime's packages report events to Microsoft over HTTPS unless ORT_DISABLE_TELEMETRY is 1 before
@@ -37,8 +39,10 @@ from .stderr import captured_stderr
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
-ProviderChoice = Literal["cpu", "cuda", "tensorrt", "openvino", "directml", "coreml", "auto"]
+ProviderName = Literal["cpu", "cuda", "tensorrt", "nvrtx", "openvino", "directml", "coreml", "webgpu"]
+ProviderChoice = Literal[
+    "cpu", "cuda", "tensorrt", "nvrtx", "openvino", "directml", "coreml", "webgpu", "auto"
+]
 
 
 class Provider(NamedTuple):
@@ -49,12 +53,14 @@ class Provider(NamedTuple):
         remedy: Instruction that installs the provider.
         system: The only `sys.platform` that supports the provider; empty for all platforms.
         options: Provider options for new sessions.
+        plugin: Package that onnxruntime loads if the provider is not built in.
     """
 
     name: str
     remedy: str
     system: str = ""
     options: Mapping[str, str] = MappingProxyType({})
+    plugin: Plugin | None = None
 
 
 AUTO = "auto"
@@ -63,23 +69,44 @@ _SEPARATELY = "in a separate environment, run: pip install"
 # values (0 to 255) by 1 or more. An exhaustive search for the fastest convolution algorithm takes 20 times as
 # long as the heuristic, and finds no faster algorithm (H100, rps-dcgan).
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+_WEBGPU_NEEDS = (
+    "it needs a GPU with a driver for Direct3D 12, Metal or Vulkan; "
+    "on Linux it also needs the Vulkan loader (libvulkan.so.1)"
+)
 PROVIDERS: Mapping[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", "run: pip install 'ganport[cpu]'"),
     "cuda": Provider("CUDAExecutionProvider", f"{_SEPARATELY} 'ganport[cuda]'", options=_CUDA_OPTIONS),
     "tensorrt": Provider("TensorrtExecutionProvider", f"{_SEPARATELY} 'ganport[cuda]' tensorrt-cu13-libs"),
+    "nvrtx": Provider(
+        "NvTensorRTRTXExecutionProvider",
+        "run: pip install 'ganport[nvrtx]'",
+        plugin=Plugin(
+            "onnxruntime_ep_nv_tensorrt_rtx",
+            "it needs an NVIDIA RTX GPU and a driver for CUDA 13; check with: nvidia-smi",
+        ),
+    ),
     "openvino": Provider(
         # By default OpenVINO computes in bfloat16 on CPUs that support it. This option keeps float32.
         "OpenVINOExecutionProvider",
         f"{_SEPARATELY} 'ganport[openvino]'",
         options={"device_type": "CPU", "precision": "ACCURACY"},
+        plugin=Plugin(
+            "onnxruntime_ep_openvino", "it needs a processor that OpenVINO supports", {"ov_device": "CPU"}
+        ),
     ),
     "directml": Provider("DmlExecutionProvider", f"{_SEPARATELY} 'ganport[directml]'", "win32"),
     "coreml": Provider(
         "CoreMLExecutionProvider", "run: pip install 'ganport[cpu]'", "darwin", {"ModelFormat": "MLProgram"}
     ),
+    "webgpu": Provider(
+        "WebGpuExecutionProvider",
+        "run: pip install 'ganport[webgpu]'",
+        plugin=Plugin("onnxruntime_ep_webgpu", _WEBGPU_NEEDS),
+    ),
 }
-# Providers in the order in which "auto" tries them, the fastest first. TensorRT is left out, because it takes
-# minutes to build an engine.
+# Providers in the order in which "auto" tries them, the fastest first. TensorRT and
+# TensorRT RTX are left out, because they take minutes to build an engine. WebGPU is left out, because its
+# speed on a GPU has not been measured.
 _AUTO_ORDER: tuple[ProviderName, ...] = ("cuda", "directml", "coreml", "openvino", "cpu")
 
 # Log level of onnxruntime at which it prints fatal errors only. Other problems need no log, because they
@@ -92,10 +119,14 @@ ONE_NODE = (
     b'\x08\x07\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
 )
-# Matches the reason in a line that onnxruntime prints if a library does not load.
-_LOADER_REASON = r"with error: (.+)"
+# Matches the reason in a line that onnxruntime, or the WebGPU plugin, prints if a library does not load.
+_LOADER_REASON = r"(?:with error|Couldn't load Vulkan): (.+)"
+# Matches what precedes the reason in an error of a plugin: places in the source code and failed conditions.
+_BEFORE_PLUGIN_REASON = r"^.* was false\. "
 # Matches the name of a library in a line that `preload_dlls` prints if the library does not load.
 _NOT_PRELOADED = r"Failed to load (\S+?):"
+# The WebGPU plugin's text about a device without the feature shader-f16.
+_NO_FLOAT16 = "requires f16 but the device does not support it"
 # Operations that must not run on the CPU if another provider was requested.
 _HEAVY = (
     r"(Fused|NhwcFused|Q|QLinear)?(Conv(Transpose|Integer)?|MatMul(Integer)?|Gemm)|"
@@ -155,7 +186,7 @@ def choose_provider(rejected: Container[str] = ()) -> tuple[ProviderName, dict[s
     ort = _import_onnxruntime()
     passed_over: dict[str, str] = {}
     for provider in _AUTO_ORDER:
-        if provider in rejected or PROVIDERS[provider].name not in ort.get_available_providers():
+        if provider in rejected or not _is_installed(ort, provider):
             continue
         try:
             _try_provider(ort, provider)
@@ -166,6 +197,13 @@ def choose_provider(rejected: Container[str] = ()) -> tuple[ProviderName, dict[s
     raise ProviderError(
         AUTO, f"this onnxruntime {ort.__version__} has no provider that works", PROVIDERS["cpu"].remedy
     )
+
+
+def _is_installed(ort: Any, provider: str) -> bool:
+    """Return whether onnxruntime has a provider, or a plugin with the provider is installed."""
+    plugin = PROVIDERS[provider].plugin
+    is_built_in = PROVIDERS[provider].name in ort.get_available_providers()
+    return is_built_in or (plugin is not None and plugin.is_installed)
 
 
 def check_provider(provider: str, *others: str) -> None:
@@ -195,6 +233,7 @@ def _create_session(
     ort: Any, model: Path | bytes, provider: str, threads: int, repeatable: bool, capture: bool
 ) -> Any:
     wanted = PROVIDERS[provider]
+    device = _plugin_device(ort, wanted)
     chosen = dict(wanted.options)
     if repeatable and provider == "cuda":
         # Algorithms that cuDNN's search finds may add numbers in any order, so their results vary. The option
@@ -204,8 +243,10 @@ def _create_session(
         # The provider warns about execution plans that it tries and does not use. It writes these warnings to
         # the log of the process. The session's log level does not apply there, so the level is set here, too.
         ort.set_default_logger_severity(_ONLY_FATAL)
-    if provider == "openvino":
+    if provider == "openvino" and device is None:
         chosen["num_of_threads"] = str(threads)
+    elif provider == "openvino":
+        chosen = _openvino_plugin_options(threads)
     # A captured CUDA graph halves the time of a batch of one image. If an operation of the model does not run
     # on the GPU, capturing fails, and a second attempt opens the model without a captured graph.
     captured = {**chosen, "enable_cuda_graph": "1"}
@@ -224,11 +265,7 @@ def _create_session(
         if provider != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            # By default onnxruntime's fallback is enabled. After an error, the constructor and run() would
-            # then use the CPU, and would only print the error.
-            return ort.InferenceSession(
-                model, options, providers=[(wanted.name, settings)], enable_fallback=0
-            )
+            return _start(ort, model, options, wanted.name, settings, device)
         except onnxruntime_errors() as error:
             if number < len(attempts) and "graph capture" in str(error):
                 continue
@@ -244,6 +281,43 @@ def _create_session(
                 raise ProviderError(provider, problem, "choose `provider='cpu'`") from error
             raise ModelFormatError(model, first_line(error)) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _start(
+    ort: Any, model: Path | bytes, options: Any, name: str, settings: dict[str, str], device: Any | None
+) -> Any:
+    """Return a session of the model on a provider.
+
+    Args:
+        ort: The module onnxruntime.
+        model: An existing ONNX file, or its bytes.
+        options: Options of the session.
+        name: Name of the provider in onnxruntime.
+        settings: Options of the provider.
+        device: Device of the plugin that holds the provider; None for a provider that is built in.
+    """
+    # By default onnxruntime's fallback is enabled. After an error, the constructor and run() would then use
+    # the CPU, and would only print the error.
+    if device is None:
+        return ort.InferenceSession(model, options, providers=[(name, settings)], enable_fallback=0)
+    options.add_provider_for_devices([device], settings)
+    return ort.InferenceSession(model, options, enable_fallback=0)
+
+
+def _plugin_device(ort: Any, wanted: Provider) -> Any | None:
+    """Return the device of the loaded plugin that holds a provider; None for a provider that is built in."""
+    return None if wanted.plugin is None else find_device(ort, wanted.name, wanted.plugin)
+
+
+def _openvino_plugin_options(threads: int) -> dict[str, str]:
+    """Return the options of OpenVINO's plugin that set the number of threads and keep float32.
+
+    The plugin ignores the option `precision` of the built-in provider.
+    """
+    import json
+
+    cpu = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}
+    return {"load_config": json.dumps({"CPU": cpu})}
 
 
 def _placed_elsewhere(session: Any, name: str) -> list[str]:
@@ -271,28 +345,46 @@ def _try_provider(ort: Any, provider: str) -> None:
         raise ProviderError(
             provider, f"{' and '.join(installed)} are installed together and overwrite each other", remedy
         )
-    if wanted.name not in ort.get_available_providers():
-        raise ProviderError(
-            provider, f"this onnxruntime {ort.__version__} is built without it", wanted.remedy
-        )
+    _find_or_load(ort, provider, installed)
+    device = _plugin_device(ort, wanted)
+    settings = dict(wanted.options) if device is None else {}
     missing = _preload(ort) if provider in ("cuda", "tensorrt") else []
     with captured_stderr() as captured:
         try:
-            session = ort.InferenceSession(
-                ONE_NODE, providers=[(wanted.name, dict(wanted.options))], enable_fallback=0
-            )
+            session = _start(ort, ONE_NODE, ort.SessionOptions(), wanted.name, settings, device)
             started, reason = session.get_providers()[0], ""
         except onnxruntime_errors() as error:
-            started, reason = "nothing", first_line(error)
+            started, reason = "nothing", re.sub(_BEFORE_PLUGIN_REASON, "", first_line(error))
     if started != wanted.name:
         loader = re.search(_LOADER_REASON, captured.getvalue())
         problem = loader[1] if loader else reason or f"onnxruntime started {started} in its place"
         if missing:
             problem += f" (not found: {', '.join(missing)})"
-        raise ProviderError(provider, problem, _remedy(wanted, problem))
+        raise ProviderError(provider, problem, _remedy(provider, problem))
     if sys.stderr is not None:
         # The captured text may hold warnings of the provider, and lines that other threads have printed.
         sys.stderr.write(captured.getvalue())
+
+
+def _find_or_load(ort: Any, provider: str, installed: list[str]) -> None:
+    """Raise ProviderError unless onnxruntime has a provider, or loads a plugin that has it.
+
+    Args:
+        ort: The module onnxruntime.
+        provider: A key of PROVIDERS.
+        installed: Installed packages of onnxruntime with their versions.
+    """
+    wanted = PROVIDERS[provider]
+    is_built_in = wanted.name in ort.get_available_providers() and _plugin_device(ort, wanted) is None
+    if is_built_in:
+        return
+    if wanted.plugin is None:
+        raise ProviderError(
+            provider, f"this onnxruntime {ort.__version__} is built without it", wanted.remedy
+        )
+    ort.set_default_logger_severity(_ONLY_FATAL)  # plugins print warnings when they are loaded
+    wheel = installed[0].split()[0] if installed else "onnxruntime"
+    load(ort, provider, wanted.name, wanted.plugin, wheel)
 
 
 def _preload(ort: Any) -> list[str]:
@@ -318,8 +410,12 @@ def _preload_tensorrt() -> None:
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
-def _remedy(wanted: Provider, problem: str) -> str:
-    if "libcuda." in problem or "driver" in problem or "device" in problem:
+def _remedy(provider: str, problem: str) -> str:
+    wanted = PROVIDERS[provider]
+    if wanted.plugin is not None and wanted.plugin.is_installed:
+        return wanted.plugin.needs
+    is_nvidia = provider in ("cuda", "tensorrt")
+    if is_nvidia and ("libcuda." in problem or "driver" in problem or "device" in problem):
         return f"it needs an NVIDIA GPU and {driver_needed()}; check with: nvidia-smi"
     return wanted.remedy
 
@@ -361,6 +457,23 @@ def onnxruntime_errors() -> tuple[type[Exception], ...]:
         "NoModel",
     )
     return *(getattr(state, name) for name in names), RuntimeError, ValueError
+
+
+def run_error(model: Path | bytes, provider: str, error: Exception) -> ProviderError | InferenceError:
+    """Return the error to raise if a session that was opened can't run.
+
+    Args:
+        model: An ONNX file, or its bytes.
+        provider: Provider of the session.
+        error: The error of onnxruntime.
+    """
+    reason = first_line(error)
+    if _NO_FLOAT16 in reason:
+        # The WebGPU plugin opens a session with such a model on any device, and compiles it when it runs.
+        problem = f"{model_name(model)} computes in float16, which this device does not support"
+        remedy = "export it again, in float32 or with: ganport export --precision float16"
+        return ProviderError(provider, problem, remedy)
+    return InferenceError(model, f"onnxruntime reports: {reason}; a smaller `batch_size` takes less memory")
 
 
 def installed_wheels() -> list[str]:

@@ -23,7 +23,8 @@ def test_cpu_session_has_no_fallback(tiny_file):
 @pytest.mark.parametrize("provider", ["tpu", "CPU", "CUDAExecutionProvider", ""])
 def test_unknown_provider_is_a_usage_error(tiny_file, provider):
     with pytest.raises(
-        UnknownProviderError, match="choose one of cpu, cuda, tensorrt, openvino, directml, coreml, auto"
+        UnknownProviderError,
+        match="choose one of cpu, cuda, tensorrt, nvrtx, openvino, directml, coreml, webgpu, auto",
     ):
         Sampler(tiny_file, provider=provider)
 
