@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 @describes_generator
 def web(
     model: ModelArgument = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("site"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing site.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the page to write.", show_default="site")
+    ] = None,
+    module: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write with the JavaScript module for your own application, not a page."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder.")] = False,
     onnxruntime_web: Annotated[
         Path | None,
         typer.Option(
@@ -38,20 +44,27 @@ def web(
     description: DescriptionOptions | None = None,
 ) -> None:
     """Write a page that generates the model's images in the browser: a folder for any web server."""
-    from ganport.web import write_site
+    if module is not None and out is not None:
+        raise UsageError("--out writes a page and --module writes a module; give one of them.")
+    from ganport.web import write_module, write_site
 
     path = find_model(model)
-    with messages.status("writing the site"), _exported(path, description or {}) as file:
-        site = write_site(file, out, overwrite=overwrite, onnxruntime_web=onnxruntime_web)
+    folder = module or out or Path("site")
+    write = write_site if module is None else write_module
+    with messages.status(f"writing {folder}"), _exported(path, description or {}) as file:
+        site = write(file, folder, overwrite=overwrite, onnxruntime_web=onnxruntime_web)
     results.print(
-        f"{out}: {site.contract.name}, {site.transfer / 1e6:.1f} MB to download in a browser "
+        f"{folder}: {site.contract.name}, {site.transfer / 1e6:.1f} MB to download in a browser "
         f"({site.compressed / 1e6:.1f} MB compressed); {site.webgpu / 1e6:.1f} MB more if it tries WebGPU",
         markup=False,
     )
-    results.print(
-        f"Open it with: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(out))}",
-        markup=False,
-    )
+    if module is None:
+        next_step = (
+            f"Open it with: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(folder))}"
+        )
+    else:
+        next_step = f"How to use it: {folder / 'README.md'}"
+    results.print(next_step, markup=False)
 
 
 @describes_generator

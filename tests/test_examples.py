@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganport.runtime import PRETRAINED, Sampler
 from ganport.runtime.images import split_grid
-from ganport.web import write_site
+from ganport.web import write_module
 from tests.conftest import ROOT
 from tests.web.conftest import missing
 
@@ -33,9 +33,9 @@ def test_the_node_example_generates_the_golden_images(golden, tmp_path):
     if shutil.which("node") is None or shutil.which("npm") is None:
         missing("Node.js")
     seeds, expected = golden
-    site = write_site(PRETRAINED["mnist"], tmp_path / "site").folder
+    model = write_module(PRETRAINED["mnist"], tmp_path / "ganport").model
     program = str(ROOT / "examples/node/generate.mjs")
-    command = ["node", program, str(site), ",".join(map(str, seeds)), str(tmp_path)]
+    command = ["node", program, str(model), ",".join(map(str, seeds)), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     for seed, image in zip(seeds, expected, strict=True):

@@ -1,8 +1,8 @@
-"""The browser page: a folder of static files that any web server can serve.
+"""Images in the browser: a page for any web server, and a JavaScript module for your own application.
 
-The page generates a model's images in the browser. This package imports the runtime.
+Both generate a model's images in the browser. This package imports the runtime.
 """
 
-from .site import Site, write_site
+from .site import Site, write_module, write_site
 
-__all__ = ["Site", "write_site"]
+__all__ = ["Site", "write_module", "write_site"]

@@ -1,4 +1,7 @@
-"""write_site: writes the page, the generator and onnxruntime-web into one folder."""
+"""The files for browsers: a page (`write_site`), or a module for your own application (`write_module`).
+
+Both folders hold the module in `page/ganport/`, a generator, and the files of onnxruntime-web.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,32 @@ import dataclasses
 import gzip
 import json
 import os
+import re
 import shutil
+import string
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from ganport.runtime import Contract, Sampler
 from ganport.runtime.display import first_line, system_reason
 from ganport.runtime.errors import OutputError, UsageError
 from ganport.runtime.files import cache_folder
-from ganport.runtime.latents import normal_table
 from ganport.runtime.model_file import resolve_model
 
 from .errors import WebError
 
 _HERE = Path(__file__).parent
 _NPM_TIMEOUT_S = 300
-_DESCRIPTION = "model.json"  # a folder that contains this file is a site of ganport
-# Each pair is a script and a binary of onnxruntime-web that worker.js loads. Browsers download the second
+_PAGE = _HERE / "page"
+_MODULE = _PAGE / "ganport"
+# A folder that contains one of these files is a site of ganport. Older versions wrote the second file.
+_SITE_MARKS = ("ganport/ganport.js", "model.json")
+_MODULE_MARK = "ganport.js"
+_TYPES = "*.d.ts"  # for programmers; browsers do not load them
+_GUIDE = "README.md"
+# Each pair is a script and a binary of onnxruntime-web that the module loads. Browsers download the second
 # pair only if they try WebGPU.
 _CPU_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 _WEBGPU_FILES = ("ort.jspi.bundle.min.mjs", "ort-wasm-simd-threaded.jspi.wasm")
@@ -32,10 +43,11 @@ _CHECK_NPM = "check that npm reaches its registry, and try again"
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A browser page that `write_site` wrote.
+    """A folder that `write_site` or `write_module` wrote.
 
     Attributes:
         folder: Folder that a web server can serve.
+        model: Path of the generator in the folder.
         contract: Contract of the generator.
         transfer: Number of bytes that a browser downloads if it does not try WebGPU.
         compressed: Number of bytes of the same downloads if the server compresses them with gzip.
@@ -43,6 +55,7 @@ class Site:
     """
 
     folder: Path
+    model: Path
     contract: Contract
     transfer: int
     compressed: int
@@ -59,32 +72,116 @@ def write_site(
     """Write the page as a folder that any web server can serve. After an error the folder is unchanged.
 
     Args:
-        model: Path of an .onnx file that `ganport export` wrote, with latents or seeds as its input and uint8
-            images; or the name of a pretrained generator.
+        model: Path of an .onnx file that `ganport export` wrote, with latents or seeds as its input; or the
+            name of a pretrained generator.
         out: Folder to write.
         overwrite: Whether an existing site may be replaced.
         onnxruntime_web: Folder `dist` of the npm package onnxruntime-web. By default npm downloads the
             package once, into the user's cache.
 
     Raises:
-        UsageError: The model does not have the required input or output.
+        UsageError: The model does not have the required input.
         ModelError: Raised by `Sampler`.
         WebError: npm is not installed or can't download the package, or `onnxruntime_web` lacks a file.
         OutputError: The folder can't be written, or it exists and may not be replaced.
     """
+    path, contract = _open_model(model)
+    if contract.input.kind == "fixed":
+        raise UsageError(
+            "This model has fixed seeds, and the page needs one that takes any seed; create it with: "
+            "ganport export --input latent"
+        )
+
+    def assemble(site: Path, scripts: Path) -> Path:
+        shutil.copytree(_PAGE, site, ignore=shutil.ignore_patterns(_TYPES))
+        _copy_onnxruntime(scripts, site / "ganport")
+        return Path(shutil.copyfile(path, site / "generator.onnx"))
+
+    folder = _resolved(out)
+    _check_site(folder, overwrite=overwrite)
+    return _write(folder, contract, onnxruntime_web, assemble)
+
+
+def write_module(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    onnxruntime_web: str | os.PathLike[str] | None = None,
+) -> Site:
+    """Write the JavaScript module with its types, the generator and onnxruntime-web's files into one folder.
+
+    The folder is for an application of your own: `import { Generator } from "./ganport/ganport.js"`. After an
+    error the folder is unchanged.
+
+    Args:
+        model: Path of an .onnx file that `ganport export` wrote, or the name of a pretrained generator.
+        out: Folder to write.
+        overwrite: Whether an existing folder of the module may be replaced.
+        onnxruntime_web: Folder `dist` of the npm package onnxruntime-web. By default npm downloads the
+            package once, into the user's cache.
+
+    Raises:
+        UsageError: The model is a third-party one.
+        ModelError: Raised by `Sampler`.
+        WebError: npm is not installed or can't download the package, or `onnxruntime_web` lacks a file.
+        OutputError: The folder can't be written, it may not be replaced, or it holds files of yours.
+    """
+    path, contract = _open_model(model)
+
+    def assemble(module: Path, scripts: Path) -> Path:
+        shutil.copytree(_MODULE, module)
+        _copy_onnxruntime(scripts, module)
+        copy = Path(shutil.copyfile(path, module / _url_name(path)))
+        (module / _GUIDE).write_text(_guide(contract, copy.name), encoding="utf-8")
+        return copy
+
+    folder = _resolved(out)
+    _check_module(folder, overwrite=overwrite)
+    return _write(folder, contract, onnxruntime_web, assemble)
+
+
+def _open_model(model: str | os.PathLike[str]) -> tuple[Path, Contract]:
+    """Return the path and the contract of a model, after the checks that the page and the module share."""
     path = resolve_model(model)
     with Sampler(path) as sampler:
         contract = sampler.contract
-    _check_contract(contract)
-    folder = Path(out).resolve()  # if `out` is a symbolic link, its target is replaced and the link stays
-    _check_free(folder, overwrite=overwrite)
+    if not contract.created_by:
+        raise UsageError(
+            "This is a third-party model, and browsers need one that ganport exported; create it with: "
+            "ganport export FILE"
+        )
+    if path.suffix.lower() == ".ort":
+        raise UsageError(f"{path} is an .ort file, and browsers need the .onnx file; give that one.")
+    return path, contract
+
+
+def _resolved(out: str | os.PathLike[str]) -> Path:
+    return Path(out).resolve()  # if `out` is a symbolic link, its target is replaced and the link stays
+
+
+def _write(
+    folder: Path,
+    contract: Contract,
+    onnxruntime_web: str | os.PathLike[str] | None,
+    assemble: Callable[[Path, Path], Path],
+) -> Site:
+    """Write a folder, whole or not at all.
+
+    Args:
+        folder: Folder to write.
+        contract: Contract of the generator.
+        onnxruntime_web: Folder `dist` of onnxruntime-web; None for the user's cache.
+        assemble: Function that writes all files into a new folder, and returns the path of the generator. Its
+            arguments are the new folder and onnxruntime-web's folder `dist`.
+    """
     scripts = install_onnxruntime_web() if onnxruntime_web is None else Path(onnxruntime_web)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            new = Path(temporary) / "site"
-            _assemble(new, path, contract, scripts)
-            site = _measure(new, folder, contract)
+            new = Path(temporary) / "new"
+            model = assemble(new, scripts)
+            site = _measure(new, folder, model, contract)
             _replace(folder, new, Path(temporary) / "old")
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
@@ -103,65 +200,81 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
         raise
 
 
-def _check_contract(contract: Contract) -> None:
-    if not contract.created_by:
-        raise UsageError(
-            "This is a third-party model, and the page needs one that ganport exported; create it with: "
-            "ganport export FILE"
-        )
-    if contract.input.kind == "fixed":
-        raise UsageError(
-            "This model has fixed seeds, and the page needs one that takes any seed; create it with: "
-            "ganport export --input latent"
-        )
-    if contract.image.dtype != "uint8":
-        raise UsageError(
-            f"This model's images are {contract.image.dtype}, and the page needs uint8; create it with: "
-            "ganport export --output uint8"
-        )
-
-
-def _check_free(folder: Path, *, overwrite: bool) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+def _check_site(folder: Path, *, overwrite: bool) -> None:
+    if _is_free(folder):
         return
-    if not (folder / _DESCRIPTION).is_file():
+    if not any((folder / mark).is_file() for mark in _SITE_MARKS):
         raise OutputError(folder, "it exists and is not a site of ganport")
     if not overwrite:
         remedy = "replace it with `overwrite=True`, or choose another `out`."
         raise OutputError(folder, "a site exists there", remedy)
 
 
-def _assemble(site: Path, model: Path, contract: Contract, scripts: Path) -> None:
-    """Write all files of the site."""
-    shutil.copytree(_HERE / "page", site)
-    (site / "onnxruntime").mkdir()
+def _check_module(folder: Path, *, overwrite: bool) -> None:
+    if _is_free(folder):
+        return
+    if not (folder / _MODULE_MARK).is_file():
+        problem = "it exists and is not a folder of ganport's module"
+        raise OutputError(folder, problem, "choose another folder.")
+    known = {path.name for path in _MODULE.iterdir()} | {"onnxruntime", _GUIDE}
+    others = sorted(
+        path.name for path in folder.iterdir() if path.name not in known and path.suffix != ".onnx"
+    )
+    if others:  # an application's own files, which must not be lost
+        raise OutputError(folder, f"it also holds {', '.join(others[:3])}", "move these files elsewhere.")
+    if not overwrite:
+        remedy = "replace it with `overwrite=True`, or choose another folder."
+        raise OutputError(folder, "the module exists there", remedy)
+
+
+def _is_free(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _copy_onnxruntime(scripts: Path, module: Path) -> None:
+    (module / "onnxruntime").mkdir()
     for name in (*_CPU_FILES, *_WEBGPU_FILES):
         if not (scripts / name).is_file():
             remedy = f"set `onnxruntime_web` to the folder dist of onnxruntime-web {pinned_version()}"
             raise WebError(f"{scripts} has no file {name}", remedy)
-        shutil.copyfile(scripts / name, site / "onnxruntime" / name)
-    shutil.copyfile(model, site / "generator.onnx")
-    (site / "normal.bin").write_bytes(normal_table().astype("<f4").tobytes())
-    document = contract.to_dict()
-    del document["golden"]  # the golden images are large, and only needed to verify the file
-    downloads = {
-        "runtime": site / "onnxruntime" / _CPU_FILES[1],
-        "model": site / "generator.onnx",
-        "table": site / "normal.bin",
-    }
-    description = {
-        "contract": document,
-        "files": {name: path.stat().st_size for name, path in downloads.items()},
-    }
-    (site / _DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+        content = (scripts / name).read_bytes()
+        if name.endswith(".mjs"):
+            content = re.sub(rb"\n//# sourceMappingURL=.*", b"", content)  # the map is not copied
+        (module / "onnxruntime" / name).write_bytes(content)
 
 
-def _measure(site: Path, folder: Path, contract: Contract) -> Site:
-    """Return the `Site` for the files in the temporary folder `site`, which later moves to `folder`."""
-    webgpu = {site / "onnxruntime" / name for name in _WEBGPU_FILES}
-    needed = [path.read_bytes() for path in site.rglob("*") if path.is_file() and path not in webgpu]
+def _url_name(model: Path) -> str:
+    """Return a name for a model's file that needs no escape in an address or in JavaScript."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", model.stem).strip(".-")
+    return f"{stem or 'generator'}.onnx"
+
+
+def _guide(contract: Contract, model: str) -> str:
+    """Return the text of the module's README.md."""
+    source, image = contract.input, contract.image
+    options = ""
+    if source.labels and source.kind != "fixed":
+        options = f", {{ label: {json.dumps(source.labels[-1], ensure_ascii=False)} }}"
+    template = string.Template((_HERE / "guide.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=contract.name,
+        model=model,
+        seed=source.seeds[0] if source.seeds else 7,
+        options=options,
+        height=image.height,
+        width=image.width,
+        version=pinned_version(),
+    )
+
+
+def _measure(new: Path, folder: Path, model: Path, contract: Contract) -> Site:
+    """Return the `Site` for the files in the temporary folder `new`, which later moves to `folder`."""
+    webgpu = [path for path in new.rglob("*") if path.name in _WEBGPU_FILES]
+    unused = {*webgpu, *new.rglob(_TYPES), new / _GUIDE}
+    needed = [path.read_bytes() for path in new.rglob("*") if path.is_file() and path not in unused]
     return Site(
         folder=folder,
+        model=folder / model.relative_to(new),
         contract=contract,
         transfer=sum(map(len, needed)),
         compressed=sum(len(gzip.compress(content, 6)) for content in needed),

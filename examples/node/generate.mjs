@@ -1,7 +1,7 @@
-// Generate images in Node.js from a folder that `ganport web` wrote. This program needs no npm packages.
+// Generate images in Node.js from a folder that `ganport web --module` wrote. This program needs no npm packages.
 //
-//     ganport web mnist --out site
-//     node generate.mjs site 0,7,42 .   # seed0000000.pgm, seed0000007.pgm, seed0000042.pgm
+//     ganport web mnist --module ganport
+//     node generate.mjs ganport/mnist.onnx 0,7,42 .   # seed0000000.pgm, seed0000007.pgm, seed0000042.pgm
 //
 // Grey images are written as PGM files, and colour images as PPM files, which most image viewers open.
 
@@ -10,28 +10,27 @@ import path from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 
-const [site, list, out] = process.argv.slice(2);
+const [model, list, out] = process.argv.slice(2);
 if (!out) {
-  console.error("usage: node generate.mjs SITE SEEDS FOLDER");
+  console.error("usage: node generate.mjs MODEL SEEDS FOLDER");
   process.exit(2);
 }
-const load = (name) => import(pathToFileURL(path.resolve(site, name)));
-const read = (name) => readFile(path.join(site, name));
+const folder = path.dirname(model);
+const load = (name) => import(pathToFileURL(path.resolve(folder, name)));
 
-// Load the contract of the model, and the table from which latents are computed.
+// Read the model and its description.
 const { sampleLatents, defaultLabel } = await load("latents.js");
-const { contract } = JSON.parse(await read("model.json"));
-const bytes = await read("normal.bin");
-const table = Float32Array.from({ length: bytes.length / 4 }, (_, k) => bytes.readFloatLE(4 * k));
+const { readDescription } = await load("description.js");
+const bytes = await readFile(model);
+const { input, image } = readDescription(bytes);
 
 const ort = await load("onnxruntime/ort.wasm.bundle.min.mjs");
-ort.env.wasm.wasmBinary = await read("onnxruntime/ort-wasm-simd-threaded.wasm");
+ort.env.wasm.wasmBinary = await readFile(path.join(folder, "onnxruntime/ort-wasm-simd-threaded.wasm"));
 ort.env.wasm.numThreads = 1;
-const session = await ort.InferenceSession.create(await read("generator.onnx"));
+const session = await ort.InferenceSession.create(bytes);
 
 const seeds = list.split(",").map(BigInt);
-const { input, image } = contract;
-const latents = sampleLatents(seeds, input.dim, input.distribution, table);
+const latents = sampleLatents(seeds, input.dim, input.distribution);
 const inputs = { [input.name]: new ort.Tensor("float32", latents, [seeds.length, input.dim]) };
 if (input.labels) {
   const labels = seeds.map((seed) => BigInt(defaultLabel(seed, input.labels.length)));

@@ -1,11 +1,12 @@
-"""Fixtures of the browser page: sites on loopback, and a real Chromium that opens a site."""
+"""Fixtures of the page and of the module: sites on loopback, and a real Chromium that opens a site."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ganport.runtime import PRETRAINED
-from ganport.web import write_site
+from ganport.web import write_module, write_site
+from tests.conftest import ROOT
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Features that connect to hosts on the internet, which tests must not need.
@@ -25,6 +27,20 @@ def mnist_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("npm") is None:
         missing("npm")
     return write_site(PRETRAINED["mnist"], tmp_path_factory.mktemp("sites") / "mnist").folder
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the module, the example that needs no build step, and an empty page."""
+    if shutil.which("npm") is None:
+        missing("npm")
+    folder = tmp_path_factory.mktemp("application")
+    write_module(PRETRAINED["mnist"], folder / "ganport")
+    shutil.copy(ROOT / "examples/module/index.html", folder)
+    (folder / "empty.html").write_text('<!doctype html><link rel="icon" href="data:," />')
+    # A strict policy forbids the address "data:," of the icon, so this page has an icon on its host.
+    (folder / "strict.html").write_text('<!doctype html><link rel="icon" href="empty.html" />')
+    return folder
 
 
 def missing(program: str) -> None:
@@ -62,14 +78,35 @@ def browser(playwright_browser: Callable[..., Browser]) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Iterator[Callable[[Path], str]]:
-    """A function that serves a folder on loopback until the session ends, and returns the URL."""
+def serve() -> Iterator[Callable[..., str]]:
+    """A function that serves a folder on loopback until the session ends, and returns the URL.
+
+    Its arguments are the folder, headers of all responses, and whether the responses are compressed.
+    """
     servers = []
 
-    def start(folder: Path) -> str:
+    def start(folder: Path, headers: Mapping[str, str] | None = None, compress: bool = False) -> str:
         class Handler(SimpleHTTPRequestHandler):
             def __init__(self, *arguments):
                 super().__init__(*arguments, directory=str(folder))
+
+            def end_headers(self):
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
+                super().end_headers()
+
+            def do_GET(self):
+                path = Path(self.translate_path(self.path))
+                if not compress or not path.is_file():
+                    super().do_GET()
+                    return
+                content = gzip.compress(path.read_bytes(), 1)
+                self.send_response(200)
+                self.send_header("Content-Type", self.guess_type(str(path)))
+                self.send_header("Content-Encoding", "gzip")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
             def log_message(self, *_):
                 pass

@@ -91,9 +91,8 @@ def test_latents_have_the_bits_of_python(open_page, site, distribution, digest):
     page = open_page(site)
     seeds, dim = [0, 1, 42, 2**53 + 1, 2**63 - 1], 100
     code = """async ([seeds, dim, distribution]) => {
-        const { sampleLatents } = await import("./latents.js");
-        const table = new Float32Array(await (await fetch("normal.bin")).arrayBuffer());
-        const latents = sampleLatents(seeds.map(BigInt), dim, distribution, table);
+        const { sampleLatents } = await import("./ganport/latents.js");
+        const latents = sampleLatents(seeds.map(BigInt), dim, distribution);
         return btoa(String.fromCharCode(...new Uint8Array(latents.buffer)));
     }"""
     found = base64.b64decode(page.evaluate(code, [[str(seed) for seed in seeds], dim, distribution]))
@@ -106,8 +105,8 @@ def test_latents_have_the_bits_of_python(open_page, site, distribution, digest):
 def test_truncated_points_between_uniform_latents_have_the_bits_of_python(open_page, site, distribution):
     page = open_page(site)
     code = """async ([seeds, position, truncation, distribution]) => {
-        const { interpolate, sampleLatents, truncate } = await import("./latents.js");
-        const [first, second] = seeds.map((seed) => sampleLatents([BigInt(seed)], 100, distribution, null));
+        const { interpolate, sampleLatents, truncate } = await import("./ganport/latents.js");
+        const [first, second] = seeds.map((seed) => sampleLatents([BigInt(seed)], 100, distribution));
         const points = interpolate(first, second, position, distribution);
         const latents = truncate(points, truncation, distribution);
         return btoa(String.fromCharCode(...new Uint8Array(latents.buffer)));

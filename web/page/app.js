@@ -1,8 +1,8 @@
 // The page. `state` describes what is shown. The page writes it to the address, and the gallery and the viewer render it.
 
-import { WorkerClient } from "./client.js";
 import { Gallery } from "./gallery.js";
-import { defaultLabel } from "./latents.js";
+import { Generator } from "./ganport/ganport.js";
+import { defaultLabel } from "./ganport/latents.js";
 import { MAX_WALK_SEEDS, formatLink, parseLink, parseSeed } from "./link.js";
 import { Viewer } from "./viewer.js";
 
@@ -10,7 +10,7 @@ const element = (id) => document.getElementById(id);
 const RANDOM_SEED_LIMIT = 1_000_000_000; // random seeds have at most nine digits, which people can still read
 const INPUT_DELAY_MS = 150; // pause after the last change of a field, before images are generated
 
-let contract, gallery, viewer, state;
+let generator, gallery, viewer, state;
 
 function showMessage(message, isFailure = false) {
   element("message").textContent = message;
@@ -21,39 +21,41 @@ function showMessage(message, isFailure = false) {
 const showFailure = (message) => showMessage(`${message} Reload the page to try again.`, true);
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-const client = new WorkerClient((event) => {
-  if (event.kind === "progress") {
-    showMessage(`Loading the generator: ${megabytes(event.received)} of ${megabytes(event.total)} MB`);
-    Object.assign(element("progress"), { hidden: false, max: event.total, value: event.received });
-  }
-  if (event.kind === "failed") showFailure(event.message);
-  if (event.kind === "provider") document.body.dataset.provider = event.provider;
-  if (event.kind === "ready") start(event);
-});
+
+/** Show the progress of the downloads. The total is null if the server does not state it. */
+function showProgress({ loaded, total }) {
+  const amount = total === null ? megabytes(loaded) : `${megabytes(loaded)} of ${megabytes(total)}`;
+  showMessage(`Loading the generator: ${amount} MB`);
+  element("progress").hidden = false;
+  if (total === null) element("progress").removeAttribute("value");
+  else Object.assign(element("progress"), { max: total, value: loaded });
+}
 
 const settings = () => ({ label: state.label, truncation: state.truncation });
 
 function updateAddress() {
-  history.replaceState(null, "", formatLink(state, contract.input.labels));
+  history.replaceState(null, "", formatLink(state, generator.labels));
 }
 
 function captionOf(seed) {
-  const { labels } = contract.input;
-  return labels ? `Seed ${seed}, label ${labels[state.label ?? defaultLabel(seed, labels.length)]}` : `Seed ${seed}`;
+  const { labels } = generator;
+  return labels.length ? `Seed ${seed}, label ${labels[state.label ?? defaultLabel(seed, labels.length)]}` : `Seed ${seed}`;
 }
 
-/** Show the page. It is called when the worker has loaded the generator. */
-function start(ready) {
-  contract = ready.contract;
-  const { image, input } = contract;
-  document.body.dataset.provider = ready.provider;
-  document.title = contract.name;
-  element("name").textContent = contract.name;
-  const data = contract.data?.name ? `, trained on ${contract.data.name}` : "";
-  element("facts").textContent = `${image.width}×${image.height}${data}; generated on your device`;
-  element("label-field").hidden = !input.labels;
+/** Load the generator, and show the page. */
+async function start() {
+  generator = await Generator.load("generator.onnx", { progress: showProgress });
+  const { name, data, input } = generator.description, { width, height, labels } = generator;
+  const showProvider = () => (document.body.dataset.provider = generator.provider);
+  generator.addEventListener("providerchange", showProvider);
+  showProvider();
+  document.title = name;
+  element("name").textContent = name;
+  const source = data?.name ? `, trained on ${data.name}` : "";
+  element("facts").textContent = `${width}×${height}${source}; generated on your device`;
+  element("label-field").hidden = labels.length === 0;
   element("truncation-field").hidden = input.kind !== "latent";
-  for (const label of ["any", ...(input.labels ?? [])]) element("label").add(new Option(label));
+  for (const label of ["any", ...labels]) element("label").add(new Option(label));
   const page = {
     openSeed: (seed) => viewer.open(seed, settings()),
     toggleSelected,
@@ -67,15 +69,15 @@ function start(ready) {
     showFailure,
     captionOf,
   };
-  gallery = new Gallery(element("gallery"), contract, client, page);
-  viewer = new Viewer(element("viewer"), contract, client, page);
+  gallery = new Gallery(element("gallery"), generator, page);
+  viewer = new Viewer(element("viewer"), generator, page);
   showMessage("");
   applyAddress();
 }
 
 /** Read the state from the address, and show it. */
 function applyAddress() {
-  state = parseLink(location.hash, contract.input.labels);
+  state = parseLink(location.hash, generator.labels);
   element("seed").value = state.seed;
   element("label").selectedIndex = state.label === null ? 0 : state.label + 1;
   element("truncation").value = state.truncation;
@@ -149,4 +151,6 @@ element("clear").onclick = () => {
   selectedSeeds.length = 0;
   showSelected();
 };
-addEventListener("hashchange", () => contract && applyAddress());
+addEventListener("hashchange", () => gallery && applyAddress());
+
+start().catch((error) => showFailure(error.message));

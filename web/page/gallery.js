@@ -1,7 +1,7 @@
 // Gallery: an endless grid of images by seed. Only the rows near the visible part are in the page.
 
-import { paint } from "./client.js";
-import { SEED_LIMIT } from "./latents.js";
+import { SEED_LIMIT } from "./ganport/latents.js";
+import { paint } from "./paint.js";
 
 const GAP = 6; // pixels between two tiles, as in style.css
 const MIN_TILE = 72; // approximate smallest width of a tile in pixels
@@ -12,12 +12,11 @@ const MAX_HEIGHT = 8_000_000; // height of the gallery in pixels; browsers limit
 export class Gallery {
   /**
    * @param {HTMLElement} element Element that holds the tiles.
-   * @param {object} contract Contract of the generator.
-   * @param {WorkerClient} client Client that generates the images.
+   * @param {Generator} generator Generator of the images.
    * @param {{openSeed, toggleSelected, isSelected, showFailure}} page Functions of the page.
    */
-  constructor(element, contract, client, page) {
-    Object.assign(this, { element, contract, client, page });
+  constructor(element, generator, page) {
+    Object.assign(this, { element, generator, page });
     this.rows = new Map(); // rows in the page, by index
     addEventListener("scroll", () => this.#fill(), { passive: true });
     addEventListener("resize", () => this.#fill());
@@ -44,7 +43,7 @@ export class Gallery {
   /** Compute the size of the tiles and the number of columns and rows. The visible seeds stay visible. */
   #layOut() {
     if (this.settings === undefined) return;
-    const { width, height } = this.contract.image;
+    const { width, height } = this.generator;
     const scale = Math.max(1, Math.round(MIN_TILE / width));
     const available = this.element.clientWidth;
     const tile = Math.min(width * scale, available);
@@ -129,10 +128,10 @@ export class Gallery {
 
   /** Generate the images of some tiles, and show them. */
   async #render(tiles) {
-    const signal = { get aborted() { return tiles.every((tile) => tile.signal.aborted); } };
+    const signal = abortedWithAll(new Set(tiles.map((tile) => tile.signal)));
     try {
-      const rgba = await this.client.generate(tiles.map(({ seed }) => seed), this.settings, signal);
-      tiles.forEach(({ canvas }, index) => paint(canvas, rgba, index, this.contract.image));
+      const images = await this.generator.sampleBatch(tiles.map(({ seed }) => seed), { ...this.settings, signal });
+      tiles.forEach(({ canvas }, index) => paint(canvas, images[index]));
     } catch (error) {
       if (error.name !== "AbortError") this.page.showFailure(error.message);
     }
@@ -186,4 +185,12 @@ export class Gallery {
     tile.tabIndex = 0;
     tile.focus({ preventScroll: true });
   }
+}
+
+/** Return a signal that is aborted when all of the given signals are aborted. */
+function abortedWithAll(signals) {
+  const controller = new AbortController();
+  let left = signals.size;
+  for (const signal of signals) signal.addEventListener("abort", () => --left === 0 && controller.abort(), { once: true });
+  return controller.signal;
 }

@@ -1,6 +1,6 @@
 // The state of the page as text in the address, after #. A link therefore shows the same images on any device.
 
-import { SEED_LIMIT } from "./latents.js";
+import { SEED_LIMIT } from "./ganport/latents.js";
 
 export const MAX_WALK_SEEDS = 32; // limit, because all frames of a walk are in memory
 
@@ -15,7 +15,7 @@ export function parseSeed(text) {
  */
 export function parseLink(hash, labels) {
   const parameters = new URLSearchParams(hash.replace(/^#/, ""));
-  const label = labels ? labels.indexOf(parameters.get("label")) : -1;
+  const label = labels.indexOf(parameters.get("label"));
   const truncation = Number(parameters.get("truncation") ?? 1);
   const walk = (parameters.get("walk") ?? "").split(",").map(parseSeed).filter((seed) => seed !== null);
   return {

@@ -1,7 +1,7 @@
 // Viewer: one large image, or an animation that walks through several seeds and back to the first.
 
-import { paint } from "./client.js";
-import { SEED_LIMIT } from "./latents.js";
+import { SEED_LIMIT } from "./ganport/latents.js";
+import { paint } from "./paint.js";
 
 const FRAMES = 24; // frames from one seed to the next
 const FRAME_MS = 1000 / 16;
@@ -9,15 +9,14 @@ const FRAME_MS = 1000 / 16;
 export class Viewer {
   /**
    * @param {HTMLDialogElement} dialog Dialog that shows the image and the buttons.
-   * @param {object} contract Contract of the generator.
-   * @param {WorkerClient} client Client that generates the images.
+   * @param {Generator} generator Generator of the images.
    * @param {{onViewerChange, toggleSelected, isSelected, copyLink, showFailure, captionOf}} page Functions of the page.
    */
-  constructor(dialog, contract, client, page) {
-    Object.assign(this, { dialog, contract, client, page });
-    this.requestId = 0; // identifies the last request; responses to earlier requests are dropped
+  constructor(dialog, generator, page) {
+    Object.assign(this, { dialog, generator, page });
+    this.abortController = new AbortController(); // of the last request; a new request cancels it
     this.element = (id) => dialog.querySelector(`#${id}`);
-    this.canWalk = contract.input.kind === "latent";
+    this.canWalk = generator.description.input.kind === "latent";
     this.element("previous").onclick = () => this.#openNeighbour(-1n);
     this.element("next").onclick = () => this.#openNeighbour(1n);
     this.element("add").onclick = () => this.#toggleSelected();
@@ -35,17 +34,21 @@ export class Viewer {
     this.#prepare({ seed, walk: [] }, settings);
     this.element("caption").textContent = this.page.captionOf(seed);
     this.#labelAddButton();
-    await this.#request((signal) => this.client.generate([seed], settings, signal), (rgba) => this.#paint(rgba, 0));
+    await this.#request(async (signal) => {
+      const image = await this.generator.sample(seed, { ...settings, signal });
+      paint(this.element("large"), image);
+    });
   }
 
   /** Show an animation that walks through the seeds and back to the first. */
   async walk(seeds, settings) {
     this.#prepare({ seed: null, walk: seeds }, settings);
     this.element("caption").textContent = `Walk through ${seeds.join(", ")}`;
-    await this.#request(
-      (signal) => this.client.walk(seeds, FRAMES, settings, signal),
-      (rgba) => this.#play(rgba, seeds.length * FRAMES),
-    );
+    await this.#request(async (signal) => {
+      const images = [];
+      for await (const image of this.generator.walk(seeds, FRAMES, { ...settings, signal })) images.push(image);
+      this.#play(images);
+    });
   }
 
   /** Open the dialog before the image is generated, with an empty canvas of the image's size. */
@@ -53,42 +56,38 @@ export class Viewer {
     this.#stop();
     this.shown = shown;
     this.settings = settings;
-    this.requestId += 1;
+    this.abortController.abort();
     const isWalk = shown.walk.length > 0;
     for (const id of ["previous", "next"]) this.element(id).hidden = isWalk;
     this.element("add").hidden = isWalk || !this.canWalk;
     this.element("pause").hidden = !isWalk;
-    const { width, height } = this.contract.image;
+    const { width, height } = this.generator;
     Object.assign(this.element("large"), { width, height });
     delete this.element("large").dataset.rendered;
     if (!this.dialog.open) this.dialog.showModal();
     this.page.onViewerChange(shown);
   }
 
-  async #request(send, show) {
-    const { requestId } = this;
-    const isStale = () => requestId !== this.requestId;
+  /** Run a function that generates images and shows them. The next request, or closing, cancels it. */
+  async #request(generate) {
+    const { signal } = (this.abortController = new AbortController());
     try {
-      const rgba = await send({ get aborted() { return isStale(); } });
-      if (!isStale()) show(rgba);
+      await generate(signal);
     } catch (error) {
-      if (isStale()) return;
+      if (signal.aborted) return;
       this.dialog.close();
       this.page.showFailure(error.message);
     }
   }
 
-  #paint(rgba, index) {
-    paint(this.element("large"), rgba, index, this.contract.image);
-  }
-
-  #play(rgba, count) {
-    this.frame = 0;
-    this.#paint(rgba, 0);
+  #play(images) {
+    const show = (frame) => {
+      this.frame = frame;
+      paint(this.element("large"), images[frame]);
+    };
+    show(0);
     this.timer = setInterval(() => {
-      if (this.isPaused) return;
-      this.frame = (this.frame + 1) % count;
-      this.#paint(rgba, this.frame);
+      if (!this.isPaused) show((this.frame + 1) % images.length);
     }, FRAME_MS);
     this.#setPaused(matchMedia("(prefers-reduced-motion: reduce)").matches);
   }
@@ -104,7 +103,7 @@ export class Viewer {
 
   #onClose() {
     this.#stop();
-    this.requestId += 1;
+    this.abortController.abort();
     const { seed } = this.shown;
     this.shown = { seed: null, walk: [] };
     this.page.onViewerChange(this.shown, seed);
