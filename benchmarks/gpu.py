@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 Device = Literal["gpu", "cpu"]
 Part = Literal["training", "export", "sampling"]
 TrainingPrecision = Literal["float32", "bfloat16"]
-FilePrecision = Literal["float32", "float16"]
+FilePrecision = Literal["float32", "float16-arithmetic"]
 Engine = Literal["XLA", "graph", "PyTorch", "torch.compile"]
 Pixels = npt.NDArray[np.uint8]
 Steps = Callable[[int], object]  # a training loop, which makes the given number of steps
@@ -118,7 +118,7 @@ FILES = tuple(ModelFile(name, precision) for name in GENERATORS for precision in
 # The bounds of `ganport verify` (runtime/golden.py), which docs/sampling.md describes.
 BOUNDS: Mapping[FilePrecision, Difference] = {
     "float32": Difference(largest=1, share=0.01, mean=0.01),
-    "float16": Difference(largest=24, share=1.0, mean=0.25),
+    "float16-arithmetic": Difference(largest=24, share=1.0, mean=0.25),
 }
 
 
@@ -887,7 +887,7 @@ def print_sampling(messages: Sequence[Message], device: Device) -> None:
         show_unmeasured(messages),
         "The images of each provider were compared with those of the CPU, for the same files and seeds, in "
         f"batches of {', '.join(map(str, BATCHES))}. The bounds are {show_difference(BOUNDS['float32'])} in "
-        f"float32, and {show_difference(BOUNDS['float16'])} in float16.",
+        f"float32, and {show_difference(BOUNDS['float16-arithmetic'])} in float16-arithmetic.",
         comparison_table(messages),
     )
 

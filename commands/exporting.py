@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -16,6 +17,7 @@ from .console import messages, results
 from .describing import describes_generator, renamed
 
 if TYPE_CHECKING:
+    from ganport.export.c_source.source_files import SourceFacts
     from ganport.export.costs import Cost
     from ganport.export.exporting import Exported
 
@@ -49,21 +51,37 @@ def export(
         str, typer.Option(help="Seeds for --input fixed, such as 0-63.", show_default=False)
     ] = "",
     output: Annotated[
-        Literal["uint8", "float"], typer.Option(help="Output of the file: pixels 0..255, or float32 -1..1.")
-    ] = "uint8",
-    layout: Annotated[Layout, typer.Option(help="Channels last, or channels first.")] = "NHWC",
-    precision: Annotated[Precision, typer.Option(help="Precision of weights and arithmetic.")] = "float32",
+        Literal["uint8", "float"] | None,
+        typer.Option(help="Output of the file: pixels 0..255, or float32 -1..1.", show_default="uint8"),
+    ] = None,
+    layout: Annotated[
+        Layout | None, typer.Option(help="Channels last, or channels first.", show_default="NHWC")
+    ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="Precision of the weights; float16-arithmetic and int8 also compute in it."),
+    ] = "float32",
     allow_loss: Annotated[
         bool, typer.Option("--allow-loss", help="Write float16 or int8 even if the images differ too much.")
     ] = False,
     batch: Annotated[
         int | None, typer.Option(help="Fixed number of images per run.", show_default="free")
     ] = None,
-    opset: Annotated[int, typer.Option(help="Version of the ONNX operators, for older or newer hosts.")] = 18,
-    file_format: Annotated[
-        Literal["onnx", "ort", "triton"],
+    opset: Annotated[
+        int | None,
+        typer.Option(help="Version of the ONNX operators, for older or newer hosts.", show_default="18"),
+    ] = None,
+    target: Annotated[
+        Literal["portable", "unity", "webgpu", "ncnn", "coreml", "tensorrt"] | None,
         typer.Option(
-            "--format", help="ONNX; ort for small builds of onnxruntime; triton for a model repository."
+            "--for", help="Runtime that reads less than onnxruntime: a set of options.", show_default=False
+        ),
+    ] = None,
+    file_format: Annotated[
+        Literal["onnx", "ort", "triton", "c"],
+        typer.Option(
+            "--format",
+            help="ONNX; ort for small builds of onnxruntime; triton for a model repository; c for C source.",
         ),
     ] = "onnx",
     step: Annotated[
@@ -134,6 +152,7 @@ def export(
             batch=batch,
             opset=opset,
             file_format=file_format,
+            target=target,
             title=title,
             card=card,
             overwrite=overwrite,
@@ -147,7 +166,8 @@ def export(
         )
     if explain:
         _print_rewrites(exported.measure_rewrites())
-    _print_precisions(exported)
+    if exported.c_source is None:
+        _print_precisions(exported)
     _print_result(exported)
 
 
@@ -187,8 +207,25 @@ def _print_result(exported: Exported) -> None:
         f"against {original} with {seeds} seeds in batches of {batches}",
         markup=False,
     )
+    if exported.c_source is not None:
+        _print_source(exported.c_source, exported.contract.verification)
     if exported.card:
         results.print(", ".join(map(str, exported.card)), markup=False)
+
+
+def _print_source(source: SourceFacts, measured: Mapping[str, Any]) -> None:
+    """Print the memory that the C code needs, its difference from the original, and the self-test."""
+    results.print(
+        f"flash: {source.flash:,} bytes of constants; RAM: {source.ram:,} bytes; mean difference "
+        f"{measured['mean_levels']:.3f} levels, largest {measured['max_levels']}",
+        markup=False,
+    )
+    if source.compiler:
+        results.print(f"self-test with {source.compiler}: {source.selftest}", markup=False)
+    else:
+        results.print(
+            "self-test: not run, since no C compiler was found; see -DGANPORT_SELFTEST", markup=False
+        )
 
 
 def _cost_table(heading: str, cost: Cost) -> Table:

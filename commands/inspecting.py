@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.display import model_name, printable
+from ganport.runtime.errors import UsageError
 from ganport.runtime.providers import ProviderName
 
 from .console import (
@@ -24,6 +26,9 @@ from .console import (
     results,
 )
 from .describing import describes_generator
+
+if TYPE_CHECKING:
+    from ganport.runtime.golden import GoldenComparison
 
 
 def models(as_json: JsonOption = False) -> None:
@@ -113,27 +118,61 @@ def _brief(item: object) -> str:
 def verify(
     model: ModelArgument = None,
     provider: ProviderOption = "cpu",
+    against: Annotated[
+        Literal["golden"], typer.Option(help="Images to compare with: the golden images in the file.")
+    ] = "golden",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="PNG of the golden images, of those generated here, and of their amplified differences.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     description: DescriptionOptions | None = None,
 ) -> None:
     """Generate a file's golden images on this device, and compare them with those in the file."""
-    from ganport.runtime import Sampler, check_golden
+    from ganport.runtime import Sampler
     from ganport.runtime.command import say_provider
-    from ganport.runtime.golden import require_golden
+    from ganport.runtime.golden import compare_golden, require_golden
+
+    check_picture_path(out)
 
     sampler = Sampler(find_model(model), provider=provider, **(description or {}))
     say_provider(sampler, provider)
-    checks = check_golden(sampler)
+    comparison = compare_golden(sampler)
+    checks = comparison.checks
     if as_json:
-        print(json.dumps([check._asdict() for check in checks], indent=2))
+        print(json.dumps([check._asdict() | {"verdict": check.verdict} for check in checks], indent=2))
     else:
         for check in checks:
-            difference = f"up to {check.largest} levels off, {check.share:.2%} of the pixels differ"
-            shown = difference if check.largest else "the same bytes"
+            difference = f", up to {check.largest} levels off, {check.share:.2%} of the values differ"
+            shown = f"{check.verdict}{difference if check.largest else ''}"
             results.print(Text(f"seed {check.seed}: {shown}", style="" if check.passed else "red"))
+    if out is not None:
+        write_picture(comparison, out)
     require_golden(sampler, checks)
     name = model_name(sampler.model.source)
     messages.print(f"{name}: {len(checks)} golden images verified on {sampler.provider}", markup=False)
+
+
+def check_picture_path(path: Path | None) -> None:
+    """Raise UsageError if the path of the picture of the differences does not end in .png."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise UsageError(f"`out` is {path}; it must end in .png.")
+
+
+def write_picture(comparison: GoldenComparison, path: Path) -> None:
+    """Write the picture of a comparison, and say what it shows. Raises OutputError."""
+    from ganport.runtime import encode_png
+    from ganport.runtime.files import write_bytes
+    from ganport.runtime.golden import difference_picture
+
+    picture, factor = difference_picture(comparison)
+    write_bytes(path, encode_png(picture))
+    messages.print(f"{path}: golden, generated here, and differences times {factor}", markup=False)
 
 
 def doctor(

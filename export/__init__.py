@@ -21,6 +21,7 @@
     input_stages.py        nodes that turn seeds and labels into the generator's input
     output_stages.py       nodes that turn the generator's floats into pixels
     precision.py           float16 and int8
+    targets.py             what other runtimes read; seed_rule.py says in JSON how they make latents
     parity.py              the comparison of the graph with the original; sessions.py and workload.py serve it
     verified.py            the steps from a generator to a verified graph
     writing.py             the file with its contract and golden images

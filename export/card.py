@@ -64,7 +64,10 @@ def _input(contract: Contract) -> str:
         return f"none; the file holds the images of the seeds {', '.join(map(str, source.seeds or ()))}"
     labels = ""
     if source.labels:
-        labels = f"; `{LABEL}`, int64 [batch]: index of a label in {', '.join(source.labels)}"
+        kind = "int64 [batch]: index"
+        if source.label_encoding == "one-hot":
+            kind = f"float32 [batch, {len(source.labels)}]: one-hot code"
+        labels = f"; `{LABEL}`, {kind} of a label in {', '.join(source.labels)}"
     if source.kind == "seed":
         return f"`{source.name}`, int64 [batch]: any whole number from 0 to 2^63 - 1{labels}"
     return f"`{source.name}`, float32 [batch, {source.dim}], {_DISTRIBUTIONS[source.distribution]}{labels}"

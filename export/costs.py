@@ -14,6 +14,7 @@ import onnx
 
 from ganport.runtime import sample_latents
 from ganport.runtime.contract import Distribution
+from ganport.runtime.latents import one_hot
 from ganport.runtime.seeds import check_seeds
 
 from .rewrites import REWRITES, simplify
@@ -135,6 +136,8 @@ def _prepare_run(model: onnx.ModelProto, batch: int, distribution: Distribution)
         seeds = check_seeds(range(batch))
         if source.name == LATENT:
             feed[source.name] = sample_latents(seeds, source.shape[1], distribution=distribution)
+        elif len(source.shape) == 2:
+            feed[source.name] = one_hot(seeds % source.shape[1], source.shape[1])
         else:
             # An input other than the latents takes seeds or label indices. The values 0 and 1 are valid for
             # both, since there are at least two labels.

@@ -47,6 +47,41 @@ class PrecisionError(ExportError, ValueError):
         super().__init__(f"Can't export in {precision}: {problem}; leave `precision` out for float32.")
 
 
+class TargetError(ExportError, ValueError):
+    """The generator's graph can't be written for this target."""
+
+    def __init__(self, target: str, problem: str, remedy: str) -> None:
+        self.target, self.problem, self.remedy = target, problem, remedy
+        super().__init__(f"Can't export for {target}: {problem}; {remedy}. Nothing was written.")
+
+
+class UnsupportedOperatorError(ExportError, ValueError):
+    """The generator's graph contains an operator for which there is no C code."""
+
+    def __init__(self, operator: str, remedy: str = "") -> None:
+        self.operator, self.remedy = operator, remedy
+        also = f" ({remedy})" if remedy else ""
+        super().__init__(
+            f"Can't export as C: there is no C code for {operator}{also}. Replace this operation in the "
+            "model, or leave `file_format` out for an .onnx file, which onnxruntime runs."
+        )
+
+
+class SourceSizeError(ExportError, ValueError):
+    """The C source would be too large for a compiler."""
+
+    def __init__(self, megabytes: float, limit: float, precision: str) -> None:
+        self.megabytes, self.limit, self.precision = megabytes, limit, precision
+        smaller = {"float32": "`precision='float16'` or `precision='int8'` make it smaller"}
+        remedy = smaller.get(precision, "`precision='int8'` makes it smaller")
+        if precision == "int8":
+            remedy = "leave `file_format` out for an .onnx file"
+        super().__init__(
+            f"Can't export as C: the source would have {megabytes:.0f} MB of text, the limit is "
+            f"{limit:.0f} MB; {remedy}."
+        )
+
+
 class VerificationError(ExportError, ArithmeticError):
     """The exported graph does not generate the images of the Keras model. Nothing was written."""
 

@@ -17,7 +17,8 @@ from ganport.trainer.recipe import TITLE_RULE, is_title
 from ganport.trainer.run_folder import RunFolder
 
 from .card import card_files, write_card
-from .options import OPSET, FileFormat, Options, Output, check_choice, read_seeds
+from .errors import GeneratorError
+from .options import FileFormat, Options, Output, check_choice, options_for, read_seeds
 from .packages import load_packages
 from .paths import (
     LoadingOptions,
@@ -30,12 +31,14 @@ from .paths import (
     is_onnx,
     model_file,
 )
+from .targets import TargetName
 
 if TYPE_CHECKING:
     import keras
 
     from ganport.trainer.run import Run
 
+    from .c_source.source_files import SourceFacts
     from .costs import Cost
     from .paths import Found
     from .sources import Source
@@ -52,6 +55,7 @@ class Exported:
         size: Size in bytes of the file, or of the folder of a Triton model.
         card: Paths of the model card and of its preview; empty if no card was written.
         verified: The verified graph that was written.
+        c_source: Sizes of the C code, and the result of its self-test; None for the other formats.
     """
 
     path: Path
@@ -59,6 +63,7 @@ class Exported:
     size: int
     card: tuple[Path, ...]
     verified: Verified = dataclasses.field(repr=False)
+    c_source: SourceFacts | None = None
 
     def measure_costs(self) -> list[tuple[str, Cost]]:
         """Return pairs of a precision and the cost of the graph in this precision, on this machine's CPU.
@@ -105,13 +110,14 @@ def export(
     layer: str | None = None,
     input_kind: InputKind = "latent",
     seeds: str | Iterable[int] = (),
-    output: Output = "uint8",
-    layout: Layout = "NHWC",
+    output: Output | None = None,
+    layout: Layout | None = None,
     precision: Precision = "float32",
     allow_loss: bool = False,
     batch: int | None = None,
-    opset: int = OPSET,
+    opset: int | None = None,
     file_format: FileFormat = "onnx",
+    target: TargetName | None = None,
     title: str | None = None,
     card: bool = False,
     overwrite: bool = False,
@@ -153,15 +159,22 @@ def export(
         input_kind: "latent" for latents, "seed" for seeds, or "fixed" for no input: the file then generates
             the images of `seeds`.
         seeds: Seeds of a "fixed" file, given as a text such as "0-63" or as whole numbers.
-        output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1].
-        layout: "NHWC" for channels last, "NCHW" for channels first.
-        precision: Precision of weights and arithmetic: "float32", "float16" or "int8".
+        output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1]. The default is "uint8", or
+            what the target needs.
+        layout: "NHWC" for channels last, "NCHW" for channels first. The default is "NHWC", or what the target
+            needs.
+        precision: "float32"; "float16" for weights that are stored in float16, and arithmetic in float32, on
+            any device; "float16-arithmetic" for weights and arithmetic in float16, which is faster on some
+            GPUs; "int8" for weights and arithmetic in 8 bits.
         allow_loss: Write a file in float16 or int8 even if its images differ too much from the original's.
         batch: Number of images per call, for programs that need a fixed number. By default each call may
-            have any number.
-        opset: Version of the ONNX standard operators.
+            have any number; most targets get one image per call.
+        opset: Version of the ONNX standard operators. The default is 18, or the newest that the target reads.
         file_format: "onnx"; "ort" for small builds of onnxruntime; "triton" for a folder of a Triton model
-            repository.
+            repository; "c" for C source without any library, a header and a contract in JSON.
+        target: Runtime that reads less of ONNX than onnxruntime does: "portable" for the smallest set that
+            every runtime reads, "unity", "webgpu", "ncnn", "coreml" or "tensorrt". The description of the
+            file also lies beside it, in NAME.json, with the rule from seeds to latents.
         title: Name of the model in the contract, which cards and pages show. By default it is the title of
             the run, or else the name of the recipe or of the file.
         card: Write a model card, README.md and preview.png, beside the file.
@@ -178,6 +191,7 @@ def export(
         CheckpointError: The run has no checkpoint that can be used.
         GeneratorError: The model is not a generator, or an operation of it has no counterpart in ONNX.
         PrecisionError: The weights can't be stored in this precision.
+        TargetError: The graph has something that the target does not read. Nothing was written.
         VerificationError: The graph does not generate the images of the original. Nothing was written.
         OutputError: The file can't be written, or it exists and `overwrite` is false.
         MissingPackageError: A package of the extra `export` is not installed.
@@ -211,6 +225,7 @@ def export(
         batch=batch,
         opset=opset,
         file_format=file_format,
+        target=target,
         title=title,
         card=card,
         overwrite=overwrite,
@@ -243,13 +258,14 @@ class ExportArguments(SourceDescription, total=False):
     layer: str | None
     input_kind: InputKind
     seeds: str | Iterable[int]
-    output: Output
-    layout: Layout
+    output: Output | None
+    layout: Layout | None
     precision: Precision
     allow_loss: bool
     batch: int | None
-    opset: int
+    opset: int | None
     file_format: FileFormat
+    target: TargetName | None
     title: str | None
     card: bool
     overwrite: bool
@@ -257,7 +273,7 @@ class ExportArguments(SourceDescription, total=False):
 
 _DESCRIPTION = ("value_range", "clip", "image_size", "labels", "labels_at", "latents", "output_name")
 _LOADING = ("custom_objects", "network", "signature", "layer")
-_OPTIONS = ("input_kind", "output", "layout", "precision", "allow_loss", "batch", "opset")
+_OPTIONS = ("input_kind", "output", "layout", "precision", "allow_loss", "batch", "opset", "target")
 
 
 def export_file(
@@ -282,7 +298,7 @@ def export_file(
     given: dict[str, Any] = dict(arguments)
     file_format, overwrite = given.get("file_format", "onnx"), given.get("overwrite", False)
     best, has_card, title = given.get("best", False), given.get("card", False), given.get("title")
-    options = Options(seeds=read_seeds(given.get("seeds", ())), **_chosen(given, _OPTIONS))
+    options = options_for(seeds=read_seeds(given.get("seeds", ())), **_chosen(given, _OPTIONS))
     description, loading = _read_description(given), _read_loading(given)
     check_choice("file_format", file_format, get_args(FileFormat))
     _check_title(title)
@@ -294,6 +310,10 @@ def export_file(
     check_is_other(target, found)
     check_path(target, options, file_format, overwrite=overwrite)
     folder = target if file_format == "triton" else target.parent
+    if file_format == "c" and has_card:
+        raise UsageError(
+            "`card=True` is for files that the runtime opens; with `file_format='c'` leave it out."
+        )
     for file in card_files(folder) if has_card else ():
         check_replaceable(file, overwrite)
 
@@ -305,7 +325,12 @@ def export_file(
     from .writing import write_model
 
     loaded = load_source(
-        found, step=checkpoint, description=description, loading=loading, opset=options.opset
+        found,
+        step=checkpoint,
+        description=description,
+        loading=loading,
+        opset=options.opset,
+        accept_exports=file_format == "c",
     )
     if title:
         loaded = dataclasses.replace(loaded, name=title)
@@ -315,12 +340,32 @@ def export_file(
     if options.batch is None and loaded.fixed_batch is not None and options.input_kind != "fixed":
         note(f"batch: {loaded.fixed_batch}, because the graph works with this number of images only")
         options = dataclasses.replace(options, batch=loaded.fixed_batch)
+    if file_format == "c":
+        return _export_source(loaded, target, options, progress)
     verified = convert_and_verify(loaded, options, progress=progress)
     with _naming_the_path():
         contract = write_model(verified, target, file_format, overwrite=overwrite)
         size = _size(target)
         card_paths = write_card(model_file(target, file_format), folder) if has_card else ()
     return Exported(target, contract, size, card_paths, verified)
+
+
+def _export_source(
+    source: Source, path: Path, options: Options, progress: Callable[[str], object]
+) -> Exported:
+    """Write a generator as C source."""
+    from .c_source.source_files import prepare_source, write_source
+    from .verified import convert_and_verify
+
+    if options.batch not in (None, 1):
+        raise GeneratorError(
+            source.name,
+            f"it works with {options.batch} images at a time only, and the C code makes one image at a time.",
+        )
+    verified = convert_and_verify(source, options, prepare_source=prepare_source, progress=progress)
+    with _naming_the_path():
+        contract, facts = write_source(verified, path, progress=progress)
+    return Exported(path, contract, _size(path), (), verified, facts)
 
 
 def _check_title(title: str | None) -> None:

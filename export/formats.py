@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,10 +13,17 @@ from ganport.runtime import Contract
 from ganport.runtime.contract import LABEL
 
 _TRITON_TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64", "uint8": "TYPE_UINT8"}
+# onnxruntime's own tool runs in a process of its own: it changes the path of modules and the settings of
+# logging, and leaves files open.
+_LIST_OPERATORS = """
+import pathlib, sys
+from onnxruntime.tools.ort_format_model import create_config_from_models
+create_config_from_models([pathlib.Path(sys.argv[1])], pathlib.Path(sys.argv[2]), enable_type_reduction=True)
+"""
 _TRITON_BATCH = 64  # largest batch that the Triton server may form
 
 
-def to_ort(model: bytes) -> bytes:
+def to_ort(model: bytes, *, keep_casts: bool = False) -> bytes:
     """Convert an ONNX file, given as bytes, to the ORT format, which small builds of onnxruntime read.
 
     The result contains the contract of the ONNX file. onnxruntime optimises the graph, but only in ways that
@@ -22,6 +31,11 @@ def to_ort(model: bytes) -> bytes:
 
     The returned bytes differ from call to call, since onnxruntime (1.31) writes the entries of one table in a
     different order each time.
+
+    Args:
+        model: Content of the ONNX file.
+        keep_casts: Whether weights that are stored in float16 stay so. Each run then converts them. Otherwise
+            they are converted here, and the file is twice as large.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.ort"
@@ -30,8 +44,30 @@ def to_ort(model: bytes) -> bytes:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(target)
         options.add_session_config_entry("session.save_model_format", "ORT")
-        ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        disabled = ["ConstantFolding"] if keep_casts else []
+        ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled)
         return target.read_bytes()
+
+
+def required_operators(file: Path, name: str) -> str:
+    """Return the operators and types that a file in the ORT format needs.
+
+    A build of onnxruntime with `--include_ops_by_config` leaves out all others.
+
+    Args:
+        file: The file in the ORT format.
+        name: Name of the file, which the first line states.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "operators.config"
+        subprocess.run(  # noqa: S603
+            [sys.executable, "-c", _LIST_OPERATORS, str(file.resolve()), str(listed)],
+            check=True,
+            capture_output=True,
+        )
+        lines = [line for line in listed.read_text("utf-8").splitlines() if not line.startswith("#")]
+    heading = f"# The operators of {name}, for onnxruntime's build.sh --include_ops_by_config"
+    return "\n".join([heading, *lines]) + "\n"
 
 
 def triton_config(contract: Contract, name: str) -> str:

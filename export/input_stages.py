@@ -60,6 +60,34 @@ def add_label_input(model: onnx.ModelProto, label_count: int) -> onnx.ModelProto
     return result
 
 
+def add_one_hot_input(model: onnx.ModelProto, label_count: int) -> onnx.ModelProto:
+    """Return a copy of the model that takes latents, float32 (batch, dim), and one-hot codes of the labels.
+
+    The one-hot codes are float32 (batch, label_count). Runtimes without OneHot, or without whole numbers as
+    inputs, can use this form.
+
+    Args:
+        model: Model as for `add_label_input`.
+        label_count: Number of labels.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    batch, width = graph.input[0].type.tensor_type.shape.dim
+    size = batch.dim_value or batch.dim_param
+    joined = f"{LATENT}_and_{LABEL}"
+    for node in graph.node:
+        node.input[:] = [joined if name == LATENT else name for name in node.input]
+    nodes = [helper.make_node("Concat", [LATENT, LABEL], [joined], axis=1), *graph.node]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    widths = {LATENT: width.dim_value - label_count, LABEL: label_count}
+    graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, each]) for name, each in widths.items()
+    )
+    return result
+
+
 def add_seed_input(model: onnx.ModelProto, *, distribution: Distribution = "normal") -> onnx.ModelProto:
     """Return a copy of the model that takes seeds, int64 (batch,), instead of latents, float32 (batch, dim).
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ganport.runtime.adapter import Arrays
+from ganport.runtime.contract import METADATA_KEY, Contract
 from ganport.runtime.cores import usable_cores
 from ganport.runtime.description import Description
 from ganport.runtime.display import first_line
@@ -26,27 +28,36 @@ from ganport.runtime.third_party import Described, describe
 from .described import DescribedGenerator
 from .errors import GeneratorError
 from .flattening import flatten
-from .precision import has_float16
+from .precision import computes_in_float16
 
 
-def load_onnx(path: Path, description: Description) -> DescribedGenerator:
+def load_onnx(path: Path, description: Description, *, accept_exports: bool = False) -> DescribedGenerator:
     """Return the generator in an ONNX file.
 
     Args:
         path: The file. Its weights may lie in other files beside it.
         description: What the user says about the generator.
+        accept_exports: Accept a file that ganport wrote for latents. Its contract then describes it.
 
     Raises:
-        GeneratorError: The file was written by ganport, or it holds no generator, or a fact is not known.
+        GeneratorError: The file was written by ganport and is not accepted, or it holds no generator, or a
+            fact is not known.
         ModelError: The file is damaged or harmful.
     """
     outline = read_outline(path)
     opened = path if outline.path is None else outline.path  # the weights lie beside this path
     session = open_session(opened, "cpu", threads=usable_cores())
-    if "ganport" in session.get_modelmeta().custom_metadata_map:
-        raise GeneratorError(
-            path,
-            "it is an export of ganport already; to export it with other options, export its source again.",
+    contract = exported_contract(session.get_modelmeta().custom_metadata_map)
+    if contract is not None:
+        if not accept_exports or contract.input.kind != "latent":
+            raise GeneratorError(
+                path,
+                "it is an export of ganport already; to export it with other options, export its source "
+                "again.",
+            )
+        given = contract.input
+        description = dataclasses.replace(
+            description, labels=given.labels, latents=given.distribution, layout=contract.image.layout
         )
     try:
         described = describe(session, outline, path, description)
@@ -68,8 +79,14 @@ def load_onnx(path: Path, description: Description) -> DescribedGenerator:
         described,
         original="the original file",
         clip=description.clip,
-        is_half=has_float16(model),
+        is_half=computes_in_float16(model),
     )
+
+
+def exported_contract(metadata: Mapping[str, str]) -> Contract | None:
+    """Return the contract in the metadata of a file that ganport wrote; None for other files."""
+    text = metadata.get(METADATA_KEY)
+    return None if text is None else Contract.from_json(text)
 
 
 def _few_feeds(described: Described) -> list[Arrays]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from ganport.runtime.seeds import check_seeds, parse_seeds
 from ganport.runtime.writers import LARGEST_GRID
 
 from .packages import newest_opset
+from .targets import TargetName, check_options, target_defaults
 
 Output = Literal["uint8", "float"]
-FileFormat = Literal["onnx", "ort", "triton"]
+FileFormat = Literal["onnx", "ort", "triton", "c"]
 
 OPSET = 18
 OLDEST_OPSET = 13
@@ -35,12 +36,16 @@ class Options:
         seeds: Seeds of a "fixed" file, without repetition. The number of seeds is the batch size.
         output: "uint8" for pixels in [0, 255], "float" for float32 in [-1, 1].
         layout: "NHWC" for channels last, "NCHW" for channels first.
-        precision: Precision of weights and arithmetic.
+        precision: "float32"; "float16" for weights that are stored in float16, and arithmetic in float32;
+            "float16-arithmetic" for weights and arithmetic in float16; "int8" for weights and arithmetic in
+            8 bits.
         allow_loss: Whether to write a file in float16 or int8 even if its images differ too much from Keras'
             images.
         batch: Number of images per call, for programs that need a fixed number; None if the number may
             differ from call to call.
         opset: Version of the ONNX standard operators, from 13 to the newest that the installed onnx knows.
+        target: Runtime that reads less of ONNX than onnxruntime does; None for onnxruntime. The other options
+            must fit it: `options_for` fills in those that the user leaves open.
 
     Raises:
         UsageError: The value of an option is not allowed, or two options contradict each other.
@@ -56,12 +61,22 @@ class Options:
     allow_loss: bool = False
     batch: int | None = None
     opset: int = OPSET
+    target: TargetName | None = None
 
     def __post_init__(self) -> None:
         check_choice("input_kind", self.input_kind, get_args(InputKind))
         check_choice("output", self.output, get_args(Output))
         check_choice("layout", self.layout, get_args(Layout))
         check_choice("precision", self.precision, get_args(Precision))
+        if self.target is not None:
+            check_options(
+                self.target,
+                input_kind=self.input_kind,
+                output=self.output,
+                layout=self.layout,
+                precision=self.precision,
+                opset=self.opset,
+            )
         self._check_seeds()
         self._check_batch()
         self._check_opset()
@@ -107,10 +122,45 @@ class Options:
             )
 
 
+def options_for(target: TargetName | None = None, **given: Any) -> Options:
+    """Return the options of an export for a target. An option that is None or missing gets its default.
+
+    Args:
+        target: Runtime that reads less of ONNX than onnxruntime does; None for onnxruntime.
+        **given: Other options, as for `Options`.
+
+    Raises:
+        UsageError: There is no such target, or an option contradicts it.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Options(target=target, **target_defaults(target) | chosen)
+
+
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     """Raise UsageError if the value of the argument `name` is not among the known values."""
     if value not in known:
         raise UsageError(f"`{name}` is {value!r}; it must be {', '.join(known[:-1])} or {known[-1]}.")
+
+
+def check_source_options(options: Options) -> None:
+    """Raise UsageError if an option does not fit C source, in which one call makes one image from latents.
+
+    Args:
+        options: The options of an export with `file_format="c"`.
+    """
+    only = "the C code turns latents into one image of 8-bit pixels, row by row"
+    fixed = {"input_kind": "latent", "output": "uint8", "layout": "NHWC", "batch": None, "target": None}
+    for name, value in fixed.items():
+        given = getattr(options, name)
+        if given != value:
+            raise UsageError(
+                f"`file_format='c'` does not take `{name}={given!r}`: {only}; leave `{name}` out."
+            )
+    if options.precision == "float16-arithmetic":
+        raise UsageError(
+            "`file_format='c'` does not take `precision='float16-arithmetic'`: C has no arithmetic in "
+            "float16; use `precision='float16'`, which stores the weights in float16."
+        )
 
 
 def read_seeds(seeds: str | Iterable[int]) -> tuple[int, ...]:

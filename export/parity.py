@@ -17,7 +17,7 @@ import onnx
 from ganport.runtime import sample_latents, to_uint8
 from ganport.runtime.arrays import Latents, Pixels, Seeds
 from ganport.runtime.contract import LABEL, Distribution, Layout, Precision
-from ganport.runtime.latents import default_labels, generator_inputs
+from ganport.runtime.latents import default_labels, generator_inputs, one_hot
 from ganport.runtime.seeds import check_seeds
 
 from .errors import VerificationError
@@ -50,7 +50,9 @@ MAX_HALF_ERROR = 2e-2
 MAX_HALF_LEVELS = 3
 MAX_HALF_MEAN_LEVELS = 0.5
 # Limits for the mean difference of 8-bit pixels, in levels.
-MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "int8": 6.0}
+MAX_MEAN_LEVELS: Mapping[Precision, float] = {"float16": 2.0, "float16-arithmetic": 2.0, "int8": 6.0}
+# Precisions in which all arithmetic is in float32. Images differ by its rounding only.
+_FLOAT32_ARITHMETIC: tuple[Precision, ...] = ("float32", "float16")
 
 _DEPENDS_ON_BATCH = (
     "the original generates another image for a seed alone than in a batch, so save it in inference mode, in "
@@ -131,8 +133,9 @@ def verify_parity(
         options: Options that `shipped` was made with.
         float_model: The generator's graph from latents to floats, in float32.
         shipped: The graph to write, with input and output stages.
-        lossy: The graph from latents to floats in the precision of `shipped`, if that is float16 or int8;
-            None if it is float32.
+        lossy: The graph from latents to floats in the precision of `shipped`; None if that is float32. For
+            float16 it is the float32 graph with rounded weights. The images of `shipped` are compared with
+            its images by the limits of float32, and with the original's by the limit of the loss.
         is_half: Whether the original computes in float16.
         has_levels: Whether the original's images are whole levels, as those of a graph with uint8 images are.
         is_third_party: Whether the original was not trained by ganport. Then an image may differ by one level
@@ -152,7 +155,7 @@ def verify_parity(
     opened_lossy = None if lossy is None else _open_graph(lossy, size, seeds)
     if any(value.name == SEED for value in shipped.graph.input):
         _verify_seed_stage(size, options.opset)
-    errors, levels = [], []
+    errors, levels, stored_levels = [], [], []
     for start in range(0, len(seeds), chunk_size):
         progress(f"comparing with the original: {start} of {len(seeds)} images")
         chunk = seeds[start : start + chunk_size]
@@ -176,11 +179,17 @@ def verify_parity(
             for images in _generate_in_batches(generate_shipped, shipped_batch, chunk, sizes)
         ]
         most_levels = MAX_HALF_LEVELS if is_half else 1
+        if options.precision == "float16":
+            stored_levels.append(_compare_pixels(pixels, to_uint8(lossy_images), "float32", most_levels=1))
         levels.append(_compare_pixels(pixels, to_uint8(expected), options.precision, most_levels))
-        # In float16, onnxruntime before 1.23 adds up numbers in an order that depends on the batch size, and
-        # so do GPUs. A third-party graph may do so in any precision.
-        is_tolerant = is_third_party or options.precision == "float16"
+        # In float16 arithmetic, onnxruntime before 1.23 adds up numbers in an order that depends on the batch
+        # size, and so do GPUs. A third-party graph may do so in any precision.
+        is_tolerant = is_third_party or options.precision == "float16-arithmetic"
         require_same_in_batches(pixels, options.precision, most_levels=int(is_tolerant))
+    if stored_levels:
+        share = float((np.concatenate(stored_levels) > 0).mean())
+        check = "the share of 8-bit pixels that differ from float32 arithmetic on the same rounded weights"
+        _require(check, share, allowed_mismatch(sum(each.size for each in stored_levels)))
     differences = np.concatenate(levels)
     mismatch, mean = float((differences > 0).mean()), float(differences.mean())
     if options.precision == "float32" and is_half:
@@ -310,7 +319,7 @@ def require_same_in_batches(batchings: list[Pixels], precision: Precision, *, mo
         max(int(each.max()) for each in differences),
         most_levels,
     )
-    if precision == "float32":
+    if precision in _FLOAT32_ARITHMETIC:
         share = max(float((each > 0).mean()) for each in differences)
         limit = allowed_mismatch(batchings[0].size)
         _require("the share of 8-bit pixels that differ between two batches", share, limit)
@@ -371,7 +380,8 @@ def _open_graph(
     def generate(seeds: Seeds) -> npt.NDArray[Any]:
         feed: dict[str, npt.NDArray[Any]] = {}
         if LABEL in inputs:
-            feed[LABEL] = default_labels(seeds, size.label_count)
+            labels = default_labels(seeds, size.label_count)
+            feed[LABEL] = one_hot(labels, size.label_count) if len(inputs[LABEL]) == 2 else labels
         if SEED in inputs:
             feed[SEED] = seeds
         elif LABEL in inputs:

@@ -19,7 +19,7 @@ from ganport.trainer.run_folder import RunFolder
 from ganport.trainer.runs import RUNS, newest_run
 
 from .errors import SourceNotFoundError
-from .options import FileFormat, Options
+from .options import FileFormat, Options, check_source_options
 
 if TYPE_CHECKING:
     import keras
@@ -168,7 +168,7 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
 
     For a run, the exported file lies in the run folder and has the name "generator". For a file or a
     SavedModel folder, the exported file lies beside this source and has the name of the source. The ending
-    is .onnx or .ort, depending on the format. The export of NAME.onnx as .onnx is NAME-exported.onnx. A
+    is .onnx, .ort or .c, depending on the format. The export of NAME.onnx as .onnx is NAME-exported.onnx. A
     Triton model gets the folder triton/NAME in the same place, where NAME is the name of the run or of the
     source.
 
@@ -200,6 +200,21 @@ def model_file(path: Path, file_format: FileFormat) -> Path:
     return path / _TRITON_MODEL if file_format == "triton" else path
 
 
+def c_files(path: Path) -> tuple[Path, Path, Path]:
+    """Return the paths of the C file `path`, of its header, and of its contract in JSON."""
+    return path, path.with_suffix(".h"), path.with_suffix(".json")
+
+
+def operators_file(path: Path) -> Path:
+    """Return the path of the list of operators that lies beside a file in the ORT format."""
+    return path.with_suffix(".config")
+
+
+def description_file(path: Path) -> Path:
+    """Return the path of the description in JSON that lies beside a file for a target."""
+    return path.with_suffix(".json")
+
+
 def triton_config_file(path: Path) -> Path:
     """Return the path of the configuration file of the Triton model in the folder `path`."""
     return path / _TRITON_CONFIG
@@ -211,17 +226,35 @@ def check_path(
     """Raise an error if the export can't be written to `path`. This check comes before all computation.
 
     Raises:
-        UsageError: The format is "triton", and the model has no inputs.
+        UsageError: The format is "triton", and the model has no inputs. Or the format is "c", and an option
+            does not fit C.
         OutputError: A file of the export exists and `overwrite` is false, or there is a folder in its place.
     """
+    if file_format == "c":
+        check_source_options(options)
+        if any(each in path.name for each in '"\\\n'):
+            raise UsageError(
+                f"`path` is {path}; the name of a C file must contain neither quotes nor backslashes, since "
+                "another file includes it."
+            )
     if file_format == "triton" and options.input_kind == "fixed":
         raise UsageError(
             "`file_format='triton'` does not take a model without inputs; use `input_kind='latent'` or "
             "`input_kind='seed'`."
         )
-    check_replaceable(model_file(path, file_format), overwrite)
+    for file in c_files(path) if file_format == "c" else [model_file(path, file_format)]:
+        check_replaceable(file, overwrite)
     if file_format == "triton":
         check_replaceable(triton_config_file(path), overwrite)
+    if file_format == "ort":
+        check_replaceable(operators_file(path), overwrite)
+    if options.target is not None:
+        if file_format != "onnx":
+            raise UsageError(
+                f"`target={options.target!r}` is for `file_format='onnx'`, and `file_format` is "
+                f"{file_format!r}; leave one of them out."
+            )
+        check_replaceable(description_file(path), overwrite)
 
 
 def check_is_other(path: Path, source: Found) -> None:

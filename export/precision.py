@@ -1,4 +1,10 @@
-"""float16 and int8: smaller weights and cheaper arithmetic, made from the float32 graph."""
+"""float16 and int8: smaller weights and cheaper arithmetic, made from the float32 graph.
+
+float16 has two forms. By default it is a form of storage: `round_weights` rounds the weights to float16,
+`store_in_float16` stores them so, and a Cast behind each turns it into float32 again. All arithmetic is in
+float32, so the images are the same on devices with and without float16. `to_float16_arithmetic` also computes
+in float16, which is faster on some GPUs.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +34,9 @@ from .rewrites.steps import broadcast_along
 CALIBRATION_SEEDS = range(SEED_LIMIT - 2**40, SEED_LIMIT - 2**40 + 512)
 
 _CALIBRATION_BATCH = 32
+# Smallest number of values that a constant must have to be stored in float16. For fewer values, the Cast node
+# takes more bytes than the shorter numbers save.
+_FEWEST_STORED = 64
 _INT8_KERNELS = ["MatMul", "Gemm", "Conv"]  # operations that onnxruntime computes in 8 bits on the CPU
 _SMALLEST = np.finfo(np.float16).smallest_subnormal  # smallest positive float16
 
@@ -36,7 +45,53 @@ _SMALLEST = np.finfo(np.float16).smallest_subnormal  # smallest positive float16
 _FLOAT32_INPUTS = {"Resize": (1, 2)}
 
 
-def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+def round_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with its weights rounded to numbers that float16 can represent. They stay float32.
+
+    Constants of fewer than 64 values are not rounded, since `store_in_float16` stores them in float32.
+
+    Raises:
+        PrecisionError: A weight is too large for float16.
+    """
+    graph = Graph(model)
+    for name, array in list(graph.constants.items()):
+        if array.dtype == np.float32 and array.size >= _FEWEST_STORED:
+            graph.constants[name] = _round_to_float16(array).astype(np.float32)
+    return graph.to_model()
+
+
+def store_in_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with those constants in float16 that float16 represents exactly.
+
+    A Cast to float32 follows each of them, so that the images do not change. onnxruntime computes the Casts
+    once, when a session opens. Constants of fewer than 64 values stay float32.
+    """
+    graph = Graph(model)
+    restored: dict[str, str] = {}  # from the name of a float32 constant to the name of the Cast's output
+    for node in list(graph.nodes):
+        for index, name in enumerate(node.input):
+            if name not in restored:
+                halved = _as_float16(graph.constants.get(name))
+                if halved is None:
+                    continue
+                restored[name] = graph.new_value()
+                stored = graph.add_constant(halved, "weights")
+                cast = make_node("Cast", [stored], restored[name], {"to": onnx.TensorProto.FLOAT})
+                graph.replace(node, cast, node)
+            node.input[index] = restored[name]
+    return graph.to_model()
+
+
+def _as_float16(array: Array | None) -> Array | None:
+    """Return a constant in float16; None for one of another type, of few values, or that would change."""
+    if array is None or array.dtype != np.float32 or array.size < _FEWEST_STORED:
+        return None
+    with np.errstate(over="ignore"):
+        halved = array.astype(np.float16)
+    return halved if np.array_equal(halved, array) else None
+
+
+def to_float16_arithmetic(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with weights and arithmetic in float16. Its input and output stay float32.
 
     Raises:
@@ -72,13 +127,30 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     return graph.to_model()
 
 
-def has_float16(model: onnx.ModelProto) -> bool:
+def computes_in_float16(model: onnx.ModelProto) -> bool:
+    """Return whether a model computes with weights in float16, and does not only convert them to float32."""
+    halves = {
+        tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16
+    }
+    for node in model.graph.node:
+        is_restored = node.op_type == "Cast" and attributes(node)["to"] == onnx.TensorProto.FLOAT
+        if node.op_type == "Constant" and any(_is_half(each) for each in node.attribute):
+            halves.update(node.output)
+            continue
+        is_used = halves.intersection(node.input) and not is_restored
+        if is_used or any(_is_half(each) for each in node.attribute):
+            return True
+    return False
+
+
+def _is_half(attribute: onnx.AttributeProto) -> bool:
+    return attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT16
+
+
+def _has_float16(model: onnx.ModelProto) -> bool:
     """Return whether a model has weights in float16."""
     return any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer) or any(
-        attribute.t.data_type == onnx.TensorProto.FLOAT16
-        for node in model.graph.node
-        for attribute in node.attribute
-        if attribute.type == onnx.AttributeProto.TENSOR
+        _is_half(attribute) for node in model.graph.node for attribute in node.attribute
     )
 
 
@@ -90,7 +162,7 @@ def to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     nodes = model.graph.node
     is_nested = any(each.type == onnx.AttributeProto.GRAPH for node in nodes for each in node.attribute)
-    if is_nested or not has_float16(model):
+    if is_nested or not _has_float16(model):
         return model
     result = onnx.ModelProto()
     result.CopyFrom(model)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -13,11 +16,12 @@ from ganport.runtime import Contract, ImageSpec, InputSpec, Sampler, __version__
 from ganport.runtime.contract import METADATA_KEY, ImageType, InputKind
 from ganport.runtime.files import replacing, write_bytes
 
-from .formats import to_ort, triton_config
+from .formats import required_operators, to_ort, triton_config
 from .input_stages import SEED
 from .options import FileFormat, Options
 from .parity import InputSize, Verification, require_same_images
-from .paths import check_path, model_file, triton_config_file
+from .paths import check_path, description_file, model_file, operators_file, triton_config_file
+from .seed_rule import seed_rule
 from .sources import Source
 from .standard_form import IMAGE, LATENT
 from .verified import Verified
@@ -37,7 +41,8 @@ def write_model(
         verified: The verified graph, as `convert_and_verify` returns it.
         path: The file to write. For Triton it is the folder of the model; Triton uses the name of this folder
             as the name of the model.
-        file_format: "onnx"; "ort" for small builds of onnxruntime; "triton" for a model repository.
+        file_format: "onnx"; "ort" for small builds of onnxruntime, with the list of operators for such a
+            build beside it; "triton" for a model repository.
         overwrite: Replace existing files.
 
     Raises:
@@ -47,14 +52,23 @@ def write_model(
         OutputError: The file can't be written, or it exists and `overwrite` is false.
     """
     check_path(path, verified.options, file_format, overwrite=overwrite)
-    with replacing(model_file(path, file_format)) as temporary:
-        contract = _write_with_golden(verified, temporary, file_format)
+    with contextlib.ExitStack() as stack:
+        described = None
+        if verified.options.target is not None:
+            described = stack.enter_context(replacing(description_file(path)))
+        operators = stack.enter_context(replacing(operators_file(path))) if file_format == "ort" else None
+        temporary = stack.enter_context(replacing(model_file(path, file_format)))
+        contract = write_with_golden(verified, temporary, file_format)
+        if operators is not None:
+            operators.write_text(required_operators(temporary, path.name), "utf-8")
+        if described is not None:
+            described.write_text(f"{json.dumps(_document(contract, verified.options), indent=2)}\n", "utf-8")
     if file_format == "triton":
         write_bytes(triton_config_file(path), triton_config(contract, path.resolve().name).encode())
     return contract
 
 
-def _write_with_golden(verified: Verified, path: Path, file_format: FileFormat) -> Contract:
+def write_with_golden(verified: Verified, path: Path, file_format: FileFormat) -> Contract:
     """Write the file, generate golden images with it, and write the file again with these images in it.
 
     Returns:
@@ -63,14 +77,14 @@ def _write_with_golden(verified: Verified, path: Path, file_format: FileFormat) 
     source, options = verified.source, verified.options
     contract = _describe(source, options, verified.verification)
     seeds = options.seeds[: len(GOLDEN_SEEDS)] or GOLDEN_SEEDS
-    _write(path, verified.model, contract, file_format)
+    _write(path, verified.model, contract, options, file_format)
     # The runtime generates the golden images from the written file. They are then compared with the images
     # that the verified graph generates.
     images = Sampler(path).sample(seeds)
     size = InputSize(source.latent_dim, len(source.labels), source.distribution)
     require_same_images(verified.model, size, options, seeds=seeds, images=images)
     golden = {"seeds": seeds, "png_base64": base64.b64encode(encode_png(make_grid(images))).decode()}
-    _write(path, verified.model, dataclasses.replace(contract, golden=golden), file_format)
+    _write(path, verified.model, dataclasses.replace(contract, golden=golden), options, file_format)
     return Sampler(path).contract
 
 
@@ -88,6 +102,7 @@ def _describe(source: Source, options: Options, verification: Verification) -> C
             distribution=source.distribution,
             seeds=options.seeds or None,
             labels=source.labels or None,
+            label_encoding="one-hot" if source.labels and options.target is not None else "index",
         ),
         image=ImageSpec(
             name=IMAGE,
@@ -108,9 +123,23 @@ def _describe(source: Source, options: Options, verification: Verification) -> C
     )
 
 
-def _write(path: Path, model: onnx.ModelProto, contract: Contract, file_format: FileFormat) -> None:
+def _write(
+    path: Path, model: onnx.ModelProto, contract: Contract, options: Options, file_format: FileFormat
+) -> None:
     with_contract = onnx.ModelProto()
     with_contract.CopyFrom(model)
-    with_contract.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
+    text = json.dumps(_document(contract, options), ensure_ascii=False)
+    with_contract.metadata_props.add(key=METADATA_KEY, value=text)
     content = with_contract.SerializeToString()
-    path.write_bytes(to_ort(content) if file_format == "ort" else content)
+    if file_format == "ort":
+        content = to_ort(content, keep_casts=options.precision == "float16")
+    path.write_bytes(content)
+
+
+def _document(contract: Contract, options: Options) -> dict[str, Any]:
+    """Return the contract as a dict of JSON types, for a target with the rule from seeds to latents."""
+    document = contract.to_dict()
+    if options.target is not None:
+        given = contract.input
+        document["seed_rule"] = seed_rule(given.dim, given.distribution, len(given.labels or ()))
+    return document

@@ -16,7 +16,7 @@ from .seeds import SEED_LIMIT
 
 METADATA_KEY = "ganport"
 LABEL = "label"  # name of the graph input for labels
-FORMAT = 3  # the newest format; a contract is written in the oldest format that can express it
+FORMAT = 4  # the newest format; a contract is written in the oldest format that can express it
 
 _LONGEST_FACT = 60  # largest number of characters of one fact in a `repr`; longer facts are cut
 # Limit for the number of latents, of labels, and of pixels per side. A larger number means a damaged file.
@@ -26,7 +26,9 @@ InputKind = Literal["latent", "seed", "fixed"]
 Distribution = Literal["normal", "uniform", "uniform01"]
 Layout = Literal["NHWC", "NCHW"]
 ImageType = Literal["uint8", "float32"]
-Precision = Literal["float32", "float16", "int8"]
+# "float16" stands for weights that are stored in float16, and arithmetic in float32.
+Precision = Literal["float32", "float16", "float16-arithmetic", "int8"]
+LabelEncoding = Literal["index", "one-hot"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,10 @@ class InputSpec:
             for the uniform distribution on (-1, 1), "uniform01" for the uniform distribution on (0, 1).
         seeds: Seeds of a "fixed" graph; None for the other kinds.
         labels: Names of the labels, in the order of their indices; None for a generator without labels. A
-            "latent" or "seed" graph takes label indices as a second input "label", int64 (batch,). A "fixed"
-            graph gives each seed the label that `latents.default_labels` returns.
+            "latent" or "seed" graph takes labels as a second input "label". A "fixed" graph gives each seed
+            the label that `latents.default_labels` returns.
+        label_encoding: What the input "label" takes: "index" for label indices, int64 (batch,), "one-hot" for
+            their one-hot codes, float32 (batch, number of labels).
     """
 
     kind: InputKind
@@ -53,6 +57,7 @@ class InputSpec:
     distribution: Distribution
     seeds: tuple[int, ...] | None = None
     labels: tuple[str, ...] | None = None
+    label_encoding: LabelEncoding = "index"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +106,9 @@ class Contract:
         input: Input of the generator.
         image: Output of the generator.
         batch: Number of images per run of the graph; None ("dynamic" in the file) if any number is allowed.
-        precision: Number type of weights and arithmetic: "float32", "float16" or "int8".
+        precision: Number type of the weights: "float32", "float16" or "int8". The arithmetic is in float32,
+            and with "int8" in 8 bits where the provider can. "float16-arithmetic" stands for weights and
+            arithmetic in float16.
         recipe: Resolved recipe that the generator was trained with; empty for a third-party model.
         data: Name, number of images and licence of the training data.
         training: Number of training steps, number of images seen, and metrics.
@@ -125,6 +132,14 @@ class Contract:
         """Return the contract as a dict of JSON types."""
         document = {"format": _oldest_format(self.input), **dataclasses.asdict(self)}
         document["batch"] = "dynamic" if self.batch is None else self.batch
+        if self.input.label_encoding == "index":
+            del document["input"]["label_encoding"]  # older formats do not have this field
+        # Before there were files that only store float16, "float16" stood for the arithmetic, too. The
+        # optional field "arithmetic" tells the two apart, and older runtimes ignore it.
+        if self.precision == "float16":
+            document["arithmetic"] = "float32"
+        elif self.precision == "float16-arithmetic":
+            document["precision"] = "float16"
         return document
 
     def to_json(self) -> str:
@@ -180,7 +195,7 @@ class Contract:
             input=_read_input(root.nested("input"), version),
             image=_read_image(root.nested("image")),
             batch=_read_batch(root),
-            precision=root.choose("precision", get_args(Precision)),
+            precision=_read_precision(root),
             recipe=root.take("recipe", dict),
             data=_read_data(root),
             training=root.take("training", dict),
@@ -191,6 +206,8 @@ class Contract:
 
 def _oldest_format(source: InputSpec) -> int:
     """Return the oldest format that can express the input, since more runtimes read an older format."""
+    if source.labels and source.label_encoding != "index":
+        return 4
     if source.distribution != "normal":
         return 3
     return 2 if source.labels else 1
@@ -256,7 +273,15 @@ def _read_input(fields: _Fields, version: int) -> InputSpec:
         distribution=fields.choose("distribution", known),
         seeds=tuple(_take_seeds(fields)) if kind == "fixed" else None,
         labels=_read_labels(fields),
+        label_encoding=_read_encoding(fields, version),
     )
+
+
+def _read_encoding(fields: _Fields, version: int) -> LabelEncoding:
+    if version < 4 or "label_encoding" not in fields.document:
+        return "index"
+    encoding: LabelEncoding = fields.choose("label_encoding", get_args(LabelEncoding))
+    return encoding
 
 
 def _read_labels(fields: _Fields) -> tuple[str, ...] | None:
@@ -293,6 +318,15 @@ def _read_image(fields: _Fields) -> ImageSpec:
 
 def _read_batch(root: _Fields) -> int | None:
     return None if root.document.get("batch") == "dynamic" else root.size("batch")
+
+
+def _read_precision(root: _Fields) -> Precision:
+    """Return the precision. The fields "precision" and "arithmetic" of the document express it together."""
+    stored: Literal["float32", "float16", "int8"] = root.choose("precision", ("float32", "float16", "int8"))
+    if "arithmetic" not in root.document:
+        return "float16-arithmetic" if stored == "float16" else stored
+    arithmetic = root.choose("arithmetic", ("float32", "float16"))
+    return "float16-arithmetic" if stored == arithmetic == "float16" else stored
 
 
 def _read_data(root: _Fields) -> Mapping[str, Any]:

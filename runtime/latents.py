@@ -152,7 +152,18 @@ def append_one_hot(latents: Latents, labels: npt.NDArray[np.integer], count: int
         labels: Label indices, (n,).
         count: Number of labels.
     """
-    return np.concatenate([latents, np.eye(count, dtype=np.float32)[labels]], axis=1)
+    return np.concatenate([latents, one_hot(labels, count)], axis=1)
+
+
+def one_hot(labels: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.float32]:
+    """Return the one-hot code of each label index, float32 (n, count).
+
+    Args:
+        labels: Label indices, (n,).
+        count: Number of labels.
+    """
+    codes: npt.NDArray[np.float32] = np.eye(count, dtype=np.float32)[labels]
+    return codes
 
 
 def generator_inputs(

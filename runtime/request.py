@@ -22,7 +22,7 @@ from .errors import (
     LatentValueError,
     UsageError,
 )
-from .latents import default_labels, sample_checked, truncate
+from .latents import default_labels, one_hot, sample_checked, truncate
 from .seeds import check_seeds, not_a_list
 
 Label = str | int  # a name in the contract's labels, or an index into them
@@ -181,10 +181,17 @@ def graph_inputs(contract: Contract, request: Request) -> Inputs:
     """Return a dict from the name of a graph input to its array; empty for a generator with fixed seeds."""
     if contract.input.kind == "fixed":
         return {}
-    labels = {} if request.labels is None else {LABEL: request.labels}
+    labels = {} if request.labels is None else {LABEL: _encode(contract, request.labels)}
     if contract.input.kind == "seed":
         return {contract.input.name: request.seeds, **labels}
     return {contract.input.name: _latents(contract, request), **labels}
+
+
+def _encode(contract: Contract, labels: LabelIndices) -> npt.NDArray[Any]:
+    """Return label indices as the graph takes them: int64 (n,), or as one-hot codes, float32 (n, count)."""
+    if contract.input.label_encoding == "index":
+        return labels
+    return one_hot(labels, len(contract.input.labels or ()))
 
 
 def _latents(contract: Contract, request: Request) -> Latents:

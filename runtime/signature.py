@@ -34,7 +34,10 @@ def _check_inputs(contract: Contract, inputs: Any) -> None:
         return
     if given.labels:
         labels = [tensor for tensor in inputs if tensor.name == LABEL]
-        _check_tensor("input.labels", labels, LABEL, "int64", batch, ())
+        if given.label_encoding == "index":
+            _check_tensor("input.labels", labels, LABEL, "int64", batch, ())
+        else:
+            _check_tensor("input.labels", labels, LABEL, "float32", batch, (len(given.labels),))
         inputs = [tensor for tensor in inputs if tensor.name != LABEL]
     if given.kind == "seed":
         _check_tensor("input", inputs, given.name, "int64", batch, ())

@@ -4,21 +4,36 @@
 
 DATA is the same folder as for scripts/train_classifiers.py. An existing run is continued if it has the same
 settings.
+
+    python -m scripts.bundle_models mnist --store
+
+rewrites an existing file that computes in float16 into one that stores the same weights in float16 and
+computes in float32. It needs no training, and no DATA.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+
+from ganport.evaluation import load_reference
 from ganport.evaluation.features import SET_NETWORKS
+from ganport.export.precision import store_in_float16, to_float32
+from ganport.export.rewrites import simplify
 from ganport.runtime import PRETRAINED, Sampler
+from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.files import write_bytes
 from ganport.runtime.pretrained import measured_quality
+from ganport.runtime.seeds import parse_seeds
 
 MODELS = Path("runtime/models")
 # Options of `ganport train` and options of `ganport export`, by name of the generator. The precision is the
@@ -58,6 +73,28 @@ def make(name: str, data_dir: Path) -> None:
 def measure(name: str, data_dir: Path) -> None:
     """Measure an existing generator, and write its report."""
     write_report(name, evaluate(MODELS / f"{name}.onnx", data_dir))
+
+
+def store(name: str) -> None:
+    """Rewrite an existing generator into float16 storage. The figures in its report stay as they are.
+
+    They can stay only if no image that they were measured with has changed, so these images are compared.
+    """
+    path, report = MODELS / f"{name}.onnx", measured_quality(name)
+    rewritten = store_in_float16(simplify(to_float32(onnx.load(path))))
+    with Sampler(path) as before:
+        contract = dataclasses.replace(before.contract, precision="float16")
+        rewritten.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
+        content = rewritten.SerializeToString()
+        seeds = parse_seeds(report["seeds"])
+        labels = load_reference(name).matching_labels(len(seeds))
+        with Sampler(content) as after:
+            for part in np.array_split(np.arange(len(seeds)), -(-len(seeds) // 64)):
+                images = [each.sample(seeds[part], labels=labels[part]) for each in (before, after)]
+                if not np.array_equal(*images):
+                    raise SystemExit(f"Images of {name} have changed; measure it again, with --keep.")
+    write_bytes(path, content)
+    write_report(name, report | {"sha256": hashlib.sha256(content).hexdigest()})
 
 
 def train(run: Path, *options: object) -> None:
@@ -151,12 +188,20 @@ They were trained on the work of others. Copies of these files must carry these 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make a pretrained generator that comes with the package.")
     parser.add_argument("name", choices=sorted(MADE_BY))
-    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path)
     parser.add_argument(
         "--keep", action="store_true", help="keep the existing generator, and measure it again"
     )
+    parser.add_argument(
+        "--store", action="store_true", help="rewrite an existing file of float16 arithmetic into storage"
+    )
     arguments = parser.parse_args()
-    (measure if arguments.keep else make)(arguments.name, arguments.data_dir)
+    if arguments.store:
+        store(arguments.name)
+    elif arguments.data_dir is None:
+        parser.error("--data-dir is needed to measure a generator")
+    else:
+        (measure if arguments.keep else make)(arguments.name, arguments.data_dir)
     (MODELS / "README.md").write_text(page())
 
 

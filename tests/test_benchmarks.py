@@ -79,7 +79,7 @@ def test_gpu_benchmark_compares_and_measures_each_working_provider(tmp_path, tin
     result = run_gpu_benchmark(*options, CUDA_VISIBLE_DEVICES="-1")
     assert result.returncode == 0, result.stderr
     assert "- provider `tensorrt` is not available: " in result.stdout
-    for precision in ("float32", "float16"):
+    for precision in ("float32", "float16-arithmetic"):
         (speeds,) = rows_of(result.stdout, "`cpu`", precision)
         assert len(speeds) == 2 + 2 * len(gpu.BATCHES)
         assert all(re.fullmatch(r"[\d,]+ \([\d,]+ to [\d,]+\)", speed) for speed in speeds[2:]), speeds
@@ -106,10 +106,10 @@ def test_gpu_benchmark_runs_on_the_cpu_and_lists_what_it_had_no_time_for():
         ("float32", 1, 0.01, False),
         ("float32", 1, 0.02, True),
         ("float32", 2, 0.0001, True),
-        ("float16", 24, 0.01, False),
-        ("float16", 25, 0.0001, True),
-        ("float16", 1, 0.25, False),
-        ("float16", 1, 0.26, True),
+        ("float16-arithmetic", 24, 0.01, False),
+        ("float16-arithmetic", 25, 0.0001, True),
+        ("float16-arithmetic", 1, 0.25, False),
+        ("float16-arithmetic", 1, 0.26, True),
     ],
 )
 def test_images_that_differ_more_than_rounding_explains_are_an_error(precision, levels, share, is_outside):

@@ -8,6 +8,7 @@ Otherwise it returns False. `simplify` applies the rewrites until none of them f
     affine.py        folds affine steps (a Mul or an Add with a constant) into dense layers and convolutions
     convolutions.py  replaces convolutions by operations that onnxruntime computes faster
     labels.py        passes a label on as its index, not by way of a one-hot code
+    portable.py      replaces operators that some targets do not read
     steps.py         functions that all rewrites share: they find the kind of a node, and read its weights
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 import onnx
 
 from ..graph import Graph
-from . import affine, convolutions, labels, layout, shapes
+from . import affine, convolutions, labels, layout, portable, shapes
 
 Rewrite = Callable[[Graph], bool]
 
@@ -56,6 +57,21 @@ INT8_REWRITES: Mapping[str, Rewrite] = {
     name: rewrite
     for name, rewrite in REWRITES.items()
     if rewrite not in (convolutions.fuse_upsampling, convolutions.transpose_narrow)
+}
+
+# The rewrites for a target that reads few operators (`export.targets`). Its convolutions get even pads
+# without a Slice.
+TARGET_REWRITES: Mapping[str, Rewrite] = {
+    "tabulate what depends on labels": portable.tabulate_label,
+    "make pads explicit": portable.make_pads_explicit,
+    **{name: rewrite for name, rewrite in REWRITES.items() if rewrite is not convolutions.make_pads_even},
+    "reshape single channels": portable.reshape_single_channel,
+    "fuse convolution, depth-to-space": portable.fuse_depth_to_space,
+    "fold crops into pads": portable.fold_crop_into_pads,
+    "split dense layers of concats": portable.split_dense_of_concat,
+    "make kernels even": portable.even_pads_by_kernel,
+    "make dense layers Gemm": portable.make_dense_gemm,
+    "state the batch in reshapes": portable.state_batch_in_reshapes,
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..graph import Array, Graph, make_node
+from ..graph import Array, Graph, attributes, make_node
 from .shapes import repeats_of
 from .steps import (
     is_pointwise,
@@ -25,8 +25,8 @@ _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 def drop_no_ops(graph: Graph) -> bool:
     """Remove a node without effect.
 
-    Such a node is an Identity, a Dropout, a Transpose that keeps the order of the axes, or a Reshape to the
-    shape that the value already has.
+    Such a node is an Identity, a Dropout, a Transpose that keeps the order of the axes, a Reshape to the
+    shape that the value already has, or a Cast of float32 to float32.
     """
     for node in graph.nodes:
         if _does_nothing(graph, node) and graph.can_remove(node):
@@ -38,6 +38,8 @@ def drop_no_ops(graph: Graph) -> bool:
 def _does_nothing(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Dropout":
         return len(node.input) < 3  # without its third input, `training_mode`, a Dropout keeps all values
+    if node.op_type == "Cast":
+        return attributes(node)["to"] == onnx.TensorProto.FLOAT and _is_float32(graph, node.input[0])
     if node.op_type == "Reshape":
         target, shape = graph.constant(node, 1), graph.shape(node.input[0])
         if target is None or not shape or None in shape[1:] or not _copies_no_size(target):
@@ -45,6 +47,11 @@ def _does_nothing(graph: Graph, node: onnx.NodeProto) -> bool:
         return tuple(target[1:]) == shape[1:] and target[0] in (-1, shape[0])
     order = permutation(node)
     return node.op_type == "Identity" or (order is not None and order == sorted(order))
+
+
+def _is_float32(graph: Graph, name: str) -> bool:
+    constant = graph.constants.get(name)
+    return graph.is_float32(name) if constant is None else constant.dtype == np.float32
 
 
 def merge_transposes(graph: Graph) -> bool:

@@ -120,13 +120,16 @@ def test_an_opset_that_onnxruntime_does_not_run_is_named(model, tmp_path):
         ({"input_kind": "latents"}, "`input_kind` is 'latents'; it must be latent, seed or fixed."),
         ({"output": "jpeg"}, "`output` is 'jpeg'; it must be uint8 or float."),
         ({"layout": "nchw"}, "`layout` is 'nchw'; it must be NHWC or NCHW."),
-        ({"precision": "int4"}, "`precision` is 'int4'; it must be float32, float16 or int8."),
+        (
+            {"precision": "int4"},
+            "`precision` is 'int4'; it must be float32, float16, float16-arithmetic or int8.",
+        ),
         (
             {"title": "two\nlines"},
             "`title` is 'two\\nlines'; it must be one line of text of at most 100 char",
         ),
         ({"title": "x" * 101}, "it must be one line of text of at most 100 characters"),
-        ({"file_format": "tflite"}, "`file_format` is 'tflite'; it must be onnx, ort or triton."),
+        ({"file_format": "tflite"}, "`file_format` is 'tflite'; it must be onnx, ort, triton or c."),
         ({"value_range": "relu"}, "`value_range` is 'relu'; it must be tanh for -1 to 1"),
         ({"input_kind": "fixed"}, "`input_kind='fixed'` needs `seeds`"),
         ({"seeds": "1"}, "`seeds` are for `input_kind='fixed'`"),

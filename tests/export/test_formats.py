@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -28,6 +29,31 @@ def test_ort_file_generates_the_images_of_the_onnx_file(verified, tmp_path):
     assert all(check.passed for check in check_golden(sampler))
     difference = sampler.sample(range(100)).astype(int) - Sampler(tmp_path / "x.onnx").sample(range(100))
     assert np.abs(difference).max() <= 1
+
+
+def test_operators_for_a_reduced_build_lie_beside_the_ort_file(verified, tmp_path):
+    write_model(verified, tmp_path / "x.ort", "ort")
+    text = (tmp_path / "x.config").read_text()
+    assert text.startswith("# The operators of x.ort")
+    assert str(tmp_path) not in text
+    lines = text.splitlines()[1:]
+    assert all(re.fullmatch(r"[\w.]+;\d+;.+", line) for line in lines)
+    written = {kind for line in lines for kind in re.findall(r"[A-Z]\w+", line.split(";")[2])}
+    # What onnxruntime would run: the nodes of the same graph, written as ONNX after the same optimisation.
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    ort.InferenceSession(verified.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    assert written == {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
+
+
+def test_existing_list_of_operators_is_not_replaced(verified, tmp_path):
+    (tmp_path / "x.config").write_text("mine")
+    with pytest.raises(OutputError, match=r"x\.config"):
+        write_model(verified, tmp_path / "x.ort", "ort")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.config"]
+    write_model(verified, tmp_path / "x.ort", "ort", overwrite=True)
+    assert "Gemm" in (tmp_path / "x.config").read_text()
 
 
 def read_pbtxt(text):

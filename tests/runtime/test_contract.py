@@ -112,6 +112,39 @@ def test_contract_is_written_in_the_oldest_format_that_can_express_it(distributi
     assert Contract.from_json(contract.to_json()) == contract
 
 
+def test_one_hot_codes_need_the_newest_format():
+    spec = labelled(("red", "green")).input
+    contract = tiny_contract(input=dataclasses.replace(spec, label_encoding="one-hot"))
+    document = contract.to_dict()
+    assert (document["format"], document["input"]["label_encoding"]) == (4, "one-hot")
+    assert Contract.from_json(contract.to_json()) == contract
+    document["input"]["label_encoding"] = "two-hot"
+    with pytest.raises(ContractError, match="expected index or one-hot, found 'two-hot'"):
+        Contract.from_json(json.dumps(document))
+    document["format"] = 3  # an older runtime would not know the field
+    assert Contract.from_json(json.dumps(document)).input.label_encoding == "index"
+    assert "label_encoding" not in labelled(("red", "green")).to_dict()["input"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "stored", "arithmetic"),
+    [
+        ("float32", "float32", ...),
+        ("float16", "float16", "float32"),
+        ("float16-arithmetic", "float16", ...),
+        ("int8", "int8", ...),
+    ],
+)
+def test_precision_is_written_as_older_runtimes_read_it(precision, stored, arithmetic):
+    contract = tiny_contract(precision=precision)
+    document = contract.to_dict()
+    assert (document["format"], document["precision"]) == (1, stored)
+    assert document.get("arithmetic", ...) == arithmetic
+    assert Contract.from_json(contract.to_json()).precision == precision
+    with pytest.raises(ContractError, match="expected float32 or float16, found 'int4'"):
+        Contract.from_json(json.dumps(document | {"arithmetic": "int4"}))
+
+
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("distribution", ["uniform", "uniform01"])
 def test_older_formats_have_normal_latents_only(version, distribution):
@@ -131,11 +164,11 @@ def test_unknown_distribution_is_rejected_in_the_newest_format(distribution):
     assert caught.value.field == "input.distribution"
 
 
-@pytest.mark.parametrize("version", [0, 4, 99])
+@pytest.mark.parametrize("version", [0, 5, 99])
 def test_other_format_is_rejected_with_a_remedy(version):
     with pytest.raises(ContractVersionError, match=f"format {version}.*upgrade ganport") as caught:
         Contract.from_json(changed("format", version))
-    assert (caught.value.got, caught.value.known) == (version, 3)
+    assert (caught.value.got, caught.value.known) == (version, 4)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '"x"', "[" * 100_000])

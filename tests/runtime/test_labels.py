@@ -154,7 +154,7 @@ def test_file_with_labels_has_the_second_format():
     assert json.loads(tiny_contract(input=SPEC).to_json())["format"] == 2
     assert json.loads(tiny_contract().to_json())["format"] == 1
     with pytest.raises(ContractVersionError):
-        Contract.from_json(tiny_contract().to_json().replace('"format": 1', '"format": 4'))
+        Contract.from_json(tiny_contract().to_json().replace('"format": 1', '"format": 5'))
 
 
 def test_shards_have_one_label(tmp_path):
