@@ -66,7 +66,14 @@ def find_device(ort: Any, name: str, plugin: Plugin) -> Any:
     return None
 
 
-def load(ort: Any, provider: str, name: str, plugin: Plugin, wheel: str) -> None:
+def load(
+    ort: Any,
+    provider: str,
+    name: str,
+    plugin: Plugin,
+    wheel: str,
+    errors: tuple[type[Exception], ...],
+) -> None:
     """Load a plugin into onnxruntime. Nothing happens if it is loaded already.
 
     Args:
@@ -75,6 +82,7 @@ def load(ort: Any, provider: str, name: str, plugin: Plugin, wheel: str) -> None
         name: Name of the provider in onnxruntime.
         plugin: The package that holds the provider.
         wheel: Name of the installed package of onnxruntime.
+        errors: The errors that onnxruntime raises.
 
     Raises:
         ProviderError: The package is not installed or incomplete, onnxruntime is too old for it, it does not
@@ -90,7 +98,7 @@ def load(ort: Any, provider: str, name: str, plugin: Plugin, wheel: str) -> None
         raise ProviderError(provider, problem, remedy)
     with _lock:
         if plugin.module not in _registered and find_device(ort, name, plugin) is None:
-            _register(ort, provider, plugin)
+            _register(ort, provider, plugin, errors)
     if find_device(ort, name, plugin) is None:
         raise ProviderError(provider, f"{plugin.package} finds no device on this machine", plugin.needs)
 
@@ -104,9 +112,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
-def _register(ort: Any, provider: str, plugin: Plugin) -> None:
-    from .providers import onnxruntime_errors  # not at the top: that module imports this one
-
+def _register(ort: Any, provider: str, plugin: Plugin, errors: tuple[type[Exception], ...]) -> None:
     try:
         library = importlib.import_module(plugin.module).get_library_path()
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
@@ -115,7 +121,7 @@ def _register(ort: Any, provider: str, plugin: Plugin) -> None:
         raise ProviderError(provider, problem, remedy) from error
     try:
         ort.register_execution_provider_library(f"ganport.{plugin.module}", library)
-    except onnxruntime_errors() as error:
+    except errors as error:
         loader = re.search(r"with error: (.+)", str(error))
         reason = loader[1] if loader else first_line(error)
         raise ProviderError(provider, f"{plugin.package} does not load: {reason}", plugin.needs) from error

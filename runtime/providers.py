@@ -384,7 +384,7 @@ def _find_or_load(ort: Any, provider: str, installed: list[str]) -> None:
         )
     ort.set_default_logger_severity(_ONLY_FATAL)  # plugins print warnings when they are loaded
     wheel = installed[0].split()[0] if installed else "onnxruntime"
-    load(ort, provider, wanted.name, wanted.plugin, wheel)
+    load(ort, provider, wanted.name, wanted.plugin, wheel, onnxruntime_errors())
 
 
 def _preload(ort: Any) -> list[str]:

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ganport.runtime import Sampler, doctor
 from ganport.runtime.errors import ProviderError
 from ganport.runtime.plugins import Plugin, is_too_old, load
-from ganport.runtime.providers import PROVIDERS
+from ganport.runtime.providers import PROVIDERS, onnxruntime_errors
 from tests.conftest import failure, run_ganport
 from tests.tiny_generator import SHAPE, tiny_model, tiny_weights
 
@@ -49,7 +49,7 @@ def stub(tmp_path, monkeypatch):
 
 def loading_error(ort=onnxruntime):
     with pytest.raises(ProviderError) as caught:
-        load(ort, "stub", "StubExecutionProvider", STUB, "onnxruntime-gpu")
+        load(ort, "stub", "StubExecutionProvider", STUB, "onnxruntime-gpu", onnxruntime_errors())
     assert "\n" not in str(caught.value)
     return caught.value
 
