@@ -1,5 +1,5 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, once. Neither touches a system package.
-.PHONY: help demo test test-slow coverage browser check format docs bench lock clean
+.PHONY: help demo test test-slow coverage browser check format docs bench devices lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -59,6 +59,9 @@ docs: $(INSTALLED)  ## build the documentation site into site-docs/, without net
 
 bench: $(INSTALLED)  ## compare the training loop with the published loops, and with PyTorch if it is installed
 	$(BIN)/python -m benchmarks.training
+
+devices: $(INSTALLED)  ## compare one generator on every engine, and write the tables of docs/devices.md; the first run downloads 4 GB
+	$(BIN)/python -m benchmarks.devices --write docs/devices.md
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

@@ -34,29 +34,20 @@ def add_label_input(model: onnx.ModelProto, label_count: int) -> onnx.ModelProto
             the label.
         label_count: Number of labels.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    graph = result.graph
-    batch, width = graph.input[0].type.tensor_type.shape.dim
-    size = batch.dim_value or batch.dim_param
-    joined = f"{LATENT}_and_{LABEL}"
-    for node in graph.node:
-        node.input[:] = [joined if name == LATENT else name for name in node.input]
+    result = add_one_hot_input(model, label_count)
+    graph, codes = result.graph, "label/one_hot"
+    joining = graph.node[0]
+    joining.input[1] = codes
     constants = {"label/depth": np.int64(label_count), "label/values": np.array([0, 1], np.float32)}
-    stage = [
-        helper.make_node("OneHot", [LABEL, *constants], ["label/one_hot"], axis=-1),
-        helper.make_node("Concat", [LATENT, "label/one_hot"], [joined], axis=1),
-    ]
-    nodes = [*stage, *graph.node]
-    del graph.node[:], graph.input[:]
+    nodes = [helper.make_node("OneHot", [LABEL, *constants], [codes], axis=-1), *graph.node]
+    del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
     )
-    graph.input.append(
-        helper.make_tensor_value_info(LATENT, TensorProto.FLOAT, [size, width.dim_value - label_count])
-    )
-    graph.input.append(helper.make_tensor_value_info(LABEL, TensorProto.INT64, [size]))
+    size = graph.input[1].type.tensor_type.shape.dim[0]
+    labels = helper.make_tensor_value_info(LABEL, TensorProto.INT64, [size.dim_value or size.dim_param])
+    graph.input[1].CopyFrom(labels)
     return result
 
 
