@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ganport.runtime import Sampler, make_grid
-from ganport.runtime.contract import METADATA_KEY
+from ganport.runtime.contract import FORMAT, METADATA_KEY
 from tests.conftest import ROOT, failure, run_ganport
 from tests.tiny_generator import tiny_contract, tiny_model
 
@@ -187,7 +187,7 @@ def test_cuda_without_cuda_gives_the_install_line(ganport, tiny_file, tmp_path):
         ("other.onnx", tiny_model(metadata={}).SerializeToString(), "choose one with --layout"),
         (
             "newer.onnx",
-            tiny_model(metadata={"ganport": '{"format": 4}'}).SerializeToString(),
+            tiny_model(metadata={"ganport": f'{{"format": {FORMAT + 1}}}'}).SerializeToString(),
             "upgrade ganport",
         ),
         (

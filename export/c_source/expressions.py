@@ -66,8 +66,8 @@ BINARY: Mapping[str, str] = {
 def literal(value: float) -> str:
     """Return a C literal of exactly this float32.
 
-    >>> literal(0.2), literal(1), literal(-3e-9)
-    ('0.200000003f', '1.0f', '(-3e-09f)')
+    >>> literal(0.2), literal(1), literal(-0.5)
+    ('0.200000003f', '1.0f', '(-0.5f)')
     """
     text = f"{np.float32(value):.9g}"
     text = f"{text}f" if any(each in text for each in ".en") else f"{text}.0f"

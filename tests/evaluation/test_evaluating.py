@@ -124,6 +124,7 @@ def test_own_images_may_be_a_folder_a_file_or_a_dataset(tmp_path, digits):
     assert evaluate("mnist", data=own, seeds="0-124") == of_file
 
 
+@pytest.mark.slow
 def test_a_dataset_of_a_public_set_that_was_resized_counts_as_own_images(digits, tiny_path):
     resized = load_images("digits", image_size=8, channels=3)
     with pytest.raises(ImageShapeError, match="generates 3x4x1 images, and those of digits are 8x8x3"):
@@ -161,6 +162,7 @@ def test_a_file_with_fixed_seeds_is_evaluated_with_these():
         evaluate(fixed_model(49))
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_on_the_real_images_is_noted():
     (note,) = evaluate("rock-paper-scissors", seeds="0-499").notes
     assert note.startswith("The model was trained on these real images of rock-paper-scissors. A copy")

@@ -38,6 +38,7 @@ def test_images_without_requested_labels_have_the_baseline_without_matched_label
     assert report.label_accuracy is None
 
 
+@pytest.mark.slow
 def test_batches_have_the_figures_of_one_array(reference, digits):
     images, labels = digits.images[:1200], digits.labels[:1200]
     whole = measure_images(reference, images, labels=labels)
@@ -47,6 +48,7 @@ def test_batches_have_the_figures_of_one_array(reference, digits):
         assert getattr(parts, figure) == pytest.approx(getattr(whole, figure), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_copies_are_found_even_if_they_were_changed(reference, digits):
     training = digits.images[::2]
     copies = training[:600]
@@ -60,6 +62,7 @@ def test_copies_are_found_even_if_they_were_changed(reference, digits):
     assert new.nearest_in_training < expected + 0.1
 
 
+@pytest.mark.slow
 def test_own_images_are_compared_by_the_general_purpose_network_which_does_not_know_their_labels(digits):
     data = dataclasses.replace(digits, name="mine", images=digits.images[::4], labels=digits.labels[::4])
     own = build_reference(data)

@@ -80,6 +80,7 @@ def test_label_matched_parts_have_the_requested_labels():
     assert len(np.unique(parts)) == 160
 
 
+@pytest.mark.slow
 def test_a_reference_of_own_images_is_one_half_of_them(digits):
     images, labels = digits.images[::4], digits.labels[::4]
     data = dataclasses.replace(digits, name="mine", images=images, labels=labels)

@@ -19,8 +19,17 @@ from ganport.runtime import Sampler, sample_latents
 REMOVED = {"BatchNormalization", "Shape", "Tile", "Unsqueeze", "Slice"}
 
 
+# Each shape is exported in the benchmark of the devices, too; the fast tests keep one of each kind of layer.
+SLOW = ("residual", "upsampling")
+
+
 @pytest.mark.parametrize(
-    ("name", "input_kind"), [*((name, "latent") for name in GENERATORS), ("self-attention", "seed")]
+    ("name", "input_kind"),
+    [
+        *(pytest.param(name, "latent", marks=pytest.mark.slow) for name in SLOW),
+        *((name, "latent") for name in GENERATORS if name not in SLOW),
+        ("self-attention", "seed"),
+    ],
 )
 def test_generator_of_another_architecture_is_exported(name, tmp_path, input_kind):
     model = build(name)

@@ -18,6 +18,7 @@ from PIL import Image
 import ganport.runtime as runtime
 from ganport.runtime import PRETRAINED, Sampler, sample_latents, to_uint8
 from ganport.runtime import model as model_module
+from ganport.runtime.contract import FORMAT
 from ganport.runtime.errors import (
     ClosedSamplerError,
     ContractError,
@@ -175,7 +176,7 @@ def test_onnx_file_that_leaves_its_layout_open_is_rejected(tmp_path):
 
 def test_contract_of_a_newer_format_is_rejected(tmp_path):
     path = tmp_path / "newer.onnx"
-    text = tiny_contract().to_json().replace('"format": 1', '"format": 4')
+    text = tiny_contract().to_json().replace('"format": 1', f'"format": {FORMAT + 1}')
     path.write_bytes(tiny_model(metadata={"ganport": text}).SerializeToString())
     with pytest.raises(ContractVersionError):
         Sampler(path)

@@ -156,6 +156,7 @@ def test_settings_of_an_early_run_without_labels_are_read(recipe):
             dataclasses.replace(recipe, labels=labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_labelled", [True, False])
 def test_default_recipe_is_conditional_if_the_images_have_labels(ganport, tmp_path, is_labelled):
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), np.uint8)

@@ -62,6 +62,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_folder_is_trained_with_the_recipe_for_images(tmp_path, photos, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notes = Notes()
@@ -94,6 +95,7 @@ def test_settings_of_the_user_replace_the_proposal(tmp_path, photos):
     assert not run.recipe.mixed_precision
 
 
+@pytest.mark.slow
 def test_minutes_decide_the_steps_and_are_saved(tmp_path, photos):
     notes = Notes()
     run = front_door.train(

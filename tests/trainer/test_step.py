@@ -302,7 +302,7 @@ def first_weights(networks):
     [
         pytest.param("mnist-dense", True, marks=pytest.mark.slow),
         ("mnist-minimal", True),
-        ("mnist-dropout", False),
+        pytest.param("mnist-dropout", False, marks=pytest.mark.slow),
     ],
 )
 def test_chunks_of_any_length_give_the_same_bits(small_recipe, small_data, name, jit):

@@ -177,6 +177,7 @@ def constant(recipe):
     return change_recipe(recipe, {"decay": "none"})
 
 
+@pytest.mark.slow
 def test_run_that_is_resumed_with_more_steps_equals_a_longer_run(tmp_path, squares, own_recipe):
     """Without a decay the schedule has no influence, so both runs end with the same weights."""
     recipe = constant(own_recipe)
@@ -357,7 +358,7 @@ OLD_RECIPE = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize("is_clone", [True, False])
+@pytest.mark.parametrize("is_clone", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_old_import_in_a_recipe_file_is_an_error_with_the_new_import(tmp_path, is_clone):
     """In a clone, `import trainer` would import a second copy of the package. Elsewhere it does not exist."""
     (tmp_path / "old.py").write_text(OLD_RECIPE)

@@ -125,6 +125,7 @@ def vite_site(application, tmp_path_factory):
     return folder / "dist"
 
 
+@pytest.mark.slow
 @SIZES
 def test_the_vite_example_shows_the_pixels_of_the_runtime(open_page, serve, vite_site, sampler, size):
     viewport = {"width": size[0], "height": size[1]}
@@ -138,6 +139,7 @@ def test_the_vite_example_shows_the_pixels_of_the_runtime(open_page, serve, vite
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
 
+@pytest.mark.slow
 def test_a_bundler_finds_every_file(vite_site):
     names = " ".join(path.name for path in (vite_site / "assets").iterdir())
     for name in (
