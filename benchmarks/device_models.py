@@ -2,7 +2,7 @@
 
 The pretrained generators are files of `runtime/models`. The six third-party generators are built with random
 weights, and exported in float32. An engine that needs another form, such as C source, gets it from `ganport
-export`: of the Keras file, or of the pretrained file's network.
+export`: of the Keras file, or of the pretrained file.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import onnx
-import onnx.utils
-
-from benchmarks.device_packages import EXPORT_S, ROOT, NotAvailableError, devices_folder, ganport, run_quietly
+from benchmarks.device_packages import EXPORT_S, ROOT, devices_folder, ganport, run_quietly
 from benchmarks.device_results import Case
 from ganport.runtime import PRETRAINED
 
@@ -75,41 +72,7 @@ def export_form(case: Case, path: Path, *options: str | Path) -> Path:
     keras_file = _keras_file(case.path.stem)
     if case.path.stem in THIRD_PARTY:
         return _export_keras_file(keras_file, path, *options)
-    plain = path.with_name(f"plain-{case.path.name}")
-    onnx.save(take_network(onnx.load(case.path)), plain)
-    labels: list[str | Path] = []
-    if case.contract.input.labels:
-        names = path.with_name("labels.txt")
-        names.write_text("\n".join(case.contract.input.labels), encoding="utf-8")
-        labels = ["--labels", names]
-    return export_file(plain, path, *labels, "--latents", case.contract.input.distribution, *options)
-
-
-def take_network(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the network of a model file, as a third-party file: from latents and one-hot labels to floats.
-
-    `ganport export` does not export its own files again. The new file has none of the nodes that turn labels
-    into one-hot vectors and floats into pixels, and not the description.
-
-    Raises:
-        NotAvailableError: The last nodes are not those that turn floats into pixels.
-    """
-    makers = {name: node for node in model.graph.node for name in node.output}
-    name, last = model.graph.output[0].name, []
-    while len(last) < 4:
-        node = makers[name]
-        last.append(node.op_type)
-        name = node.input[0]
-    if last[0] not in ("Reshape", "Transpose") or last[1:] != ["QuantizeLinear", "Mul", "Add"]:
-        raise NotAvailableError(f"the last nodes of the file are {', '.join(reversed(last))}")
-    joined = [node.output[0] for node in model.graph.node if node.op_type == "Concat"]
-    inputs = joined[:1] or [model.graph.input[0].name]
-    inferred = onnx.shape_inference.infer_shapes(model)
-    network = onnx.utils.Extractor(inferred).extract_model(inputs, [name])
-    # Older hosts read version 15 of the operators. Those of these networks are the same in both versions.
-    network.opset_import[0].version = 15
-    del network.metadata_props[:]
-    return network
+    return export_file(case.path, path, *options)
 
 
 def export_file(source: Path, path: Path, *options: str | Path) -> Path:

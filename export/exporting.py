@@ -325,12 +325,7 @@ def export_file(
     from .writing import write_model
 
     loaded = load_source(
-        found,
-        step=checkpoint,
-        description=description,
-        loading=loading,
-        opset=options.opset,
-        accept_exports=file_format == "c",
+        found, step=checkpoint, description=description, loading=loading, opset=options.opset
     )
     if title:
         loaded = dataclasses.replace(loaded, name=title)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ganport.runtime.adapter import Arrays
-from ganport.runtime.contract import METADATA_KEY, Contract
 from ganport.runtime.cores import usable_cores
 from ganport.runtime.description import Description
 from ganport.runtime.display import first_line
@@ -28,42 +26,37 @@ from ganport.runtime.third_party import Described, describe
 from .described import DescribedGenerator
 from .errors import GeneratorError
 from .flattening import flatten
+from .own_exports import contract_of, take_network
 from .precision import computes_in_float16
+from .sessions import open_on_cpu
 
 
-def load_onnx(path: Path, description: Description, *, accept_exports: bool = False) -> DescribedGenerator:
-    """Return the generator in an ONNX file.
+def load_onnx(path: Path, description: Description) -> DescribedGenerator:
+    """Return the generator in an ONNX file, of ganport or of anybody else.
 
     Args:
         path: The file. Its weights may lie in other files beside it.
         description: What the user says about the generator.
-        accept_exports: Accept a file that ganport wrote for latents. Its contract then describes it.
 
     Raises:
-        GeneratorError: The file was written by ganport and is not accepted, or it holds no generator, or a
-            fact is not known.
+        GeneratorError: The file holds no generator, or a fact is not known, or a file that ganport wrote
+            takes no latents.
         ModelError: The file is damaged or harmful.
     """
     outline = read_outline(path)
     opened = path if outline.path is None else outline.path  # the weights lie beside this path
-    session = open_session(opened, "cpu", threads=usable_cores())
-    contract = exported_contract(session.get_modelmeta().custom_metadata_map)
-    if contract is not None:
-        if not accept_exports or contract.input.kind != "latent":
-            raise GeneratorError(
-                path,
-                "it is an export of ganport already; to export it with other options, export its source "
-                "again.",
-            )
-        given = contract.input
-        description = dataclasses.replace(
-            description, labels=given.labels, latents=given.distribution, layout=contract.image.layout
-        )
+    model = _load(path, opened)
+    contract = contract_of(model)
+    if contract is None:
+        session = open_session(opened, "cpu", threads=usable_cores())
+    else:
+        model, description = take_network(path, model, contract, description)
+        outline, session = read_outline(model.SerializeToString()), open_on_cpu(model)
     try:
         described = describe(session, outline, path, description)
     except NotAGeneratorError as error:
         raise GeneratorError(path, f"{error.problem}.") from error
-    model = flatten(path, _load(path, opened), _few_feeds(described))
+    model = flatten(path, model, _few_feeds(described))
 
     def run(feeds: Arrays) -> npt.NDArray[Any]:
         values: npt.NDArray[Any] = session.run([described.adapter.output], feeds)[0]
@@ -81,12 +74,6 @@ def load_onnx(path: Path, description: Description, *, accept_exports: bool = Fa
         clip=description.clip,
         is_half=computes_in_float16(model),
     )
-
-
-def exported_contract(metadata: Mapping[str, str]) -> Contract | None:
-    """Return the contract in the metadata of a file that ganport wrote; None for other files."""
-    text = metadata.get(METADATA_KEY)
-    return None if text is None else Contract.from_json(text)
 
 
 def _few_feeds(described: Described) -> list[Arrays]:

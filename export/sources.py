@@ -128,7 +128,6 @@ def load_source(
     description: Description | None = None,
     loading: LoadingOptions | None = None,
     opset: int = 18,
-    accept_exports: bool = False,
 ) -> Source:
     """Return the generator of a run, of a file, of a TensorFlow SavedModel, or of a Keras model in memory.
 
@@ -138,7 +137,6 @@ def load_source(
         description: What the user says about a third-party generator.
         loading: How a third-party file is loaded.
         opset: Version of the ONNX standard operators that the generator will be exported to.
-        accept_exports: Accept an .onnx file that ganport wrote for latents.
 
     Raises:
         RunNotFoundError: The folder is not a run.
@@ -153,9 +151,8 @@ def load_source(
     if isinstance(found, Path) and is_onnx(found):
         from .onnx_sources import load_onnx
 
-        loaded = load_onnx(found, chosen, accept_exports=accept_exports)
-        source = _described(with_name(found).stem, loaded, chosen, opset)
-        return _with_facts(found, source) if accept_exports else source
+        loaded = load_onnx(found, chosen)
+        return _with_facts(found, _described(with_name(found).stem, loaded, chosen, opset))
     from .tensorflow_sources import load_file, load_model
 
     if isinstance(found, Path):
@@ -173,10 +170,9 @@ def _with_facts(path: Path, source: Source) -> Source:
     """Return the source with the facts in the contract of its file, if ganport wrote the file."""
     import onnx
 
-    from .onnx_sources import exported_contract
+    from .own_exports import contract_of
 
-    model = onnx.load(path, load_external_data=False)
-    contract = exported_contract({entry.key: entry.value for entry in model.metadata_props})
+    contract = contract_of(onnx.load(path, load_external_data=False))
     if contract is None:
         return source
     return dataclasses.replace(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import tarfile
 import time
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from ganport.cluster import write_shards_on_ray  # noqa: E402
 from ganport.cluster.errors import ClusterError  # noqa: E402
@@ -33,7 +36,18 @@ def sampler():
 def assert_same_files(found, expected):
     assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in expected.iterdir())
     for path in expected.iterdir():
-        assert (found / path.name).read_bytes() == path.read_bytes(), path.name
+        if (found / path.name).read_bytes() != path.read_bytes():
+            pytest.fail(f"{path.name} differs in {list(differing_images(found / path.name, path))}")
+
+
+def differing_images(found, expected):
+    """Yield the name of each image that differs between two shards, and how many of its values differ."""
+    with tarfile.open(found) as first, tarfile.open(expected) as second:
+        for one, other in zip(first, second, strict=True):
+            files = first.extractfile(one).read(), second.extractfile(other).read()
+            if files[0] != files[1]:
+                images = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
+                yield one.name, int(np.sum(images[0] != images[1])), [len(file) for file in files]
 
 
 def write(sampler, count, path, *, size=500, address=None, resume=False):

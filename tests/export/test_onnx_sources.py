@@ -173,9 +173,6 @@ def test_files_that_are_not_generators_are_named(tmp_path):
     path = write(tmp_path, graph_of([node("Tanh", "photo", "image")], [photo], [image]))
     with pytest.raises(GeneratorError, match=r"original.onnx: its input 'photo' .* takes images"):
         export(path, tmp_path / "x.onnx")
-    export(write(tmp_path, index_model()), tmp_path / "own.onnx")
-    with pytest.raises(GeneratorError, match="it is an export of ganport already"):
-        export(tmp_path / "own.onnx", tmp_path / "again.onnx")
 
 
 def test_older_opset_is_converted(tmp_path):
