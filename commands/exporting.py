@@ -27,7 +27,7 @@ def export(
     source: Annotated[
         Path | None,
         typer.Argument(
-            help="Run folder, .keras, .h5 or .onnx file, SavedModel, or weights with --network.",
+            help="Run folder, .keras, .h5 or .onnx file, SavedModel, weights, or a pretrained generator.",
             show_default="the newest run",
         ),
     ] = None,

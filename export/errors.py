@@ -16,7 +16,9 @@ class SourceNotFoundError(ExportError, FileNotFoundError):
 
     def __init__(self, path: Path, hint: str = "") -> None:
         self.path, self.hint = path, hint
-        expected = "give a run folder, a .keras or .h5 file, or a SavedModel"
+        expected = (
+            "give a run folder, a .keras, .h5 or .onnx file, a SavedModel, or a pretrained generator's name"
+        )
         super().__init__(f"No file or folder at {path}; {hint or expected}.")
 
 

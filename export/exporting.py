@@ -127,11 +127,12 @@ def export(
     The file is verified before it is written: its images are compared with those of the original generator.
 
     Args:
-        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, an .onnx file, weights with a
-            `network`, or a Keras model in memory. None stands for the newest run under runs/ that has a
-            checkpoint, or for the newest run if no run has a checkpoint.
+        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, an .onnx file, the name of a
+            pretrained generator, weights with a `network`, or a Keras model in memory. None stands for the
+            newest run under runs/ that has a checkpoint, or for the newest run if no run has a checkpoint.
         path: The file to write, or the folder of a Triton model. The default is generator.onnx in the folder
-            of a run, or a file beside `source`. A Keras model in memory has no default.
+            of a run, or a file beside `source`, or a file in the current folder for a pretrained generator. A
+            Keras model in memory has no default.
         step: Step of the checkpoint of a run. By default it is the checkpoint with the smallest Fréchet
             distance, or the newest one if this distance was not measured during the training.
         best: Export the best checkpoint of a run also if the Fréchet distance was not measured: then the one

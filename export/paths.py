@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ganport.runtime.errors import OutputError, UsageError
+from ganport.runtime.pretrained import PRETRAINED
 from ganport.trainer.errors import RunNotFoundError
 from ganport.trainer.run_folder import RunFolder
 from ganport.trainer.runs import RUNS, newest_run
@@ -66,9 +67,9 @@ def find_source(
     """Return the run folder, the path or the Keras model to export.
 
     Args:
-        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, or a Keras model. None stands
-            for the newest run under runs/ that has a checkpoint, or for the newest run if no run has a
-            checkpoint.
+        source: A run or its folder, a .keras or .h5 file, a SavedModel folder, the name of a pretrained
+            generator, or a Keras model. None stands for the newest run under runs/ that has a checkpoint, or
+            for the newest run if no run has a checkpoint.
         note: Function that is called with a line of text about the chosen run, if `source` is None.
 
     Raises:
@@ -110,6 +111,8 @@ def _find_path(path: Path) -> RunFolder | Path:
         raise RunNotFoundError(path)
     if path.exists() or checkpoint_prefix(path):
         return path
+    if str(path) in PRETRAINED:
+        return PRETRAINED[str(path)]
     if path.suffix and RunFolder(path.parent).exists():
         raise SourceNotFoundError(path, f"{path.parent} is a run folder; give this folder to export the run")
     raise SourceNotFoundError(path)
@@ -167,7 +170,8 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
     """Return the path to write to if the user gave no path: a file, or the folder of a Triton model.
 
     For a run, the exported file lies in the run folder and has the name "generator". For a file or a
-    SavedModel folder, the exported file lies beside this source and has the name of the source. The ending
+    SavedModel folder, the exported file lies beside this source and has the name of the source. That of a
+    pretrained generator lies in the current folder. The ending
     is .onnx, .ort or .c, depending on the format. The export of NAME.onnx as .onnx is NAME-exported.onnx. A
     Triton model gets the folder triton/NAME in the same place, where NAME is the name of the run or of the
     source.
@@ -181,6 +185,8 @@ def default_path(source: Found, file_format: FileFormat) -> Path:
     elif isinstance(source, Path):
         default = with_name(source).with_suffix(".onnx")
         name = default.stem
+        if source in PRETRAINED.values():
+            default = Path(default.name)
         if is_onnx(source) and file_format == "onnx":
             default = default.with_stem(f"{name}-exported")
     else:

@@ -80,6 +80,13 @@ def test_pretrained_file_is_exported_again(tmp_path, model, again):
     assert np.abs(off).max() <= 1
 
 
+def test_pretrained_generator_is_exported_by_its_name_to_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export("mnist", target="portable")
+    assert Sampler("mnist-exported.onnx").contract.batch == 1
+    assert (tmp_path / "mnist-exported.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("first", "again", "message"),
     [
