@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -34,6 +35,31 @@ def test_each_encoder_writes_the_pixels(find, channels):
 def test_the_fast_encoder_is_isal_if_it_is_installed():
     pytest.importorskip("isal")
     assert fast_encoder().name.startswith("isal ")
+
+
+def test_the_fast_encoder_writes_the_same_bytes_wherever_its_memory_lies():
+    """The bytes of ISA-L itself depend on the address of its state, which differs from thread to thread."""
+    isal_zlib = pytest.importorskip("isal.isal_zlib")
+    noise = np.random.default_rng(0).integers(1, 255, (20, 4, 8, 1)).astype(np.uint8)
+    images = [image[: 2 + index % 3] for index, image in enumerate(noise)]
+    images = [np.concatenate([image, image]) for image in images]  # matches with the first bytes
+    threads, encoder, found = 32, fast_encoder(), []
+    barrier = threading.Barrier(threads)
+
+    def encode():
+        barrier.wait()  # all threads exist at once, so that their stacks differ
+        states = [isal_zlib.compressobj(1) for _ in range(3)]
+        found.append([encode_png(image, encoder=encoder) for image in images])
+        barrier.wait()
+        states.clear()
+
+    workers = [threading.Thread(target=encode) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == threads
+    assert all(each == found[0] for each in found)
 
 
 @pytest.mark.usefixtures("without_isal")
