@@ -122,7 +122,9 @@ def encode_pngs(images: Pixels, *, encoder: Encoder = ZLIB) -> list[bytes]:
         rows[:, 1:, 1:] -= flat[:, :-1]
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     start, end = _SIGNATURE + _chunk(b"IHDR", header, encoder), _chunk(b"IEND", b"", encoder)
-    return [start + _chunk(b"IDAT", encoder.deflate(each.data), encoder) + end for each in rows.reshape(count, -1)]
+    return [
+        start + _chunk(b"IDAT", encoder.deflate(each.data), encoder) + end for each in rows.reshape(count, -1)
+    ]
 
 
 def _chunk(kind: bytes, content: bytes, encoder: Encoder) -> bytes:

@@ -21,7 +21,7 @@ _GREY_SHARE = 0.99  # share of grey images from which on the images are trained 
 _SHARE_OF_SMALLER = 0.1  # share of the images that may be smaller than the proposed size
 # Numbers of images below which each transformation is used. With few images augmentation helps much, and with
 # tens of thousands it harms (Zhao et al., "Differentiable augmentation", NeurIPS 2020, section 4).
-_AUGMENTED_BELOW: Mapping[DiffAugment, int] = {"translation": 30_000, "cutout": 10_000}
+_AUGMENTED_BELOW: Mapping[DiffAugment, int] = {"color": 10_000, "translation": 30_000, "cutout": 10_000}
 
 
 @dataclasses.dataclass(frozen=True)

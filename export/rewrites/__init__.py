@@ -43,6 +43,7 @@ REWRITES: Mapping[str, Rewrite] = {
     "move scale before activation": affine.move_scale_before_activation,
     "fold affine into previous layer": affine.fold_affine_into_previous_layer,
     "move transpose into dense layer": layout.move_transpose_forward,
+    "move transpose before join": layout.move_transpose_before_join,
     "make one-pixel layer dense": convolutions.replace_one_pixel_by_dense,
     "fuse upsampling, convolution": convolutions.fuse_upsampling,
     "transpose narrow convolution": convolutions.transpose_narrow,

@@ -20,6 +20,7 @@ from .steps import (
 )
 
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+_JOINING = ("Add", "Mul", "Sub", "Div")  # operations of two values, element by element
 
 
 def drop_no_ops(graph: Graph) -> bool:
@@ -129,6 +130,50 @@ def move_transpose_forward(graph: Graph) -> bool:
     return False
 
 
+def move_transpose_before_join(graph: Graph) -> bool:
+    """Move a Transpose that turns NHWC into NCHW before an Add or a Mul of two values.
+
+    The Transpose must vanish for one of the values: it comes from the opposite Transpose, or from a dense
+    layer. For the others it must vanish, too, or move few bytes, because they hold one number per channel. An
+    example is a feature map whose channels are scaled by a dense layer of the latents.
+    """
+    for node in graph.nodes:
+        join = graph.producer(node.input[0]) if permutation(node) == _TO_NCHW else None
+        if join is None or join.op_type not in _JOINING or graph.only_consumer(join.output[0]) is None:
+            continue
+        if any(graph.rank(name) != 4 for name in join.input):
+            continue
+        vanish = [_takes_transpose(graph, name) for name in join.input]
+        if not any(vanish) or not all(
+            taken or _has_one_pixel(graph, name) for taken, name in zip(vanish, join.input, strict=True)
+        ):
+            continue
+        before = []
+        for index, name in enumerate(join.input):
+            join.input[index] = graph.new_value()
+            before.append(make_node("Transpose", [name], join.input[index], {"perm": _TO_NCHW}))
+        join.output[0] = node.output[0]
+        graph.nodes.remove(node)
+        graph.replace(join, *before, join)
+        return True
+    return False
+
+
+def _takes_transpose(graph: Graph, name: str) -> bool:
+    """Return whether a Transpose of a value vanishes: in its opposite, or in a dense layer's columns."""
+    producer = graph.producer(name)
+    if producer is None or graph.only_consumer(name) is None or _has_one_pixel(graph, name):
+        return False
+    if producer.op_type == "Reshape":
+        return _dense_before(graph, producer) is not None
+    return permutation(producer) == _TO_NHWC
+
+
+def _has_one_pixel(graph: Graph, name: str) -> bool:
+    shape = graph.shape(name)
+    return shape is not None and shape[1:3] == (1, 1)
+
+
 def _swap_with_transpose(graph: Graph, step: onnx.NodeProto, transpose: onnx.NodeProto) -> None:
     """Exchange a step and the Transpose after it, so that the Transpose comes first."""
     index = next(index for index, name in enumerate(step.input) if name not in graph.constants)
@@ -144,14 +189,8 @@ def _permute_columns(graph: Graph, reshape: onnx.NodeProto, transpose: onnx.Node
 
     The order of the nodes must be: dense layer, any number of pointwise steps, Reshape, Transpose.
     """
-    dense, shape = graph.producer(reshape.input[0]), graph.constant(reshape, 1)
-    while (
-        dense is not None and is_pointwise(graph, dense) and graph.only_consumer(dense.output[0]) is not None
-    ):
-        dense = graph.producer(variable_input(graph, dense))
-    if dense is None or shape is None or len(shape) != 4 or not makes_one_image_per_row(graph, dense, shape):
-        return False
-    if graph.only_consumer(dense.output[0]) is None:
+    dense, shape = _dense_before(graph, reshape), graph.constant(reshape, 1)
+    if dense is None or shape is None:
         return False
     height, width, channels = (int(size) for size in shape[1:])
     weights, bias = weights_and_bias(graph, dense)
@@ -166,6 +205,18 @@ def _permute_columns(graph: Graph, reshape: onnx.NodeProto, transpose: onnx.Node
     graph.replace(reshape, make_node("Reshape", [reshape.input[0], target], transpose.output[0]))
     graph.nodes.remove(transpose)
     return True
+
+
+def _dense_before(graph: Graph, reshape: onnx.NodeProto) -> onnx.NodeProto | None:
+    """Return the dense layer whose rows a Reshape turns into images, if only pointwise steps are between."""
+    dense, shape = graph.producer(reshape.input[0]), graph.constant(reshape, 1)
+    while (
+        dense is not None and is_pointwise(graph, dense) and graph.only_consumer(dense.output[0]) is not None
+    ):
+        dense = graph.producer(variable_input(graph, dense))
+    if dense is None or shape is None or len(shape) != 4 or not makes_one_image_per_row(graph, dense, shape):
+        return None
+    return dense if graph.only_consumer(dense.output[0]) is not None else None
 
 
 def move_layout_last(graph: Graph) -> bool:

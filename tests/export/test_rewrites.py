@@ -234,6 +234,45 @@ def test_transposes_that_undo_each_other_are_removed():
     assert_rewritten(model, ["Tanh"])
 
 
+def scaled_maps(*, shares_maps=False) -> onnx.ModelProto:
+    """Return feature maps whose channels are scaled by a dense layer of x, between two convolutions."""
+    return graph(
+        ["n", 6],
+        ["n", 5, 4, 4] if not shares_maps else ["n", 4, 4, 5],
+        ("Gemm", "x w b", "rows", {}),
+        ("Reshape", "rows map", "first", {}),
+        ("Conv", "first k", "convolved", {"pads": [1] * 4}),
+        ("Transpose", "convolved", "last", {"perm": [0, 2, 3, 1]}),
+        ("Gemm", "x v c", "factors", {}),
+        ("Reshape", "factors pixel", "scale", {}),
+        ("Mul", "last scale", "scaled", {}),
+        ("Transpose", "scaled", "images", {"perm": [0, 3, 1, 2]}),
+        ("Conv", "images k", "again", {"pads": [1] * 4}),
+        *(
+            [("Transpose", "again", "moved", {"perm": [0, 2, 3, 1]}), ("Add", "moved last", "y", {})]
+            if shares_maps
+            else [("Relu", "again", "y", {})]
+        ),
+        w=normal(6, 80),
+        b=normal(80),
+        map=np.array([-1, 5, 4, 4]),
+        k=normal(5, 5, 3, 3),
+        v=normal(6, 5),
+        c=normal(5),
+        pixel=np.array([-1, 1, 1, 5]),
+    )
+
+
+def test_transposes_around_a_product_of_two_values_vanish():
+    kept = ["Gemm", "Reshape", "Conv", "Gemm", "Reshape", "Mul", "Conv", "Relu"]
+    assert_rewritten(scaled_maps(), kept)
+
+
+def test_transpose_stays_if_another_node_uses_the_value_before_it():
+    kept = "Gemm Reshape Conv Transpose Gemm Reshape Mul Transpose Conv Transpose Add"
+    assert_rewritten(scaled_maps(shares_maps=True), kept.split())
+
+
 def test_last_transpose_moves_after_the_pointwise_steps():
     model = graph(
         ["n", 3, 4, 5],

@@ -96,10 +96,10 @@ def test_portable_graph_has_the_eight_operators(source):
             assert settings["pads"][:2] == settings["pads"][2:]
 
 
-@pytest.mark.parametrize("recipe", ["mnist-dense", "digits", "rps-conditional"])
+@pytest.mark.parametrize("recipe", ["mnist-dense", "digits", "rps-conditional", "images"])
 @pytest.mark.slow
 def test_every_kind_of_recipe_is_portable(recipe, tmp_path):
-    count = len(LABELS) if "conditional" in recipe else 0
+    count = len(LABELS) if recipe in ("rps-conditional", "images") else 0
     shape = {"mnist-dense": (28, 28, 1), "digits": (8, 8, 1)}.get(recipe, (104, 104, 3))
     generator = shake(load_recipe(recipe).build_generator(100 + count, shape))
     source = Source(name=recipe, generator=generator, labels=LABELS[:count])

@@ -129,7 +129,7 @@ def test_divergence_is_said_once_in_a_run_that_ends_by_it():
     assert find_not_finite(RECIPE, [*checkpoints({}), finding.to_line()], 1_600) == []
 
 
-STOPPING = dataclasses.replace(RECIPE, early_stop=2)
+STOPPING = dataclasses.replace(RECIPE, early_stop=2, evaluate_interval=1_000)
 
 
 @pytest.mark.parametrize(

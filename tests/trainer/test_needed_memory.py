@@ -30,7 +30,7 @@ print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def recipe_of(side, batch_size):
-    augmented = dataclasses.replace(load_recipe("images"), diff_augment=("translation", "cutout"))
+    augmented = dataclasses.replace(load_recipe("images"), diff_augment=("color", "translation", "cutout"))
     return dataclasses.replace(augmented, image_shape=(side, side, 3), batch_size=batch_size)
 
 

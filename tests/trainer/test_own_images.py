@@ -70,10 +70,10 @@ def test_folder_is_trained_with_the_recipe_for_images(tmp_path, photos, monkeypa
     assert str(run.path) == "runs/images"
     assert (run.recipe.name, run.recipe.image_shape) == ("images", (16, 24, 3))
     assert run.recipe.labels == ("left", "right")
-    assert run.recipe.diff_augment == ("translation", "cutout")
+    assert run.recipe.diff_augment == ("color", "translation", "cutout")
     assert notes.lines[0].startswith("110 images of 24x16 in colour")
     assert "size: 16x24 (height x width), the size of all images" in notes.lines
-    assert "augmentation: translation, cutout, since 110 images are few" in notes.lines
+    assert "augmentation: color, translation, cutout, since 110 images are few" in notes.lines
     assert "labels: the 2 classes" in notes.lines
     assert front_door.train(run, resume=True) == run
     contract = front_door.export(run)
@@ -207,7 +207,8 @@ def test_grey_images_are_trained_without_colour():
 
 
 @pytest.mark.parametrize(
-    ("count", "policy"), [(9_999, ("translation", "cutout")), (10_000, ("translation",)), (30_000, ())]
+    ("count", "policy"),
+    [(9_999, ("color", "translation", "cutout")), (10_000, ("translation",)), (30_000, ())],
 )
 def test_augmentation_follows_from_the_number_of_images(count, policy):
     assert propose(surveyed(count=count)).diff_augment == policy

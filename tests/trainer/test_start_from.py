@@ -247,11 +247,10 @@ def test_networks_with_more_layers_do_not_fit(faces):
         check_fit(weights_of(faces), recipe, build_networks(recipe))
 
     def longer(latent_dim, image_shape):
-        from keras import layers
+        from keras import Sequential, layers
 
-        model = build_generator(latent_dim, image_shape)
-        model.add(layers.Conv2D(3, 1, name="more", activation="tanh"))
-        return model
+        more = layers.Conv2D(3, 1, name="more", activation="tanh")
+        return Sequential([build_generator(latent_dim, image_shape), more])
 
     recipe = dataclasses.replace(faces.recipe, build_generator=longer)
     with pytest.raises(LayerMismatchError, match="the layer more of the generator has no weights there"):

@@ -1,4 +1,4 @@
-"""Images of any kind: the networks of `mnist-dcgan`, with as many layers as the size of the images needs.
+"""Images of any kind: networks with as many layers as the size of the images needs.
 
     ganport train ~/photos
     ganport train ~/photos --minutes 30
@@ -45,9 +45,59 @@ def widths_of(image_shape: tuple[int, int, int], total: int) -> list[int]:
 
 
 def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return a generator whose feature maps are 8x8x192, 16x16x96 and 32x32x48 for 64x64 images."""
+    """Return a generator whose feature maps are 8x8x192, 16x16x96 and 32x32x48 for 64x64 images.
+
+    The latents enter at each feature map: dense layers make a factor for each channel from them. Each map but
+    the first also has a residual block.
+
+    Args:
+        latent_dim: Number of inputs.
+        image_shape: Height, width and channels of the images.
+    """
+    from keras import Input, Model, layers
+
+    height, width, channels = image_shape
     widths = widths_of(image_shape, _GENERATOR_CHANNELS)
-    return mnist_dcgan.build_generator(latent_dim, image_shape, widths, detail=0)
+    scale = 2 ** len(widths)
+    rows, columns = -(-height // scale), -(-width // scale)
+    latent = Input((latent_dim,), name="latent")
+    values = layers.Dense(rows * columns * widths[0], use_bias=False)(latent)
+    values = layers.Reshape((rows, columns, widths[0]))(values)
+    for filters in widths[1:]:
+        values = _activated(values, latent)
+        values = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", use_bias=False)(values)
+        values = _refined(values)
+    values = _activated(values, latent)
+    values = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", activation="tanh")(values)
+    if (scale * rows, scale * columns) != (height, width):
+        values = layers.CenterCrop(height, width)(values)
+    return Model(latent, values, name="generator")
+
+
+def _activated(values: keras.KerasTensor, latent: keras.KerasTensor) -> keras.KerasTensor:
+    """Return normalised feature maps, times a factor for each channel that depends on the latents, activated.
+
+    At first each factor is 1 plus a small random number.
+    """
+    from keras import layers
+
+    channels = values.shape[-1]
+    factors = layers.Dense(channels, bias_initializer="ones")(latent)
+    normalised = layers.BatchNormalization(momentum=0.8)(values)
+    scaled = layers.Multiply()([normalised, layers.Reshape((1, 1, channels))(factors)])
+    return layers.LeakyReLU(0.2)(scaled)
+
+
+def _refined(values: keras.KerasTensor) -> keras.KerasTensor:
+    """Return feature maps plus the output of a residual block, which is zero at first."""
+    from keras import layers
+
+    channels = values.shape[-1]
+    inner = layers.Conv2D(channels, 3, padding="same")(layers.LeakyReLU(0.2)(values))
+    inner = layers.LeakyReLU(0.2)(inner)
+    return layers.Add()(
+        [values, layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros")(inner)]
+    )
 
 
 def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> keras.Model:
@@ -56,23 +106,23 @@ def build_discriminator(image_shape: tuple[int, int, int], classes: int = 1) -> 
     return mnist_dcgan.build_discriminator(image_shape, classes, widths, detail=0)
 
 
-_ADAM = Optimizer(name="adam", learning_rate=2e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
+_ADAM = Optimizer(name="adam", learning_rate=1.4e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
 
 RECIPE = Recipe(
     name="images",
     dataset="rock-paper-scissors",
     image_shape=(64, 64, 3),
     latent_dim=64,
-    steps=20_000,
-    batch_size=32,
+    steps=30_000,
+    batch_size=16,
     generator_optimizer=_ADAM,
     discriminator_optimizer=_ADAM,
     loss="relativistic",
-    r1_weight=1.0,
-    r2_weight=1.0,
+    r1_weight=0.2,
+    r2_weight=0.2,
     penalty_interval=4,
-    ema_decay=0.998,
+    ema_decay=0.999,
     jit=False,
-    evaluate_interval=1_000,
+    evaluate_interval=2_000,
     held_out_share=0.05,
 )
