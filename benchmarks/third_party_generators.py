@@ -14,8 +14,14 @@ import tensorflow as tf
 from keras import layers
 
 
-def dense() -> keras.Model:
-    """Return a generator of 28x28x1 images in [0, 1] from 64 latents, with BatchNormalization after ReLU."""
+def dense(*, channels: int = 1, doublings: int = 2) -> keras.Model:
+    """Return a generator of images in [0, 1] from 64 latents, with BatchNormalization after ReLU.
+
+    Args:
+        channels: Channels of the images.
+        doublings: The images have 7 * 2**doublings pixels on each side.
+    """
+    side = 7 * 2**doublings
     return keras.Sequential(
         [
             keras.Input((64,)),
@@ -23,33 +29,45 @@ def dense() -> keras.Model:
             layers.BatchNormalization(),
             layers.Dense(512, activation="relu"),
             layers.BatchNormalization(),
-            layers.Dense(784, activation="sigmoid"),
-            layers.Reshape((28, 28, 1)),
+            layers.Dense(side * side * channels, activation="sigmoid"),
+            layers.Reshape((side, side, channels)),
         ]
     )
 
 
-def dcgan() -> keras.Model:
-    """Return a generator of 64x64x3 images from latents (batch, 1, 1, 100): DCGAN, Radford et al. 2016."""
+def dcgan(*, channels: int = 3, doublings: int = 4) -> keras.Model:
+    """Return a generator of images from latents (batch, 1, 1, 100): DCGAN, Radford et al. 2016.
+
+    Args:
+        channels: Channels of the images.
+        doublings: The images have 4 * 2**doublings pixels on each side.
+    """
     steps: list[layers.Layer] = [
         layers.Conv2DTranspose(256, 4, 1, use_bias=False),
         layers.BatchNormalization(),
         layers.ReLU(),
     ]
-    for filters in (128, 64, 32):
+    for step in range(doublings - 1):
+        filters = max(16, 128 >> step)
         steps += [
             layers.Conv2DTranspose(filters, 4, 2, padding="same", use_bias=False),
             layers.BatchNormalization(),
         ]
         steps.append(layers.ReLU())
-    last = layers.Conv2DTranspose(3, 4, 2, padding="same", use_bias=False, activation="tanh")
+    last = layers.Conv2DTranspose(channels, 4, 2, padding="same", use_bias=False, activation="tanh")
     return keras.Sequential([keras.Input((1, 1, 100)), *steps, last])
 
 
-def upsampling() -> keras.Model:
-    """Return a generator of 28x28x1 images from 100 latents, with nearest-neighbour upsampling."""
+def upsampling(*, channels: int = 1, doublings: int = 2) -> keras.Model:
+    """Return a generator of images from 100 latents, with nearest-neighbour upsampling.
+
+    Args:
+        channels: Channels of the images.
+        doublings: The images have 7 * 2**doublings pixels on each side.
+    """
     steps: list[layers.Layer] = [layers.Dense(128 * 7 * 7, activation="relu"), layers.Reshape((7, 7, 128))]
-    for filters in (128, 64):
+    for step in range(doublings):
+        filters = max(16, 128 >> step)
         steps += [
             layers.UpSampling2D(),
             layers.Conv2D(filters, 3, padding="same"),
@@ -57,7 +75,7 @@ def upsampling() -> keras.Model:
         ]
         steps.append(layers.ReLU())
     return keras.Sequential(
-        [keras.Input((100,)), *steps, layers.Conv2D(1, 3, padding="same", activation="tanh")]
+        [keras.Input((100,)), *steps, layers.Conv2D(channels, 3, padding="same", activation="tanh")]
     )
 
 
@@ -70,19 +88,30 @@ class PixelShuffle(layers.Layer):
         return tf.nn.depth_to_space(images, 2)
 
 
-def pixel_shuffle() -> keras.Model:
-    """Return a generator of 32x32x3 images from 128 latents, with convolutions and depth-to-space."""
+def pixel_shuffle(*, channels: int = 3, doublings: int = 2) -> keras.Model:
+    """Return a generator of images from 128 latents, with convolutions and depth-to-space.
+
+    Args:
+        channels: Channels of the images.
+        doublings: The images have 8 * 2**doublings pixels on each side.
+    """
     steps: list[layers.Layer] = [layers.Dense(8 * 8 * 64), layers.Reshape((8, 8, 64)), layers.LeakyReLU(0.2)]
-    for filters in (64, 32):
+    for step in range(doublings):
+        filters = max(16, 64 >> step)
         steps += [layers.Conv2D(4 * filters, 3, padding="same"), PixelShuffle(), layers.BatchNormalization()]
         steps.append(layers.LeakyReLU(0.2))
     return keras.Sequential(
-        [keras.Input((128,)), *steps, layers.Conv2D(3, 3, padding="same", activation="tanh")]
+        [keras.Input((128,)), *steps, layers.Conv2D(channels, 3, padding="same", activation="tanh")]
     )
 
 
-def self_attention() -> keras.Model:
-    """Return a DCGAN of 32x32x3 images from 128 latents, with self-attention at 16x16 (Zhang et al. 2019)."""
+def self_attention(*, channels: int = 3, doublings: int = 2) -> keras.Model:
+    """Return a DCGAN of images from 128 latents, with self-attention at 16x16 (Zhang et al. 2019).
+
+    Args:
+        channels: Channels of the images.
+        doublings: The images have 8 * 2**doublings pixels on each side; at least 2.
+    """
     latent = keras.Input((128,))
     images = layers.Reshape((8, 8, 64))(layers.Dense(8 * 8 * 64)(latent))
     images = layers.Conv2DTranspose(64, 4, 2, padding="same")(
@@ -94,17 +123,26 @@ def self_attention() -> keras.Model:
         [layers.Dense(8)(rows), layers.Dense(64)(rows), layers.Dense(8)(rows)]
     )
     images = layers.Add()([images, layers.Reshape((16, 16, 64))(seen)])
-    return keras.Model(latent, layers.Conv2DTranspose(3, 4, 2, padding="same", activation="tanh")(images))
+    for step in range(doublings - 2):
+        images = layers.ReLU()(layers.Conv2DTranspose(max(16, 32 >> step), 4, 2, padding="same")(images))
+    last = layers.Conv2DTranspose(channels, 4, 2, padding="same", activation="tanh")
+    return keras.Model(latent, last(images))
 
 
-def residual() -> keras.Model:
-    """Return a generator of 32x32x3 images from 128 latents, with GroupNormalization in residual blocks."""
+def residual(*, channels: int = 3, doublings: int = 2) -> keras.Model:
+    """Return a generator of images from 128 latents, with GroupNormalization in residual blocks.
+
+    Args:
+        channels: Channels of the images.
+        doublings: The images have 8 * 2**doublings pixels on each side.
+    """
     latent = keras.Input((128,))
     hidden = layers.Dense(8 * 8 * 64)(
         layers.LayerNormalization()(layers.Dense(128, activation="silu")(latent))
     )
     images = layers.Reshape((8, 8, 64))(hidden)
-    for filters in (64, 32):
+    for step in range(doublings):
+        filters = max(16, 64 >> step)
         branch = layers.UpSampling2D()(layers.Activation("silu")(layers.GroupNormalization(8)(images)))
         branch = layers.Conv2D(filters, 3, padding="same")(branch)
         branch = layers.Conv2D(filters, 3, padding="same")(
@@ -112,10 +150,10 @@ def residual() -> keras.Model:
         )
         images = layers.Add()([branch, layers.Conv2D(filters, 1)(layers.UpSampling2D()(images))])
     images = layers.Activation("silu")(layers.GroupNormalization(8)(images))
-    return keras.Model(latent, layers.Conv2D(3, 3, padding="same", activation="tanh")(images))
+    return keras.Model(latent, layers.Conv2D(channels, 3, padding="same", activation="tanh")(images))
 
 
-GENERATORS: Mapping[str, Callable[[], keras.Model]] = {
+GENERATORS: Mapping[str, Callable[..., keras.Model]] = {
     "dense": dense,
     "dcgan": dcgan,
     "upsampling": upsampling,
@@ -125,10 +163,15 @@ GENERATORS: Mapping[str, Callable[[], keras.Model]] = {
 }
 
 
-def build(name: str) -> keras.Model:
-    """Return the generator with this name from GENERATORS, with random weights, biases and statistics."""
+def build(name: str, **sizes: int) -> keras.Model:
+    """Return the generator with this name from GENERATORS, with random weights, biases and statistics.
+
+    Args:
+        name: Name of the architecture.
+        sizes: "channels" and "doublings", if they are to differ from those of the public example.
+    """
     keras.utils.set_random_seed(5)
-    return shake(GENERATORS[name]())
+    return shake(GENERATORS[name](**sizes))
 
 
 def shake(model: keras.Model) -> keras.Model:

@@ -63,7 +63,8 @@ def fast_encoder() -> Encoder:
     def deflate(rows: memoryview) -> bytes:
         # ISA-L 2.31 hashes the third byte of a stream with an uninitialised register, which holds an address
         # (levels 1 and 2; label .write_first_byte of igzip_icf_body_h1_gr_bt.asm). So one image in some ten
-        # thousand had other bytes in another thread. A short first block takes another path. It costs 5 bytes.
+        # thousand had other bytes in another thread. A short first block takes another path. It costs 8
+        # bytes.
         packer = isal_zlib.compressobj(1)
         first = packer.compress(rows[:_SHORT_BLOCK]) + packer.flush(isal_zlib.Z_SYNC_FLUSH)
         return first + packer.compress(rows[_SHORT_BLOCK:]) + packer.flush()
