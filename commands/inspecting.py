@@ -136,12 +136,13 @@ def verify(
     """Generate a file's golden images on this device, and compare them with those in the file."""
     from ganport.runtime import Sampler
     from ganport.runtime.command import say_provider
-    from ganport.runtime.golden import compare_golden, require_golden
+    from ganport.runtime.golden import check_description_beside, compare_golden, require_golden
 
     check_picture_path(out)
 
     sampler = Sampler(find_model(model), provider=provider, **(description or {}))
     say_provider(sampler, provider)
+    check_description_beside(sampler)
     comparison = compare_golden(sampler)
     checks = comparison.checks
     if as_json:

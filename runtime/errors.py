@@ -23,6 +23,7 @@ The other packages define their own errors in their own `errors.py`; docs/errors
         ├── NotAGeneratorError (ValueError)         an ONNX file is not a generator, or needs a description
         ├── InferenceError (RuntimeError)           the model was opened, and running it failed
         ├── GoldenMismatchError (ArithmeticError)   the model generates other images than at its export
+        ├── DescriptionMismatchError (ValueError)   the JSON file beside a model describes another file
         └── ContractError (ValueError)              the contract is malformed, or does not fit the graph
             └── ContractVersionError                the contract has a format that this runtime does not read
 
@@ -36,7 +37,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .display import format_seeds, model_name, shortened
+from .display import format_seeds, model_name, printable, shortened
 
 
 class GanportError(Exception):
@@ -234,6 +235,17 @@ class GoldenMismatchError(ModelError, ArithmeticError):
         super().__init__(
             f"{self.model} generates other images on {provider} than when it was exported (seeds {listed}): "
             "copy or export it again, or choose another `provider`."
+        )
+
+
+class DescriptionMismatchError(ModelError, ValueError):
+    """The description beside a model file, NAME.json, is that of another file."""
+
+    def __init__(self, path: Path, field: str) -> None:
+        self.path, self.field = path, field
+        super().__init__(
+            f"{printable(str(path))} does not describe the model beside it: {field} differs; copy both files "
+            "again, or export them again."
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .arrays import Pixels
 from .contract import Precision
-from .errors import ContractError, GoldenMismatchError, UsageError
+from .errors import ContractError, DescriptionMismatchError, GoldenMismatchError, UsageError
 from .images import split_grid
 from .sampler import Sampler
 
@@ -166,6 +168,31 @@ def require_golden(sampler: Sampler, checks: list[GoldenCheck]) -> None:
     failed = [check.seed for check in checks if not check.passed]
     if failed:
         raise GoldenMismatchError(sampler.model.source, sampler.provider, failed)
+
+
+def check_description_beside(sampler: Sampler) -> None:
+    """Raise DescriptionMismatchError if NAME.json beside the model NAME.onnx describes another file.
+
+    `export --for` writes such a description. Other JSON files, such as the report of an evaluation, are not
+    looked at.
+    """
+    source = sampler.model.source
+    path = source.with_suffix(".json") if isinstance(source, Path) else None
+    if path is None or not path.is_file():
+        return
+    content = path.read_bytes()
+    try:
+        stated = json.loads(content)
+    except ValueError:
+        if b'"created_by"' in content:
+            raise DescriptionMismatchError(path, "the whole text, which is damaged,") from None
+        return
+    if not isinstance(stated, dict) or "seed_rule" not in stated:
+        return
+    contract = json.loads(json.dumps(sampler.contract.to_dict()))
+    for field, value in contract.items():
+        if stated.get(field) != value:
+            raise DescriptionMismatchError(path, repr(field))
 
 
 def _read_golden(sampler: Sampler, count: int) -> Pixels:

@@ -64,6 +64,7 @@ EXAMPLES = [
     runtime.NotAGeneratorError(Path("x.onnx"), "its input is a string"),
     runtime.InferenceError(Path("x.onnx"), "out of memory"),
     runtime.GoldenMismatchError(Path("x.onnx"), "cuda", [0, 3]),
+    runtime.DescriptionMismatchError(Path("x.json"), "'input'"),
     runtime.ContractError("image.dtype", "it is missing"),
     runtime.ContractVersionError(3, 2),
     datasets.DatasetNotFoundError("mnist", "download it"),

@@ -1,5 +1,6 @@
 import base64
 import dataclasses
+import json
 from typing import get_args
 
 import numpy as np
@@ -168,6 +169,28 @@ def test_command_writes_the_picture_also_if_an_image_is_different(tmp_path):
     assert "--out is x.jpg; it must end in .png." in failure(
         run_ganport("verify", "x.onnx", "--out", "x.jpg", cwd=tmp_path), 2
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text, ""),
+        (lambda text: text.replace('"dim": 5', '"dim": 6'), "'input' differs"),
+        (lambda text: text.replace('"seeds": [\n      3', '"seeds": [\n      4'), "'golden' differs"),
+        (lambda text: text[:-40], "the whole text, which is damaged, differs"),
+        (lambda text: text.replace("seed_rule", "report").replace('"dim": 5', '"dim": 6'), ""),
+    ],
+    ids=["same", "other input", "other golden seeds", "cut off", "no description"],
+)
+def test_description_of_another_file_is_named(tmp_path, change, message):
+    sampler = golden_file(tmp_path)
+    text = json.dumps(sampler.contract.to_dict() | {"seed_rule": {}}, indent=2)
+    (tmp_path / "x.json").write_text(change(text))
+    done = run_ganport("verify", "x.onnx", cwd=tmp_path)
+    if message:
+        assert f"x.json does not describe the model beside it: {message}" in failure(done)
+    else:
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
