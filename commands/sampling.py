@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +54,7 @@ def walk(
 ) -> None:
     """Generate an animation that walks from seed to seed."""
     from ganport.runtime import Sampler, parse_seeds
-    from ganport.runtime.command import say_note, say_provider
+    from ganport.runtime.command import say_note, say_provider, standard_output
     from ganport.runtime.images import check_scale, enlarge
     from ganport.runtime.progress import with_progress
     from ganport.runtime.writers import (
@@ -83,7 +82,7 @@ def walk(
         shown = with_progress(enlarged, count)
         what = f"{count:,} frames through {len(stops)} seeds of {path}"
         if out == STDOUT:
-            write_frames(shown, sys.stdout.buffer)
+            write_frames(shown, standard_output())
             messages.print(f"raw video, rgb24, {scale * width}x{scale * height}: {what}", markup=False)
             return
         images = [frame for batch in shown for frame in batch]

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO, get_args
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from .arrays import Seeds
 from .contract import Distribution, Layout
 from .description import DescriptionOptions, parse_description
 from .display import printable, system_reason
-from .errors import GanportError, UsageError
+from .errors import GanportError, OutputError, UsageError
 from .model_file import resolve_model
 from .pretrained import DEFAULT, default_pretrained
 from .progress import with_progress
@@ -65,6 +65,7 @@ def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = d
     Raises:
         SystemExit: SIGTERM arrived, or help was requested. Half-written files are removed.
     """
+    _fill_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A character that the stream can't encode is printed as an escape sequence. The stream's encoding
@@ -242,6 +243,18 @@ def say_provider(sampler: Sampler, requested: str) -> None:
         print(f"provider: {sampler.provider} (the fastest that works{''.join(reasons)})", file=sys.stderr)
 
 
+def _fill_closed_descriptors() -> None:
+    """Open the null device for each closed standard stream.
+
+    Otherwise the next file that is opened gets its number, and whatever a library prints lands in that file.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
 def say_note(sampler: Sampler) -> None:
     """Print a doubt about a third-party generator, if there is one."""
     if sampler.model.note:
@@ -257,10 +270,18 @@ def _write(sampler: Sampler, seeds: Seeds, given: argparse.Namespace, engines: M
         sampler.stream(seeds, labels=given.label, truncation=given.truncation), len(seeds)
     )
     if given.out == STDOUT:
-        write_frames(batches, sys.stdout.buffer)
+        write_frames(batches, standard_output())
     else:
         write_images(batches, seeds, given.out)
     return len(seeds)
+
+
+def standard_output() -> BinaryIO:
+    """Return the standard output for bytes. Raises OutputError if it is closed, as by `>&-` in a shell."""
+    stream: TextIO | None = sys.stdout  # None if it was closed when Python started
+    if stream is None:
+        raise OutputError(Path(STDOUT), "the standard output is closed", "leave it open, or name a file.")
+    return stream.buffer
 
 
 def _write_shards(

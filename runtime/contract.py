@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 from .display import printable, shortened
@@ -21,6 +21,8 @@ FORMAT = 4  # the newest format; a contract is written in the oldest format that
 _LONGEST_FACT = 60  # largest number of characters of one fact in a `repr`; longer facts are cut
 # Limit for the number of latents, of labels, and of pixels per side. A larger number means a damaged file.
 LARGEST_DIM = 65_536
+_DEEPEST = 32  # limit for the nesting of a contract; recipes have dicts of lists
+_MOST_VALUES = 3 * LARGEST_DIM  # limit for its values and keys, among which may be labels and seeds
 
 InputKind = Literal["latent", "seed", "fixed"]
 Distribution = Literal["normal", "uniform", "uniform01"]
@@ -185,6 +187,7 @@ class Contract:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ContractError(METADATA_KEY, f"it is not JSON ({error})") from error
+        _check_extent(document)
         root = _Fields(document, METADATA_KEY)
         version = root.take("format", int)
         if not 1 <= version <= FORMAT:
@@ -202,6 +205,39 @@ class Contract:
             verification=root.take("verification", dict),
             golden=_read_golden(root.nested("golden")),
         )
+
+
+def _check_extent(document: object) -> None:
+    """Raise ContractError if a JSON document is nested too deep, too large, or not Unicode.
+
+    Code that shows, copies or sends the contract can then rely on it.
+    """
+    level, depth, count = [document], 0, 0
+    while level:
+        depth, count = depth + 1, count + len(level)
+        if depth > _DEEPEST:
+            raise ContractError(METADATA_KEY, f"it is nested more than {_DEEPEST} deep")
+        if count > _MOST_VALUES:
+            raise ContractError(METADATA_KEY, f"it has more than {_MOST_VALUES:,} values")
+        for value in level:
+            if isinstance(value, str) and not _is_unicode(value):
+                raise ContractError(METADATA_KEY, f"{value[:40]!a} is not a Unicode text")
+        level = [inner for value in level for inner in _values_in(value)]
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be encoded; one with half of a surrogate pair can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _values_in(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list) else ()
 
 
 def _oldest_format(source: InputSpec) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -250,3 +251,23 @@ def test_a_terminated_command_leaves_nothing_half_written(tmp_path):
         process.terminate()
         assert process.wait(timeout=30) == 143
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("command", ["sample mnist --out -", "walk mnist --seeds 0,1 --out -"])
+def test_closed_standard_output_is_named(tmp_path, command):
+    done = run_in_shell(f"{command} >&-", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith("the standard output is closed; leave it open, or name a file.\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_files_are_whole_if_standard_streams_are_closed(tmp_path, closed):
+    """The first file must not get the number of a closed stream, which libraries print to."""
+    assert run_in_shell(f"sample mnist --seeds 0-3 --out x.png {closed}", tmp_path).returncode == 0
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.size == (58, 58)
+
+
+def run_in_shell(command, folder):
+    line = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'cli.py'))} {command}"
+    return subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)

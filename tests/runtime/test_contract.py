@@ -185,6 +185,26 @@ FIELDS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "problem"),
+    [
+        ('{"a": ' * 400 + "1" + "}" * 400, "nested more than 32 deep"),
+        ('{"a": ' + "[" * 40 + "]" * 40 + "}", "nested more than 32 deep"),
+        (f'{{"a": [{"1," * 200_000}1]}}', "more than 196,608 values"),
+        ("{" + ",".join(f'"{key}": 1' for key in range(100_000)) + "}", "more than 196,608 values"),
+        (r'{"a": "\ud800"}', "not a Unicode text"),
+        (r'{"\udfff": 1}', "not a Unicode text"),
+    ],
+    ids=["objects", "lists", "long list", "many keys", "lone surrogate", "key"],
+)
+def test_contract_that_is_too_large_or_not_unicode_is_rejected(recipe, problem):
+    text = tiny_contract().to_json()
+    assert '"recipe": {}' in text
+    with pytest.raises(ContractError, match=problem):
+        Contract.from_json(text.replace('"recipe": {}', f'"recipe": {recipe}'))
+    Contract.from_json(text.replace('"recipe": {}', r'"recipe": {"a": "\ud83d\ude00", "b": [[[[1]]]]}'))
+
+
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", [..., None, True, 1.5], ids=["missing", "null", "true", "float"])
 def test_field_that_is_missing_or_of_another_type_is_named(field, value):
