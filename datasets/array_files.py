@@ -62,25 +62,31 @@ def _load_idx(path: Path, magic: int) -> npt.NDArray[np.uint8]:
         path: Path of the file.
         magic: Expected magic number. Its last byte is the number of sizes, 3 for images and 1 for labels.
     """
-    try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetContentError(path, f"the file can't be read ({error}); copy it again.") from error
     start = 4 + 4 * (magic & 0xFF)
-    found, *sizes = struct.unpack(f">{start // 4}I", content[:start]) if len(content) >= start else (0,)
+    try:
+        with path.open("rb") as file:
+            is_gzipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            stream = gzip.GzipFile(fileobj=file) if is_gzipped else file
+            header = stream.read(start)
+            found, *sizes = struct.unpack(f">{start // 4}I", header) if len(header) == start else (0,)
+            # A small gzipped file may hold gigabytes, so no more is unpacked than the header promises.
+            content = stream.read(math.prod(sizes)) if found == magic else b""
+            rest = stream.read(1)
+    except (OSError, EOFError, zlib.error, OverflowError, MemoryError) as error:
+        raise DatasetContentError(path, f"the file can't be read ({error}); copy it again.") from error
     if found != magic:
         what = "images; give one, an .npz file, or a folder of images" if magic == _IDX_IMAGES else "labels"
         raise DatasetContentError(path, f"it is not an IDX file of {what}.")
-    if len(content) - start != math.prod(sizes):
+    if len(content) != math.prod(sizes) or rest:
         promised = (
             f"{sizes[0]:,} images of {sizes[2]}x{sizes[1]}" if len(sizes) == 3 else f"{sizes[0]:,} labels"
         )
-        held = f"{len(content) - start:,} bytes"
+        held = "more" if rest else f"{len(content):,} bytes"
         raise DatasetContentError(
             path, f"its header promises {promised}, and it holds {held}; copy it again."
         )
-    return _not_empty(path, np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sizes))
+    return _not_empty(path, np.frombuffer(content, dtype=np.uint8).reshape(sizes))
 
 
 def _load_npz(path: Path) -> tuple[Pixels, npt.NDArray[Any] | None]:

