@@ -9,7 +9,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from .feeds import Feed, open_feed
 from .findings import find_early_stop, find_new, find_not_finite
 from .held_out import split_images
 from .history import History
+from .history_file import parse_history
 from .interrupts import StopRequest, stop_requests
 from .locks import lock_run
 from .measures import FrechetDistance, PixelDistance
@@ -95,7 +95,9 @@ def _run(recipe: Recipe, data: Dataset, run: RunFolder, callback: Callback, devi
     for problem in passed_over:
         callback.on_warning(f"{problem}: continuing from the checkpoint before it")
     if devices.is_chief:
-        _clean_up(run, first)
+        if damaged := _clean_up(run, first):
+            lines = "1 damaged line is" if damaged == 1 else f"{damaged} damaged lines are"
+            callback.on_warning(f"{run.history_file}: {lines} left out")
         record_schedule(run, recipe, first)
     chunk = compile_chunk(recipe, networks, len(split.training), devices.strategy)
     feed = open_feed(recipe, data, devices.strategy, first)
@@ -374,23 +376,19 @@ def _next(step: int, interval: int) -> int:
     return (step // interval + 1) * interval
 
 
-def _clean_up(run: RunFolder, first: int) -> None:
-    """Remove temporary files that a killed process left, and all lines in the history after step `first`."""
+def _clean_up(run: RunFolder, first: int) -> int:
+    """Remove temporary files that a killed process left, and all lines in the history after step `first`.
+
+    Returns:
+        The number of damaged lines, which are removed, too.
+    """
     for folder in (run.path, run.checkpoint_file(0).parent, run.preview_file(0).parent):
         remove_leftovers(folder)
-    if run.history_file.exists():
-        write_bytes(run.history_file, _history_up_to(run.history_file, first))
-
-
-def _history_up_to(file: Path, step: int) -> bytes:
-    kept = []
-    for line in file.read_text().splitlines():
-        try:
-            parsed = json.loads(line)
-            if "steps" in parsed:  # another schedule, which the repeated steps follow, too
-                kept.append(json.dumps({**parsed, "step": min(parsed["step"], step)}) + "\n")
-            elif parsed["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:
-            break  # an incomplete last line: the process was killed while it wrote the line
-    return "".join(kept).encode()
+    if not run.history_file.exists():
+        return 0
+    lines, damaged = parse_history(run.history_file.read_bytes())
+    kept = [line for line in lines if "steps" in line or line["step"] <= first]
+    # A line with "steps" is another schedule, which the repeated steps follow, too.
+    texts = [json.dumps(line | {"step": min(line["step"], first)}) + "\n" for line in kept]
+    write_bytes(run.history_file, "".join(texts).encode())
+    return damaged

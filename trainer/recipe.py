@@ -258,17 +258,20 @@ class Recipe:
             RecipeError: A field is missing, unknown, or out of range.
         """
         fields = dict(document)
+        # A missing field must not become today's default, since the run was trained with another value.
+        # Only `labels` is left out by runs of early versions, which had none.
+        written = {field.name for field in dataclasses.fields(cls)} - {*_NETWORKS, "labels"}
+        problem = f"missing fields: {', '.join(sorted(written - set(fields)))}"
         try:
-            for optimizer in ("generator_optimizer", "discriminator_optimizer"):
-                fields[optimizer] = Optimizer(**fields[optimizer])
-            fields["image_shape"] = tuple(fields["image_shape"])
-            fields["labels"] = tuple(
-                fields.get("labels", ())
-            )  # runs of early versions have no field `labels`
-            fields["diff_augment"] = tuple(fields["diff_augment"])
-            return cls(**fields)
-        except (KeyError, TypeError) as error:
-            raise RecipeError(
-                f"The settings are not those of a recipe of this version of ganport ({error}); use the "
-                "version that wrote the settings."
-            ) from error
+            if written <= set(fields):
+                for optimizer in ("generator_optimizer", "discriminator_optimizer"):
+                    fields[optimizer] = Optimizer(**fields[optimizer])
+                for name in ("image_shape", "labels", "diff_augment"):
+                    fields[name] = tuple(fields.get(name, ()))
+                return cls(**fields)
+        except (AttributeError, KeyError, TypeError) as error:
+            problem = str(error)
+        raise RecipeError(
+            f"The settings are not those of a recipe of this version of ganport ({problem}); use the version "
+            "that wrote the settings."
+        )

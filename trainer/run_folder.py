@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, RunNotFoundError
+from .history_file import parse_history
 from .network_configs import load_builders
 from .recipe import Recipe
 from .recipes import load_recipe
@@ -197,14 +198,11 @@ class RunFolder:
         return {name: float(line[name]) for line in lines for name in MEASURES if name in line}
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Return the lines of the history up to the first damaged line; [] if there is no history."""
-        lines: list[dict[str, Any]] = []
+        """Return the lines of the history without damaged ones; [] if there is no history."""
         try:
-            for line in self.history_file.read_text().splitlines():
-                lines.append(json.loads(line))
-        except (OSError, ValueError):
-            pass
-        return lines
+            return parse_history(self.history_file.read_bytes())[0]
+        except OSError:
+            return []
 
     def read_recipe(self) -> Recipe:
         """Return the recipe of the run without its networks. The run's recipe file is not executed.
@@ -260,7 +258,7 @@ class RunFolder:
             document = json.loads(file.read_text())
         except (FileNotFoundError, NotADirectoryError):
             raise RunNotFoundError(self.path) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(self.path, f"{file.name} is damaged ({error})") from error
         if not isinstance(document, dict):
             raise CheckpointError(self.path, f"{file.name} is damaged (not a JSON object)")

@@ -356,7 +356,7 @@ def read_start(run: RunFolder) -> dict[str, Any] | None:
         document = json.loads(run.start_file.read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(run.path, f"{run.start_file.name} is damaged ({error})") from error
     if not isinstance(document, dict):
         raise CheckpointError(run.path, f"{run.start_file.name} is damaged (not a JSON object)")

@@ -331,6 +331,17 @@ def test_damaged_newest_checkpoint_is_skipped_with_a_warning(trained, trained_on
     assert_same_checkpoint(trained_once, trained, 25)
 
 
+def test_damaged_line_of_the_history_is_left_out_with_a_warning(trained, trained_once, small_recipe):
+    first, *rest = trained.history_file.read_bytes().splitlines(keepends=True)
+    trained.history_file.write_bytes(b"".join([first, b'{"step": null}\n', b"\xff\n", *rest]))
+    warnings = []
+    callback = Callback()
+    callback.on_warning = warnings.append
+    run_training(small_recipe, load_squares(), trained, callback, one_device())
+    assert warnings == [f"{trained.history_file}: 2 damaged lines are left out"]
+    assert [line["step"] for line in history(trained)] == [line["step"] for line in history(trained_once)]
+
+
 def test_run_with_only_damaged_checkpoints_is_rejected(trained, run_small, small_recipe):
     for step in trained.checkpoint_steps():
         trained.checkpoint_file(step).write_bytes(b"")

@@ -136,6 +136,20 @@ def test_document_that_is_not_a_recipe_is_rejected(document):
         Recipe.from_dict(document)
 
 
+@pytest.mark.parametrize("field", ["r2_weight", "jit", "title", "generator_optimizer"])
+def test_missing_setting_is_named_and_not_replaced_by_the_default(field):
+    document = load_recipe("images").to_dict()
+    del document[field]
+    with pytest.raises(RecipeError, match=f"missing fields: {field}"):
+        Recipe.from_dict(document)
+
+
+@pytest.mark.parametrize("value", [None, 3, "adam", [1]])
+def test_optimizer_of_another_type_is_rejected(value):
+    with pytest.raises(RecipeError, match="use the version that wrote the settings"):
+        Recipe.from_dict(load_recipe("images").to_dict() | {"generator_optimizer": value})
+
+
 @pytest.mark.parametrize("side", [8, 28, 64, 100, 150, 300])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_convolutions_follow_the_size(side, channels):

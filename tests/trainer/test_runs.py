@@ -6,6 +6,7 @@ import pytest
 
 from ganport.trainer.findings import Finding
 from ganport.trainer.history import History, Measured
+from ganport.trainer.history_file import parse_history
 from ganport.trainer.runs import list_runs
 from tests.trainer.conftest import log, write_run
 
@@ -76,6 +77,46 @@ def test_damaged_run_is_left_out(tmp_path, small_recipe, small_data, content):
     run = write_run(tmp_path / "b", small_recipe, small_data, [])
     run.recipe_file.write_text(content)
     assert [run.path.name for run in list_runs(tmp_path)] == ["a"]
+
+
+DAMAGED_LINES = [
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b"{}",
+    b'{"step": "x"}',
+    b'{"step": -1}',
+    b'{"step": true}',
+    b'{"step": 3, "distance": "near"}',
+    b'{"step": 3, "frechet": null}',
+    b'{"step": 3, "steps": 2.5}',
+    b'{"step": 3, "finding": "collapse"}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("damaged", DAMAGED_LINES, ids=[str(line[:24]) for line in DAMAGED_LINES])
+def test_damaged_line_of_a_history_hides_no_run_and_no_other_line(
+    tmp_path, small_recipe, small_data, damaged
+):
+    run = write_run(tmp_path / "a", small_recipe, small_data, [log(10, 5.0), log(20, 9.0)])
+    first, second = run.history_file.read_bytes().splitlines()
+    content = b"\n".join([first, damaged, second, b""])
+    run.history_file.write_bytes(content)
+    (summary,) = list_runs(tmp_path)
+    assert (summary.step, summary.seconds) == (20, 9.0)
+    lines, count = parse_history(content)
+    assert (len(lines), count) == (2, 1)
+    lines, count = parse_history(content + second[:9])  # as a process leaves it that is killed
+    assert (len(lines), count) == (2, 1)
+
+
+@pytest.mark.parametrize("record", ["recipe.json", "data.json", "start.json"])
+def test_record_that_is_nested_without_end_hides_no_other_run(tmp_path, small_recipe, small_data, record):
+    write_run(tmp_path / "a", small_recipe, small_data, [])
+    run = write_run(tmp_path / "b", small_recipe, small_data, [])
+    (run.path / record).write_text("[" * 100_000)
+    assert "a" in [run.path.name for run in list_runs(tmp_path)]
 
 
 def test_points_of_a_history_join_the_lines_of_a_step():
