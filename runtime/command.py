@@ -63,7 +63,7 @@ def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = d
             as {"value_range": "--range"}. Error messages then name the options.
 
     Raises:
-        SystemExit: SIGTERM arrived, or help was requested. Half-written files are removed.
+        SystemExit: SIGTERM or SIGHUP arrived, or help was requested. Half-written files are removed.
     """
     _fill_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
@@ -122,24 +122,26 @@ def _unquoted(value: str) -> str:
 
 @contextlib.contextmanager
 def _terminated_cleanly() -> Iterator[None]:
-    """Raise SystemExit in the body of the `with` statement when the process receives SIGTERM.
+    """Raise SystemExit in the body of the `with` statement at SIGTERM, or when the terminal is closed.
 
-    The clean-up code in the body then removes half-written files. By default SIGTERM ends a process at once,
-    and half-written files stay.
+    The clean-up code in the body then removes half-written files. By default these signals end a process at
+    once, and half-written files stay. A signal that is ignored, as with `nohup`, stays ignored.
     """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
+    signals = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    handled = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        handled = []
 
     def leave(number: int, _: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in handled:
+        signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(message: str, status: int) -> int:

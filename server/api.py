@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi import Request as HttpRequest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ganport.runtime import Sampler, __version__, encode_png, make_grid, parse_seeds
 from ganport.runtime.arrays import Pixels, Seeds
+from ganport.runtime.display import shortened
 from ganport.runtime.errors import UsageError
 from ganport.runtime.png import encode_pngs, fast_encoder
 from ganport.runtime.request import Request, request_seeds
@@ -86,6 +87,23 @@ class SampleRequest(BaseModel):
     format: Literal["png", "npz", "tar"] = Field(
         "png", description="One grid as PNG, arrays as NPZ, or a tar file with one PNG per image"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def reject_unknown_keys(cls, body: object) -> object:
+        """Name the first unknown key. pydantic would make an error for each of them, and a body has room for
+        a hundred thousand.
+        """
+        if isinstance(body, dict):
+            unknown = next((key for key in body if key not in cls.model_fields), None)
+            if unknown is not None:
+                raise ValueError(f"the key {shortened(unknown)} is unknown; the keys are {_listed(cls)}")
+        return body
+
+
+def _listed(model: type[BaseModel]) -> str:
+    *first, last = model.model_fields
+    return f"{', '.join(first)} and {last}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -228,7 +228,8 @@ def _validation_response(request: HttpRequest, error: RequestValidationError) ->
     path = ".".join(
         str(part) for part in helpful["loc"] if str(part).isalnum() and part not in ("str", "int")
     )
-    return json_error(422, f"{path}: {helpful['msg']}.")
+    message = helpful["msg"].removeprefix("Value error, ")  # pydantic puts it before a message of ours
+    return json_error(422, f"{path}: {message}.")
 
 
 def render_docs(schema: dict[str, Any]) -> str:

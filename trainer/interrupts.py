@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, handled between two chunks of steps instead of in the middle of one."""
+"""Signals that end a training, handled between two chunks of steps instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP comes when the terminal is closed. Windows does not have it.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 _ECHO_SECONDS = 0.5  # a second signal within this time is ignored; see `stop_requests`
 
 
@@ -29,7 +30,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Yield a StopRequest that becomes true at the first Ctrl-C or SIGTERM.
+    """Yield a StopRequest that becomes true at the first Ctrl-C, SIGTERM or SIGHUP.
 
     A second signal has its usual effect, unless it arrives within half a second. The command `timeout` and
     some batch systems send one signal both to the process and to its process group, so that the process

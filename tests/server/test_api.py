@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 
 import numpy as np
 import onnx
@@ -144,7 +145,7 @@ def test_mistakes_in_a_url_are_explained(service, path, expected):
         ({"seeds": "0," * 500_000 + "0"}, "at most 10000 characters"),
         ({"seeds": [1], "labels": [{}] * 200_000}, "labels"),
         ({"seeds": [1], "format": "exe"}, "png"),
-        ({"seeds": [1], "path": "/etc/passwd"}, "not permitted"),
+        ({"seeds": [1], "path": "/etc/passwd"}, "'path' is unknown"),
         ({"seeds": [1], "truncation": -0.1}, "greater"),
         ("{", "JSON"),
         ("[" * 100_000, "body"),
@@ -155,6 +156,18 @@ def test_mistakes_in_a_body_are_explained(service, body, expected):
     response = service.post("/v1/sample", body, Content_Type="application/json")
     assert response.status in (400, 422)
     assert expected in response.document["error"]
+
+
+def test_a_body_with_very_many_unknown_keys_is_answered_at_once(service):
+    """An error for each of them held up all other requests for seconds."""
+    body = {"seeds": [1]} | {f"key{number}": 1 for number in range(100_000)}
+    started = time.monotonic()
+    response = service.post("/v1/sample", body)
+    assert time.monotonic() - started < 2
+    assert response.status == 422
+    assert response.document["error"] == (
+        "body: the key 'key0' is unknown; the keys are seeds, labels, truncation and format."
+    )
 
 
 @pytest.mark.parametrize(
