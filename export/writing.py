@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import glob
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import onnx
 
 from ganport.runtime import Contract, ImageSpec, InputSpec, Sampler, __version__, encode_png, make_grid
 from ganport.runtime.contract import METADATA_KEY, ImageType, InputKind
-from ganport.runtime.files import replacing, write_bytes
+from ganport.runtime.files import remove_leftovers, replacing, write_bytes
 
 from .formats import required_operators, to_ort, triton_config
 from .input_stages import SEED
@@ -29,6 +30,7 @@ from .verified import Verified
 GOLDEN_SEEDS = (0, 1, 2, 3)
 
 _INPUT_NAMES: Mapping[InputKind, str] = {"latent": LATENT, "seed": SEED, "fixed": ""}
+_LONGEST_WRITE_S = 3600.0  # a temporary file that was not written for so long is that of a killed export
 _RANGES: Mapping[ImageType, tuple[int, int]] = {"uint8": (0, 255), "float32": (-1, 1)}
 
 
@@ -52,12 +54,14 @@ def write_model(
         OutputError: The file can't be written, or it exists and `overwrite` is false.
     """
     check_path(path, verified.options, file_format, overwrite=overwrite)
+    file = model_file(path, file_format)
+    remove_leftovers(file.parent, glob.escape(file.stem), older_than_s=_LONGEST_WRITE_S)
     with contextlib.ExitStack() as stack:
         described = None
         if verified.options.target is not None:
             described = stack.enter_context(replacing(description_file(path)))
         operators = stack.enter_context(replacing(operators_file(path))) if file_format == "ort" else None
-        temporary = stack.enter_context(replacing(model_file(path, file_format)))
+        temporary = stack.enter_context(replacing(file))
         contract = write_with_golden(verified, temporary, file_format)
         if operators is not None:
             operators.write_text(required_operators(temporary, path.name), "utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,15 +49,19 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def remove_leftovers(folder: Path, stem: str = "*") -> None:
+def remove_leftovers(folder: Path, stem: str = "*", *, older_than_s: float = 0) -> None:
     """Remove the temporary files that killed writers left in a folder.
 
     Args:
         folder: Folder to clean.
         stem: Stem of the final files' names, or a glob pattern for it.
+        older_than_s: Seconds since a file was last written, if another process may be writing now.
     """
+    newest = time.time() - older_than_s
     for leftover in folder.glob(f".{stem}.{'[0-9a-f]' * 8}{_PART}.*"):
-        leftover.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if leftover.stat().st_mtime <= newest:
+                leftover.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -1,5 +1,7 @@
 """Files that ganport wrote are exported again: the new file generates what the old one generates."""
 
+import os
+
 import numpy as np
 import onnx
 import pytest
@@ -102,3 +104,13 @@ def test_file_that_cannot_be_exported_again_is_named(exported, tmp_path, first, 
     with pytest.raises(GeneratorError, match=f"first.onnx: .*{message}"):
         exported(*SOURCES["tanh"], first, again)
     assert not (tmp_path / "again.onnx").exists()
+
+
+def test_what_a_killed_export_left_behind_is_removed(tmp_path):
+    old, new = (tmp_path / f".x.0123abc{digit}.part.onnx" for digit in (1, 2))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    export("mnist", tmp_path / "x.onnx", target="portable")
+    assert not old.exists()
+    assert new.exists()  # perhaps another process writes it at this moment

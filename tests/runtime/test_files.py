@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from ganport.runtime.errors import ModelNotFoundError, OutputError
@@ -46,3 +48,15 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     (tmp_path / ".step-1.0a0b0c0d.part.npz").write_bytes(b"")
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]
+
+
+def test_leftover_of_a_writer_that_may_still_write_stays(tmp_path):
+    old, new, other = (
+        tmp_path / f".{stem}.0123abc{digit}.part.onnx" for stem, digit in (("x", 1), ("x", 2), ("y", 3))
+    )
+    for path in (old, new, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (1, 1))
+    remove_leftovers(tmp_path, "x", older_than_s=3600)
+    assert sorted(tmp_path.iterdir()) == sorted([new, other])
