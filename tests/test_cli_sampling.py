@@ -91,14 +91,14 @@ def test_third_party_model_is_described_by_options(ganport, tmp_path):
 
 
 def test_control_characters_in_a_file_do_not_reach_the_terminal(ganport, tmp_path):
-    forged = tiny_contract(name="\x1b[2Jtiny\r", data={"name": "\ud800\x9b5m"})
+    forged = tiny_contract(name="\x1b[2Jtiny\r", data={"name": "\x9b5m"})
     (tmp_path / "x.onnx").write_bytes(
         tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString()
     )
     shown = ganport("inspect", "x.onnx")
     assert shown.returncode == 0, shown.stderr
     assert r"\x1b[2Jtiny\r" in shown.stdout
-    assert r"name \ud800\x9b5m" in shown.stdout
+    assert r"name \x9b5m" in shown.stdout
     forged = dataclasses.replace(forged, precision="\x1b]0;x")
     (tmp_path / "x.onnx").write_bytes(
         tiny_model(metadata={METADATA_KEY: ascii_json(forged)}).SerializeToString()

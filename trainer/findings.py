@@ -26,7 +26,7 @@ _FRECHET, _DISTANCE, _ACCURACY = "frechet", "distance", "d_accuracy"
 # In runs that went well, the kernels had at most 2.5 times their initial size after 500 steps. With a
 # learning rate five times too high, they had 4.6 times that size after 150 steps, and the run recovered. With
 # a rate 20 times too high, they had 10 times that size after 100 steps.
-MOST_GROWTH = 5.0
+MOST_GROWTH = 3.5
 EARLY_STEPS = 1_000  # weights of good runs grow, too, but later
 # The variety is small as long as a generator has learned little: 0.12 for a slow recipe. So a collapse is a
 # fall to less than half of what the variety was before, or a variety that is next to nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -17,6 +18,7 @@ from ganport.runtime.files import write_bytes
 
 from .errors import CheckpointError, RunExistsError, RunNotFoundError
 from .held_out import count_held_out
+from .locks import lock_run
 from .network_configs import describe_networks
 from .recipe import Recipe
 from .recipe_file import file_content
@@ -40,11 +42,32 @@ def start_run(run: RunFolder, recipe: Recipe, data: Dataset, start: StartWeights
 
     Raises:
         RunExistsError: The folder already holds a run.
+        RunInUseError: Another process starts a run in the folder.
         RecipeError: The networks can't be rebuilt from their configurations.
         OutputError: The folder is not writable.
     """
     if run.exists():
         raise RunExistsError(run.path)
+    is_new = not run.path.exists()
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(run.path, system_reason(error)) from error
+    # Another process may start a run in the same folder at this moment. Without the lock, the recipe of one
+    # could end up beside the images or the networks of the other.
+    with lock_run(run.path):
+        if run.exists():
+            raise RunExistsError(run.path)
+        try:
+            _record(run, recipe, data, start)
+        except BaseException:
+            if is_new:
+                with contextlib.suppress(OSError):  # the folder is not empty
+                    run.path.rmdir()
+            raise
+
+
+def _record(run: RunFolder, recipe: Recipe, data: Dataset, start: StartWeights | None) -> None:
     # A process that was killed before it wrote the recipe may have left files of another recipe.
     for file in (run.module_file, run.networks_file, run.start_file, run.start_weights_file):
         if file.exists():

@@ -127,10 +127,12 @@ def kernel_sizes(network: keras.Model) -> list[float]:
 def growth(initial: list[float], sizes: list[float]) -> float:
     """Return the geometric mean of the growth of kernels: their size over their initial size.
 
-    Updates that are too large make the kernels grow in the first steps, since they are mostly noise.
+    Updates that are too large make the kernels grow in the first steps, since they are mostly noise. A kernel
+    that is zero at first, as at the end of a residual block, does not count.
 
-    >>> growth([0.1, 0.2], [0.2, 1.6])
+    >>> growth([0.1, 0.2, 0.0], [0.2, 1.6, 0.1])
     4.0
     """
-    ratios = np.array(sizes) / np.maximum(initial, 1e-12)
+    pairs = [(size, first) for size, first in zip(sizes, initial, strict=True) if first > 0]
+    ratios = np.array([size / first for size, first in pairs])
     return float(np.exp(np.log(np.maximum(ratios, 1e-12)).mean()))

@@ -33,7 +33,7 @@ def test_weights_that_grow_early_show_a_learning_rate_that_is_too_high():
     assert (finding.name, finding.step) == ("learning rate", 100)
     assert str(finding) == (
         "step 100: learning rate: it is too high, since the generator's weights have grown to 9.7 times "
-        "their initial size in 100 steps (usual: less than 5); train again with `--set learning_rate=0.004`"
+        "their initial size in 100 steps (usual: less than 3.5); train again with `--set learning_rate=0.004`"
     )
     assert names(checkpoints({"growth": 9.7}, interval=2_000)) == []  # weights of good runs grow, too
 

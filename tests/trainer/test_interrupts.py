@@ -24,10 +24,11 @@ from tests.trainer.conftest import one_device
 
 @pytest.fixture(autouse=True)
 def signals_as_at_a_terminal():
-    """Restore the default handlers: a shell starts background jobs with Ctrl-C ignored."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Restore the default handlers: a shell ignores Ctrl-C in background jobs, and nohup ignores SIGHUP."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -170,7 +170,7 @@ def test_early_stop_needs_the_measure():
 
 
 def test_measure_can_be_turned_off():
-    assert plan_training("images").recipe.evaluate_interval == 1_000
+    assert plan_training("images").recipe.evaluate_interval == 2_000
     assert plan_training("images", TrainingArguments(evaluate_interval=0)).recipe.evaluate_interval == 0
 
 
