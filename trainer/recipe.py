@@ -260,18 +260,21 @@ class Recipe:
         fields = dict(document)
         # A missing field must not become today's default, since the run was trained with another value.
         # Only `labels` is left out by runs of early versions, which had none.
-        written = {field.name for field in dataclasses.fields(cls)} - {*_NETWORKS, "labels"}
-        problem = f"missing fields: {', '.join(sorted(written - set(fields)))}"
+        missing = {field.name for field in dataclasses.fields(cls)} - {*_NETWORKS, "labels"} - set(fields)
+        if missing:
+            raise _of_another_version(f"missing fields: {', '.join(sorted(missing))}")
         try:
-            if written <= set(fields):
-                for optimizer in ("generator_optimizer", "discriminator_optimizer"):
-                    fields[optimizer] = Optimizer(**fields[optimizer])
-                for name in ("image_shape", "labels", "diff_augment"):
-                    fields[name] = tuple(fields.get(name, ()))
-                return cls(**fields)
+            for optimizer in ("generator_optimizer", "discriminator_optimizer"):
+                fields[optimizer] = Optimizer(**fields[optimizer])
+            for name in ("image_shape", "labels", "diff_augment"):
+                fields[name] = tuple(fields.get(name, ()))
+            return cls(**fields)
         except (AttributeError, KeyError, TypeError) as error:
-            problem = str(error)
-        raise RecipeError(
-            f"The settings are not those of a recipe of this version of ganport ({problem}); use the version "
-            "that wrote the settings."
-        )
+            raise _of_another_version(str(error)) from error
+
+
+def _of_another_version(problem: str) -> RecipeError:
+    return RecipeError(
+        f"The settings are not those of a recipe of this version of ganport ({problem}); use the version "
+        "that wrote the settings."
+    )

@@ -134,5 +134,7 @@ def growth(initial: list[float], sizes: list[float]) -> float:
     4.0
     """
     pairs = [(size, first) for size, first in zip(sizes, initial, strict=True) if first > 0]
+    if not pairs:
+        return 1.0
     ratios = np.array([size / first for size, first in pairs])
     return float(np.exp(np.log(np.maximum(ratios, 1e-12)).mean()))
