@@ -21,7 +21,8 @@ The minutes are the same for all candidates, and are those of training alone (se
 on which other programs run.
 
 Results are added to OUT/NAME/results.jsonl. The images are kept beside it, with a grid of 64 images. A
-benchmark that was stopped continues with what is missing. `--tables` measures nothing, and prints the tables
+benchmark that was stopped continues with what is missing; results of another machine are not continued, since
+the same minutes are another training there. `--tables` measures nothing, and prints the tables
 of what was measured. `--held-out 200` makes a trial short. The PyTorch peers need torch, lightweight-gan
 1.2.1, einops and tqdm; without them they are left out, with a message. The tables are printed on stdout, and
 the progress on stderr.
@@ -47,11 +48,13 @@ from benchmarks.images_results import (
     Measure,
     Result,
     ResultFile,
+    by_budget_and_machine,
     conclude,
     find_result,
     result_table,
 )
 from benchmarks.images_sizes import measure_sizes, size_table
+from benchmarks.machine import describe_machine
 from ganport.runtime.cores import usable_cores
 from ganport.runtime.errors import GanportError
 from ganport.runtime.images import make_grid
@@ -124,9 +127,10 @@ def compare(
         start: Run folder for the candidate "from".
     """
     file = ResultFile(out / "results.jsonl")
+    machine = describe_machine()
     chosen = list(_choose(comparison, only, start))
     trainings = [
-        (candidate, {"candidate": candidate.name, "seed": seed, "budget": str(budget)})
+        (candidate, {"candidate": candidate.name, "seed": seed, "budget": str(budget), "machine": machine})
         for seed in seeds
         for candidate in chosen
     ]
@@ -164,11 +168,11 @@ def _choose(comparison: Comparison, only: Sequence[str], start: Path | None) -> 
 
 
 def show_results(comparison: Comparison, results: Sequence[Result]) -> str:
-    """Return the table of a comparison, and a conclusion for each budget."""
+    """Return the table of a comparison, and a conclusion for each budget and machine."""
     blocks = [result_table(results, comparison.titles)]
-    for budget in dict.fromkeys(each["budget"] for each in results if "budget" in each):
-        conclusion = conclude([each for each in results if each.get("budget") == budget])
-        blocks += [f"After {budget}: {conclusion}"] if conclusion else []
+    for (budget, machine), equal in by_budget_and_machine(results).items():
+        conclusion = conclude(equal)
+        blocks += [f"After {budget} on {machine}: {conclusion}"] if conclusion else []
     return "\n\n".join(blocks)
 
 

@@ -115,8 +115,17 @@ def find_result(results: Iterable[Result], **facts: object) -> Result | None:
     return next((each for each in results if facts.items() <= each.items()), None)
 
 
+def by_budget_and_machine(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Return the results of trainings, without the baseline, grouped by what makes them comparable."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for each in results:
+        if each["candidate"] != BASELINE:
+            groups.setdefault((each["budget"], each["machine"]), []).append(each)
+    return groups
+
+
 def result_table(results: Sequence[Result], titles: dict[str, str]) -> str:
-    """Return a table with a row per candidate and budget: the median over the seeds, and the range.
+    """Return a table with a row per candidate, budget and machine: the median over the seeds, and the range.
 
     Args:
         results: The results, of one comparison.
@@ -127,22 +136,23 @@ def result_table(results: Sequence[Result], titles: dict[str, str]) -> str:
     baseline = find_result(results, candidate=BASELINE)
     known = COPIES in baseline["figures"] if baseline else False  # without a baseline, copies mean nothing
     columns = [each for each in COLUMNS if each[1] != COPIES or known]
-    rows = [_row("real images", [baseline], columns, "")] if baseline else []
-    trained = [each for each in results if each["candidate"] != BASELINE]
-    for budget in dict.fromkeys(each["budget"] for each in trained):
+    rows = [["real images", "", "", "", "", *_figures([baseline], columns)]] if baseline else []
+    for (budget, machine), equal in by_budget_and_machine(results).items():
         for name, title in titles.items():
-            found = [each for each in trained if (each["candidate"], each["budget"]) == (name, budget)]
-            if found:
-                rows.append(_row(title, found, columns, budget))
+            if found := [each for each in equal if each["candidate"] == name]:
+                lengths = [
+                    show_spread([each[fact] for each in found], form)
+                    for fact, form in (("steps", ",.0f"), ("cpu_minutes", ".1f"))
+                ]
+                trained = f"{budget}, {machine}"
+                rows.append([title, trained, str(len(found)), *lengths, *_figures(found, columns)])
     headings = ["", "trained", "seeds", "steps", "CPU minutes", *(heading for heading, _, _ in columns)]
     return show_table(headings, rows)
 
 
-def _row(title: str, results: Sequence[Result], columns: Sequence[Column], budget: str) -> list[str]:
-    is_baseline = not budget
-    cells = [title, budget, "" if is_baseline else str(len(results))]
-    for name, form in (("steps", ",.0f"), ("cpu_minutes", ".1f")):
-        cells.append("" if is_baseline else show_spread([each[name] for each in results], form))
+def _figures(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:
+    """Return the cells of a row: the spread of each figure, or nothing where no result has it."""
+    cells = []
     for _, figure, form in columns:
         values = [each["figures"][figure] for each in results if figure in each["figures"]]
         cells.append(show_spread(values, form) if values else "")

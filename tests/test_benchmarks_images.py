@@ -10,6 +10,7 @@ from benchmarks import images, images_candidates, images_data, images_results, i
 from benchmarks.generators import replace_tables
 from benchmarks.images_candidates import Budget, Candidate, Trained
 from benchmarks.images_data import BenchmarkError
+from benchmarks.machine import describe_machine
 from ganport.trainer.recipes import load_recipe, rps_conditional
 from tests.conftest import ROOT
 
@@ -89,7 +90,7 @@ def test_stopped_benchmark_continues_with_what_is_missing(photos, tmp_path, caps
     assert trainings == [("ours", 0), ("peer", 0), ("ours", 1), ("peer", 1)]
     assert (tmp_path / "peer-1-2-minutes.png").exists()
     table = images.show_results(comparison, images_results.ResultFile(results).read())
-    assert "| noise of peer | 2 minutes | 2 |" in table
+    assert f"| noise of peer | 2 minutes, {describe_machine()} | 2 |" in table
     assert "| real images |" in table
     assert "| nearest in training |" in table
     images.compare(
@@ -116,7 +117,7 @@ def test_without_further_images_the_baseline_does_not_count_copies(photos, tmp_p
 def result(candidate, seed, frechet, recall):
     figures = dict.fromkeys(images_results.METRICS, 0.5) | {"frechet": frechet, "recall": recall}
     facts = {"candidate": candidate, "seed": seed, "budget": "2 minutes", "steps": 1000, "cpu_minutes": 2.0}
-    return facts | {"figures": figures}
+    return facts | {"machine": "a CPU, 2 cores", "figures": figures}
 
 
 def test_table_has_the_median_and_the_range_over_the_seeds():
@@ -126,12 +127,31 @@ def test_table_has_the_median_and_the_range_over_the_seeds():
     assert "nearest in training" not in table
     rows = table.splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows] == ["| a peer", "| our recipe"]
-    assert "| 2 minutes | 3 | 1,000 (1,000 to 1,000) | 2.0 (2.0 to 2.0) | 20 (10 to 30) |" in rows[1]
+    assert (
+        "| 2 minutes, a CPU, 2 cores | 3 | 1,000 (1,000 to 1,000) | 2.0 (2.0 to 2.0) | 20 (10 to 30) |"
+        in rows[1]
+    )
     assert images_results.conclude(results) == (
         "the Fréchet distance of ours is 0.40 times that of the best other candidate (other). "
         "The recall of ours is 0.600; the highest of the others is 0.700 (other)."
     )
     assert images_results.conclude(results[:3]) == ""
+
+
+def test_results_of_another_machine_are_another_row_and_are_not_concluded_from():
+    elsewhere = result("peer", 0, 80.0, 0.2) | {"machine": "another CPU, 8 cores"}
+    results = [result("ours", 0, 20.0, 0.6), elsewhere]
+    table = images_results.result_table(results, {"peer": "a peer", "ours": "our recipe"})
+    assert "| our recipe | 2 minutes, a CPU, 2 cores |" in table
+    assert "| a peer | 2 minutes, another CPU, 8 cores |" in table
+    comparison = dataclasses.replace(images.COMPARISONS["few"], candidates=())
+    assert "the best other candidate" not in images.show_results(comparison, results)
+
+
+def test_machine_is_its_model_its_widest_instructions_and_its_cores():
+    known = "model name : A CPU\nflags : sse avx2 avx512f\n\nmodel name : of another core\n"
+    assert describe_machine(known).startswith("A CPU with AVX-512, ")
+    assert describe_machine("").endswith(" cores")
 
 
 def test_page_has_a_place_for_each_table(tmp_path, capsys):
