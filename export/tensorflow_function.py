@@ -112,8 +112,9 @@ class TensorFlowFunction:
         try:
             return self.call(*tensors)
         except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError):
-            # Without oneDNN, TensorFlow's CPU kernels have no convolutions with channels first. XLA has them.
-            if not _has_channels_first(self.call.graph.as_graph_def()):
+            # Without oneDNN, TensorFlow's CPU kernels have no convolutions with channels first, and none with
+            # groups and a bias. XLA has them.
+            if not _has_convolutions(self.call.graph.as_graph_def()):
                 raise
             return tf.function(self.call, jit_compile=True)(*tensors)
 
@@ -183,14 +184,14 @@ def _check_operations(source: object, graph: onnx.GraphProto) -> None:
         raise GeneratorError(source, f"it uses operations that have no counterpart in ONNX: {listed}.")
 
 
-def _has_channels_first(graph: Any) -> bool:
-    """Return whether an operation of a graph of TensorFlow has the channels first.
+def _has_convolutions(graph: Any) -> bool:
+    """Return whether a graph of TensorFlow has operations with an order of channels, as convolutions have.
 
     Args:
         graph: GraphDef of TensorFlow. The functions that it calls are searched too.
     """
     nodes = itertools.chain(graph.node, *(function.node_def for function in graph.library.function))
-    return any(node.attr["data_format"].s == b"NCHW" for node in nodes if "data_format" in node.attr)
+    return any("data_format" in node.attr for node in nodes)
 
 
 def _declare_shape(value: onnx.ValueInfoProto, shape: tf.TensorShape) -> None:

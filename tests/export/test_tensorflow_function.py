@@ -114,14 +114,21 @@ def test_channels_first_are_computed_as_by_xla(framework):
 
 
 @pytest.mark.slow
-def test_channels_first_are_computed_without_onednn():
-    """Without oneDNN, TensorFlow's CPU kernels have no convolutions with the channels first."""
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ("data_format='channels_first'", (5, 1, 8, 8)),
+        ("end=(keras.layers.Conv2D(2, 1), keras.layers.Conv2D(4, 3, groups=2))", (5, 6, 6, 4)),
+    ],
+    ids=["channels-first", "groups"],
+)
+def test_convolutions_that_need_onednn_are_computed_by_xla(options, shape):
     code = (
         "from tests.export.test_tensorflow_function import *\n"
-        "model = generator(FRAMEWORKS['keras'], data_format='channels_first')\n"
-        "function = function_of_model(model)\n"
+        "keras = FRAMEWORKS['keras']\n"
+        f"function = function_of_model(generator(keras, {options}))\n"
         "feeds = {function.inputs[0].name: LATENTS}\n"
-        "try:\n    function.call(LATENTS)\n"
+        "try:\n    function.call(tf.constant(LATENTS))\n"
         "except tf.errors.OpError:\n    print('not on this CPU')\n"
         "print(function.run(feeds)[function.outputs[0]].shape)\n"
     )
@@ -133,7 +140,7 @@ def test_channels_first_are_computed_without_onednn():
         text=True,
         check=True,
     )
-    assert result.stdout == "not on this CPU\n(5, 1, 8, 8)\n"
+    assert result.stdout == f"not on this CPU\n{shape}\n"
 
 
 Z = tf.TensorSpec((None, 8), name="z")
