@@ -1,13 +1,15 @@
 """The service under load from a second process, compared with other ways to serve the same model.
 
     python -m benchmarks.serving [--seconds 5] [--repeats 3] [--connections 1 16 64 256]
-                                  [--only throughput|overload] [--minutes 10]
+                                  [--only throughput|overload|slow] [--minutes 10]
 
     throughput  Images/s and latency at 1, 16, 64 and 256 connections. The services are ganport's with and
                 without batching, ganport's on Ray with one replica, a plain FastAPI handler, and LitServe if
                 it is installed. Each request has a new seed, so that no response comes from a cache.
     overload    About twice as many requests as the service can answer, for some minutes; then clients that
                 never pause, for one minute. The script prints status codes, memory, and latency of /healthz.
+    slow        A generator that takes half a second for each image, with a limit of 5 s, gets twice as many
+                requests as it can answer, for 15 s. The script prints status codes, and latency of /healthz.
 
 The services and the client share the machine. The client is wrk (Debian's package). The models have random
 weights.
@@ -16,6 +18,8 @@ weights.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import collections
 import contextlib
 import importlib.util
 import os
@@ -36,6 +40,7 @@ import numpy as np
 
 from benchmarks.sampling import SYSTEMS, export
 from ganport.server import Settings
+from tests.server.slow_generator import slow_model
 
 CONNECTIONS = (1, 16, 64, 256)
 GET_IMAGE = """
@@ -64,6 +69,8 @@ request = function() n = n + 1
 PAUSE = "delay = function() return math.random(0, %d) end"  # random wait in ms before each request
 CLIENTS = 64  # number of connections during the overload
 IMAGES_PER_REQUEST = 64  # number of images in each request of the overload
+SLOW_TIMEOUT_S, SLOW_SECONDS = 5.0, 15.0  # time limit of a request, and duration of the load
+SLOW_CONVOLUTIONS = 100  # in the network of the slow generator
 
 
 @contextlib.contextmanager
@@ -97,12 +104,12 @@ def running(service: str, model: Path) -> Iterator[tuple[int, subprocess.Popen]]
             os.killpg(process.pid, signal.SIGKILL)  # workers of LitServe outlive it, and keep a core busy
 
 
-def serve_here(model: str, port: int, batching: bool) -> None:
+def serve_here(model: str, port: int, batching: bool, timeout: float = 30.0) -> None:
     from ganport.runtime import Sampler
     from ganport.server import serve
 
     with Sampler(model) as sampler:
-        serve(sampler, settings=Settings(batching=batching), port=port)
+        serve(sampler, settings=Settings(batching=batching, timeout=timeout), port=port)
 
 
 def serve_one_replica(model: str, port: int) -> None:
@@ -117,6 +124,7 @@ OWN_SERVICES = {
     "batches": "s.serve_here({model!r}, {port}, True)",
     "one by one": "s.serve_here({model!r}, {port}, False)",
     "on Ray": "s.serve_one_replica({model!r}, {port})",
+    "slow": "s.serve_here({model!r}, {port}, True, s.SLOW_TIMEOUT_S)",
 }
 
 
@@ -138,7 +146,9 @@ def load(port: int, connections: int, seconds: float, script: str) -> dict[str, 
 def measure_throughput(
     models: dict[str, Path], seconds: float, repeats: int, connection_counts: Sequence[int]
 ) -> None:
-    services = [*OWN_SERVICES, "plain"] + (["litserve"] if importlib.util.find_spec("litserve") else [])
+    services = ["batches", "one by one", "on Ray", "plain"] + (
+        ["litserve"] if importlib.util.find_spec("litserve") else []
+    )
     for name, model in models.items():
         print(
             f"\n{name}: images/s, latency in ms at 50, 95 and 99 %, and the ratio to the plain handler's rate"
@@ -218,6 +228,48 @@ def overload(port: int, process: subprocess.Popen, name: str, minutes: float, sc
     print(f"    /healthz: {len(delays):,} responses, {health}; alive: {process.poll() is None}", flush=True)
 
 
+def measure_slow(model: Path) -> None:
+    """Measure a slow generator at twice its capacity. Each request has its own connection."""
+    with running("slow", model) as (port, _):
+        asyncio.run(send_twice_the_capacity(port))
+
+
+async def send_twice_the_capacity(port: int) -> None:
+    started = time.perf_counter()
+    await asyncio.gather(*(request(port, f"/v1/images/{seed}.png") for seed in range(8)))
+    capacity = 8 / (time.perf_counter() - started)
+    print(f"\nslow: {capacity:.1f} images/s at 8 connections; now twice as many for {SLOW_SECONDS:g} s")
+    health: list[float] = []
+
+    async def check_health() -> None:
+        while True:
+            health.append((await request(port, "/healthz"))[1])
+            await asyncio.sleep(0.1)
+
+    checking = asyncio.create_task(check_health())
+    requests = []
+    for seed in range(100, 100 + round(2 * capacity * SLOW_SECONDS)):
+        requests.append(asyncio.create_task(request(port, f"/v1/images/{seed}.png")))
+        await asyncio.sleep(1 / (2 * capacity))
+    answers = await asyncio.gather(*requests)
+    checking.cancel()
+    counts = collections.Counter(status for status, _ in answers)
+    slowest = max((seconds for status, seconds in answers if status == 200), default=0.0)
+    p50, p99, p100 = 1000 * np.percentile(health, (50, 99, 100))
+    print(f"  responses by status: {dict(counts)}; the slowest image took {slowest:.1f} s")
+    print(f"  /healthz: {len(health)} responses, {p50:.0f}, {p99:.0f} and {p100:.0f} ms at 50, 99 and 100 %")
+
+
+async def request(port: int, path: str) -> tuple[int, float]:
+    """Return the status of a response, and the seconds until its end."""
+    started = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    response = await reader.read()
+    writer.close()
+    return int(response[9:12]), time.perf_counter() - started
+
+
 def count_responses(port: int) -> dict[str, float]:
     """Return the number of responses of /v1/sample so far, by status."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
@@ -234,11 +286,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--minutes", type=float, default=10, help="minutes of the overload")
-    parser.add_argument("--only", choices=("throughput", "overload"))
+    parser.add_argument("--only", choices=("throughput", "overload", "slow"))
     arguments = parser.parse_args()
-    if shutil.which("wrk") is None:
-        sys.exit("wrk is not installed; Debian's package: apt-get install wrk")
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.only in (None, "slow"):
+            model = Path(folder) / "slow.onnx"
+            model.write_bytes(slow_model(SLOW_CONVOLUTIONS))
+            measure_slow(model)
+        if arguments.only == "slow":
+            return
+        if shutil.which("wrk") is None:
+            sys.exit("wrk is not installed; Debian's package: apt-get install wrk")
         models = {name: export(name, Path(folder))[1] for name in SYSTEMS}
         if arguments.only != "overload":
             measure_throughput(models, arguments.seconds, arguments.repeats, arguments.connections)

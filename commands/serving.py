@@ -22,6 +22,7 @@ from .describing import describes_generator, renamed
 if TYPE_CHECKING:
     from ganport.runtime import Sampler
     from ganport.server import Settings
+    from ganport.server.process import LogLevel
 
 
 @describes_generator
@@ -80,10 +81,33 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Number of CPU threads.", show_default="all cores")
     ] = None,
+    budget: Annotated[
+        float,
+        typer.Option(min=0, help="Factor of the limits of what a file may cost; above 1 for a trusted file."),
+    ] = 1.0,
+    isolated: Annotated[
+        bool,
+        typer.Option("--isolated", help="Open the model in a process of its own, and serve no page."),
+    ] = False,
     queue: Annotated[
         int, typer.Option(min=1, help="Images that may wait. For more, clients get status 429.")
     ] = 2048,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which a request fails.")] = 30.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds within which images must be ready.")] = 30.0,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Origin whose pages may read the responses, such as https://example.org; * is any origin. "
+            "May be repeated."
+        ),
+    ] = None,
+    access_log: Annotated[
+        Literal["common", "json"] | None,
+        typer.Option(help="Write a line for each response to standard output.", show_default="no log"),
+    ] = None,
+    log_level: Annotated[
+        Literal["critical", "error", "warning", "info", "debug"],
+        typer.Option(help="Least important messages on standard error."),
+    ] = "warning",
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the browser page at /.")] = True,
     engine: Annotated[
         Literal["ray"] | None, typer.Option(help="Serve on a Ray cluster, without the page.")
@@ -103,21 +127,41 @@ def serve(
         raise UsageError(
             "--threads is for a single process; on a cluster each replica has one thread: choose --replicas."
         )
+    if engine == "ray" and isolated:
+        raise UsageError("--isolated is for a single process; on a cluster, leave it out.")
+    if engine == "ray" and log_level != "warning":
+        raise UsageError("--log-level is for a single process; Ray writes the messages of a cluster.")
     with needs("serve", "server"):
         from ganport.server import API_KEY_VARIABLE, Settings
     from ganport.runtime import Sampler
     from ganport.runtime.command import say_note, say_provider
 
-    settings = Settings(queue=queue, timeout=timeout, api_key=os.environ.get(API_KEY_VARIABLE) or None)
+    settings = Settings(
+        queue=queue,
+        timeout=timeout,
+        api_key=os.environ.get(API_KEY_VARIABLE) or None,
+        cors=cors or (),
+        access_log=access_log,
+    )
     path = find_model(model)
-    with Sampler(path, provider=provider, threads=threads, repeatable=True, **(description or {})) as sampler:
+    with Sampler(
+        path,
+        provider=provider,
+        threads=threads,
+        repeatable=True,
+        budget=budget,
+        isolated=isolated,
+        **(description or {}),
+    ) as sampler:
         say_note(sampler)
         say_provider(sampler, provider)
         if engine == "ray":
             _serve_on_ray(sampler, settings, host, port, replicas, address)
         else:
-            write_page = functools.partial(_write_page, path, description or {}) if page else None
-            _serve_here(sampler, settings, host, port, write_page)
+            # The files of the page are made of the model, which this process would have to open.
+            serves_page = page and not isolated
+            write_page = functools.partial(_write_page, path, description or {}) if serves_page else None
+            _serve_here(sampler, settings, host, port, write_page, log_level)
 
 
 @contextlib.contextmanager
@@ -146,6 +190,7 @@ def _serve_here(
     host: str,
     port: int,
     write_page: Callable[[Path], object] | None,
+    log_level: LogLevel,
 ) -> None:
     from ganport.server import serve
 
@@ -157,6 +202,7 @@ def _serve_here(
         write_page=write_page,
         on_start=lambda url: messages.print(f"{url} serves {_described(sampler, settings)}; Ctrl-C stops it"),
         on_page_error=_print_page_error,
+        log_level=log_level,
     )
 
 

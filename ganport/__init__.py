@@ -14,7 +14,6 @@ Each name above is imported when it is first used. So `import ganport` loads no 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from types import ModuleType
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
         PRETRAINED,
         Contract,
         GanportError,
+        Isolation,
         Sampler,
         __version__,
         encode_png,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         parse_seeds,
         sample_latents,
         save_png,
+        seed_of,
     )
     from ganport.trainer.callbacks import Callback
     from ganport.trainer.comparison import Comparison, compare
@@ -54,6 +55,7 @@ __all__ = [
     "Contract",
     "Dataset",
     "GanportError",
+    "Isolation",
     "Optimizer",
     "Recipe",
     "Report",
@@ -69,6 +71,7 @@ __all__ = [
     "parse_seeds",
     "sample_latents",
     "save_png",
+    "seed_of",
     "train",
 ]
 
@@ -101,6 +104,8 @@ class _FrontDoor(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        import importlib
+
         module = importlib.import_module(_MODULE_OF.get(name, "ganport.runtime"))
         value = getattr(module, name)
         setattr(self, name, value)

@@ -19,9 +19,11 @@ The other packages define their own errors in their own `errors.py`; docs/errors
     └── ModelError                                  a model file can't be used
         ├── ModelNotFoundError (FileNotFoundError)  there is no model file, or it can't be read
         ├── ModelFormatError (ValueError)           the file is empty, damaged or harmful
+        ├── ModelTooLargeError (ValueError)         the file needs more memory or work than its budget allows
         ├── UnsupportedModelError (ValueError)      the file is not ONNX, or has operations that do not run
         ├── NotAGeneratorError (ValueError)         an ONNX file is not a generator, or needs a description
         ├── InferenceError (RuntimeError)           the model was opened, and running it failed
+        ├── IsolationError (RuntimeError)           an isolated model exceeded a limit, or it crashed
         ├── GoldenMismatchError (ArithmeticError)   the model generates other images than at its export
         ├── DescriptionMismatchError (ValueError)   the JSON file beside a model describes another file
         └── ContractError (ValueError)              the contract is malformed, or does not fit the graph
@@ -47,10 +49,11 @@ class GanportError(Exception):
         # By default, pickle rebuilds an error as type(self)(*self.args), and `args` holds the message only.
         # This fails for most classes below, because their constructors take other arguments. An error that
         # was raised in a worker process could then not be sent to the parent process.
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return rebuild_error, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(kind: type[GanportError], args: tuple[Any, ...], facts: dict[str, Any]) -> GanportError:
+def rebuild_error(kind: type[GanportError], args: tuple[Any, ...], facts: dict[str, Any]) -> GanportError:
+    """Return an error of another process: its class, its arguments and its attributes."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(facts)
@@ -197,6 +200,24 @@ class ModelFormatError(ModelError, ValueError):
         super().__init__(f"{self.model} is not a readable ONNX file: {problem}; export or copy it again.")
 
 
+class ModelTooLargeError(ModelError, ValueError):
+    """The file needs more memory or work than its budget allows.
+
+    Attributes:
+        model: Path of the model, or its size if it was given as bytes.
+        what: What exceeds its limit, such as "operations in the file".
+        needed: Number that the file needs, as far as it was counted.
+        limit: Largest number that the budget allows.
+    """
+
+    def __init__(self, model: Path | bytes, what: str, needed: int, limit: int) -> None:
+        self.model, self.what, self.needed, self.limit = model_name(model), what, needed, limit
+        super().__init__(
+            f"{self.model} is too large: {needed:,} {what}, and the limit is {limit:,}; if you trust the "
+            "file, raise the limits with `budget`, such as `budget=4`."
+        )
+
+
 class UnsupportedModelError(ModelError, ValueError):
     """The file is of another kind than ONNX, or it needs something that is not supported."""
 
@@ -224,6 +245,24 @@ class InferenceError(ModelError, RuntimeError):
     def __init__(self, model: Path | bytes, problem: str) -> None:
         self.model, self.problem = model_name(model), problem
         super().__init__(f"Can't generate images with {self.model}: {problem}.")
+
+
+class IsolationError(ModelError, RuntimeError):
+    """The process of an isolated model has ended: it crashed, or it exceeded a limit.
+
+    Attributes:
+        model: Path of the model, or its size if it was given as bytes.
+        reason: "crash", "memory" or "time".
+        problem: Clause that says what has happened.
+    """
+
+    def __init__(self, model: Path | bytes, reason: str, problem: str) -> None:
+        self.model, self.reason, self.problem = model_name(model), reason, problem
+        if reason == "crash":
+            remedy = "do not open this file without `isolated`"
+        else:
+            remedy = "generate smaller batches, or raise the limits of `isolated` if you trust the file"
+        super().__init__(f"{self.model} was stopped in its own process: {problem}; {remedy}.")
 
 
 class GoldenMismatchError(ModelError, ArithmeticError):

@@ -1,4 +1,4 @@
-"""Seeds: whole numbers, 0 <= seed < 2**63, one per image; and texts that list them."""
+"""Seeds: whole numbers, 0 <= seed < 2**63, one per image; texts that list them, and the seeds of names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import Seeds
-from .errors import SeedError
+from .display import shortened
+from .errors import SeedError, UsageError
 
 SEED_LIMIT = 2**63
 _INT64 = np.dtype(np.int64)
@@ -72,6 +73,39 @@ def parse_seeds(text: str, *, at_most: int = 10_000_000) -> Seeds:
     if count > at_most:
         raise SeedError(text, f"lists {count:,} seeds, and the limit is {at_most:,}")
     return np.concatenate([first + np.arange(last - first + 1, dtype=np.int64) for first, last in spans])
+
+
+def seed_of(text: str) -> int:
+    """Return the seed of a name, or of any other text: a whole number in [0, 2**63).
+
+    The seed is the first 8 bytes of the SHA-256 hash of the text (FIPS 180-4), read as a big-endian number
+    without its highest bit. The text is hashed as UTF-8, in Unicode's normal form C, in which a letter with
+    an accent has the same bytes however it was typed. Nothing else is changed: upper and lower case and
+    spaces matter. The HTTP service (`/v1/images/by-name/`) and the JavaScript module (`seedOf`) compute the
+    same seed.
+
+    Args:
+        text: Text of any length, but not empty.
+
+    Raises:
+        UsageError: `text` is not a str, is empty, or is not valid Unicode.
+
+    >>> seed_of("alice")
+    3159282601090220207
+    """
+    if not isinstance(text, str) or not text:
+        raise UsageError(f"`text` is {shortened(text)}; it must be a text of one or more characters.")
+    # Only this function needs these modules, and a program that generates one image does not import them.
+    import hashlib
+    import unicodedata
+
+    try:
+        encoded = unicodedata.normalize("NFC", text).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"`text` is {shortened(text)}, which is not valid Unicode: half of a surrogate pair is missing."
+        ) from error
+    return int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big") & (SEED_LIMIT - 1)
 
 
 def _parse_item(item: str) -> tuple[int, int]:

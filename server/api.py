@@ -1,38 +1,39 @@
-"""The routes of /v1: an image, a grid, a file of images, the model.
+"""The routes of /v1 other than single images: a grid, a file of images, the model.
 
 A response depends only on the model, the seeds and the options.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import io
+import re
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Request as HttpRequest
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.exceptions import HTTPException
 
-from ganport.runtime import Sampler, __version__, encode_png, make_grid, parse_seeds
+from ganport.runtime import __version__, parse_seeds
 from ganport.runtime.arrays import Pixels, Seeds
 from ganport.runtime.display import shortened
-from ganport.runtime.errors import UsageError
 from ganport.runtime.png import encode_pngs, fast_encoder
-from ganport.runtime.request import Request, request_seeds
+from ganport.runtime.request import request_seeds
 from ganport.runtime.seeds import SEED_LIMIT
 from ganport.runtime.writers import image_name
 
 from .batching import Batcher
-from .errors import OtherModelError
+from .error_responses import validation_response
+from .json_bodies import in_background, parse_json
+from .options import check_names
+from .responder import MAX_LABEL, Responder, encode_grid
 
 MAX_IMAGES = 1_024  # largest number of images in one request
 
-_CACHE_FOREVER = "max-age=31536000, immutable"
-_MAX_LIST, _MAX_LABEL = 10_000, 200  # largest number of characters in a list of seeds, and in a label
+_MAX_LIST = 10_000  # largest number of characters in a list of seeds
 
 _PNG: dict[int | str, dict[str, Any]] = {
     200: {
@@ -53,12 +54,11 @@ _FILE: dict[int | str, dict[str, Any]] = {
 _ImageList = Field(max_length=MAX_IMAGES, fail_fast=True)
 # Without strict=True, pydantic would accept true as the seed 1.
 Seed = Annotated[int, Field(strict=True, ge=0, lt=SEED_LIMIT)]
-SeedPath = Annotated[int, Path(ge=0, lt=SEED_LIMIT, description="Seed of the image")]
 SeedText = Annotated[str, Field(max_length=_MAX_LIST)]
-LabelName = Annotated[str, Field(max_length=_MAX_LABEL)]
+LabelName = Annotated[str, Field(max_length=MAX_LABEL)]
 SeedsQuery = Annotated[str, Query(description="Seeds, such as 0-63 or 0,5,9-12", max_length=_MAX_LIST)]
 LabelQuery = Annotated[
-    str | None, Query(description="Requested label, for a model with labels", max_length=_MAX_LABEL)
+    str | None, Query(description="Requested label, for a model with labels", max_length=MAX_LABEL)
 ]
 ModelQuery = Annotated[
     str | None,
@@ -101,120 +101,34 @@ class SampleRequest(BaseModel):
         return body
 
 
+_SAMPLE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": SampleRequest.model_json_schema(),
+                "example": {"seeds": "0-63", "truncation": 0.9, "format": "npz"},
+            }
+        },
+    }
+}
+
+
 def _listed(model: type[BaseModel]) -> str:
     *first, last = model.model_fields
     return f"{', '.join(first)} and {last}"
 
 
-@dataclasses.dataclass(frozen=True)
-class PngResponse:
-    """The response to a request for a PNG: status 200 with the PNG, or status 304 without content."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-
-    def to_http(self) -> Response:
-        """Return this response as a response of FastAPI."""
-        return Response(self.content, self.status, self.headers)
-
-
-class PngResponder:
-    """Answers requests for PNGs, with the headers that caches need.
-
-    Args:
-        sampler: Sampler of the model.
-        batcher: Batcher that generates the images.
-        fingerprint: Hash of the model, ganport's version and the provider, from `service.fingerprint_of`.
-        is_private: Whether clients need an API key. If so, the responses forbid shared caches to store them.
-    """
-
-    def __init__(self, sampler: Sampler, batcher: Batcher, *, fingerprint: str, is_private: bool) -> None:
-        self.sampler, self._batcher, self._fingerprint = sampler, batcher, fingerprint
-        self._scope = "private" if is_private else "public"
-
-    async def image(
-        self, seed: int, label: str | None, truncation: float, model: str | None, known_etags: str | None
-    ) -> PngResponse:
-        """Return the image of a seed.
-
-        Args:
-            seed: Seed of the image.
-            label: Requested label. None for the default label of the seed.
-            truncation: Factor by which the latents are scaled towards their mean.
-            model: Fingerprint in the URL. None if the URL contains no fingerprint.
-            known_etags: Header If-None-Match of the request. None if the request lacks this header.
-
-        Raises:
-            OtherModelError: `model` is not the fingerprint of the served model.
-            GanportError: Raised by `runtime.request.request_seeds` or `Batcher.generate`.
-        """
-        request = _make_request(self.sampler, [seed], label, truncation)
-        options = f"{seed} {label!r} {truncation!r}"
-        return await self._respond(request, _encode_image, options, model, known_etags)
-
-    async def grid(
-        self, seeds: Seeds, label: str | None, truncation: float, model: str | None, known_etags: str | None
-    ) -> PngResponse:
-        """Return one grid with the images of all seeds. For other arguments and errors see `image`."""
-        request = _make_request(self.sampler, seeds, label, truncation)
-        options = f"{seeds.tolist()} {label!r} {truncation!r}"
-        return await self._respond(request, _encode_grid, options, model, known_etags)
-
-    async def _respond(
-        self,
-        request: Request,
-        encode: Callable[[Pixels], bytes],
-        options: str,
-        model: str | None,
-        known_etags: str | None,
-    ) -> PngResponse:
-        if model not in (None, self._fingerprint):
-            raise OtherModelError(self._fingerprint)
-        etag = f'"{hashlib.sha256(f"{self._fingerprint} {options}".encode()).hexdigest()[:32]}"'
-        # The content of a URL with a fingerprint never changes, and can be cached forever. Without a
-        # fingerprint, the content changes if the service is restarted with a different model.
-        headers = {"etag": etag, "cache-control": f"{self._scope}, {_CACHE_FOREVER if model else 'no-cache'}"}
-        if known_etags is not None and _matches(known_etags, etag):
-            return PngResponse(304, headers, b"")
-        headers["content-type"] = "image/png"
-        # If the request fits into one batch, the batcher encodes the images, and meanwhile generates the next
-        # batch. A larger request is generated in several parts, which are joined and encoded here.
-        if len(request) <= self.sampler.model.batch_size:
-            return PngResponse(200, headers, (await self._batcher.generate(request, encode))[0])
-        parts = await self._batcher.generate(request, _unchanged)
-        return PngResponse(
-            200, headers, await self._batcher.run_encoder(lambda: encode(np.concatenate(parts)))
-        )
-
-
-def make_api(responder: PngResponder, batcher: Batcher, *, max_images: int, fingerprint: str) -> APIRouter:
+def make_api(responder: Responder, batcher: Batcher, *, max_images: int, fingerprint: str) -> APIRouter:
     """Return a router with the routes of /v1.
 
     Args:
-        responder: Responder to requests for an image or a grid.
+        responder: Responder to requests for a grid.
         batcher: Batcher that generates the images for /v1/sample.
         max_images: Largest number of images in one request.
-        fingerprint: Fingerprint of the model, as for `PngResponder`.
+        fingerprint: Fingerprint of the model, as for `Responder`.
     """
     router, sampler = APIRouter(prefix="/v1", tags=["images"]), responder.sampler
-
-    @router.get(
-        "/images/{seed}.png",
-        summary="The image of a seed",
-        responses=_PNG,
-        response_class=Response,
-        dependencies=[_allow_options("label", "truncation", "model")],
-    )
-    async def image(
-        request: HttpRequest,
-        seed: SeedPath,
-        label: LabelQuery = None,
-        truncation: TruncationQuery = 1.0,
-        model: ModelQuery = None,
-    ) -> Response:
-        known_etags = request.headers.get("if-none-match")
-        return (await responder.image(seed, label, truncation, model, known_etags)).to_http()
 
     @router.get(
         "/grid.png",
@@ -232,18 +146,27 @@ def make_api(responder: PngResponder, batcher: Batcher, *, max_images: int, fing
     ) -> Response:
         parsed = parse_seeds(seeds, at_most=max_images)
         known_etags = request.headers.get("if-none-match")
-        return (await responder.grid(parsed, label, truncation, model, known_etags)).to_http()
+        file = await responder.grid(parsed, label, truncation, model, known_etags)
+        return Response(file.content, file.status, file.headers)
 
     @router.post(
-        "/sample", summary="Images of many seeds in a file", responses=_FILE, response_class=Response
+        "/sample",
+        summary="Images of many seeds in a file",
+        responses=_FILE,
+        response_class=Response,
+        openapi_extra=_SAMPLE_BODY,
     )
-    async def sample(body: SampleRequest) -> Response:
+    async def sample(http: HttpRequest) -> Response:
+        _check_media_type(http.headers.get("content-type", ""))
+        try:
+            body = await in_background(_read_sample_request, await http.body())
+        except ValidationError as error:
+            return validation_response(error.errors(include_input=False, include_context=False))
         seeds = body.seeds if isinstance(body.seeds, str) else ",".join(map(str, body.seeds))
         parsed = parse_seeds(seeds, at_most=max_images)
         request = request_seeds(sampler.contract, parsed, labels=body.labels, truncation=body.truncation)
-        parts = await batcher.generate(request, _unchanged)
         media_type, encode = _ENCODERS[body.format]
-        content = await batcher.run_encoder(lambda: encode(np.concatenate(parts), request.seeds))
+        content = await batcher.generate(request, lambda images: encode(images, request.seeds))
         return Response(content, media_type=media_type)
 
     @router.get("/model", summary="Description of the model")
@@ -261,51 +184,28 @@ def make_api(responder: PngResponder, batcher: Batcher, *, max_images: int, fing
     return router
 
 
-def _allow_options(*allowed: str) -> Any:
-    """Return a FastAPI dependency that rejects query options not in `allowed`, and repeated options.
+def _read_sample_request(body: bytes) -> SampleRequest:
+    return SampleRequest.model_validate(parse_json(body))
 
-    FastAPI alone ignores unknown options. A client that misspells an option would then get a different image
-    than it requested, and could cache that image.
-    """
+
+def _check_media_type(header: str) -> None:
+    """Raise HTTPException with status 415 unless a body is declared as JSON."""
+    media_type = header.partition(";")[0].strip().lower()
+    if not re.fullmatch(r"application/(.+\+)?json", media_type):
+        raise HTTPException(415, "Send the body as JSON, with the header Content-Type: application/json")
+
+
+def _allow_options(*allowed: str) -> Any:
+    """Return a FastAPI dependency that rejects query options not in `allowed`, and repeated options."""
 
     def check(request: HttpRequest) -> None:
-        given = [name for name, _ in request.query_params.multi_items()]
-        for name in given:
-            if name not in allowed:
-                raise UsageError(
-                    f"Option {name[:_MAX_LABEL]!r} is unknown; the options are {', '.join(allowed)}."
-                )
-            if given.count(name) > 1:
-                raise UsageError(f"Option {name!r} is given more than once.")
+        check_names((name for name, _ in request.query_params.multi_items()), allowed)
 
     return Depends(check)
 
 
-def _make_request(sampler: Sampler, seeds: Iterable[int], label: str | None, truncation: float) -> Request:
-    return request_seeds(sampler.contract, seeds, labels=label, truncation=truncation)
-
-
-def _matches(known_etags: str, etag: str) -> bool:
-    """Return whether If-None-Match contains `etag`, by weak comparison (RFC 9110, section 13.1.2)."""
-    return known_etags.strip() == "*" or etag in (
-        each.strip().removeprefix("W/") for each in known_etags.split(",")
-    )
-
-
-def _unchanged(images: Pixels) -> Pixels:
-    return images
-
-
-def _encode_image(images: Pixels) -> bytes:
-    return encode_png(images[0], encoder=fast_encoder())
-
-
-def _encode_grid(images: Pixels) -> bytes:
-    return encode_png(make_grid(images), encoder=fast_encoder())
-
-
 def _encode_grid_file(images: Pixels, seeds: Seeds) -> bytes:
-    return _encode_grid(images)
+    return encode_grid(images)
 
 
 def _encode_npz(images: Pixels, seeds: Seeds) -> bytes:

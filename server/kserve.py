@@ -25,6 +25,7 @@ from ganport.runtime.request import Request, request_latents, request_seeds
 
 from .batching import Batcher
 from .errors import TensorError
+from .json_bodies import in_background, parse_json
 
 VERSION = "1"
 
@@ -68,8 +69,9 @@ def make_kserve(sampler: Sampler, batcher: Batcher, *, name: str, max_images: in
     @router.post(f"{model}/infer", summary="Generate images", openapi_extra=_BODY, responses=_RESPONSES)
     @router.post(f"{model}/versions/{VERSION}/infer", include_in_schema=False)
     async def infer(http: HttpRequest) -> Response:
-        document, tensors = read_body(
-            await http.body(), http.headers.get(_LENGTH_HEADER), expected, max_images
+        length = http.headers.get(_LENGTH_HEADER)
+        document, tensors = await in_background(
+            lambda body: read_body(body, length, expected, max_images), await http.body()
         )
         request = _make_request(sampler.contract, tensors)
         output = sampler.contract.image.name
@@ -82,8 +84,10 @@ def make_kserve(sampler: Sampler, batcher: Batcher, *, name: str, max_images: in
         header = {"model_name": name, "model_version": VERSION}
         if isinstance(document.get("id"), str):
             header["id"] = document["id"].encode("utf-8", "replace").decode()
-        parts = await batcher.generate(request, lambda images: images)
-        return cast(Response, await batcher.run_encoder(_encode_response, header, output, parts, is_binary))
+        response = await batcher.generate(
+            request, lambda images: _encode_response(header, output, images, is_binary)
+        )
+        return cast(Response, response)
 
     return router
 
@@ -120,13 +124,11 @@ def read_body(
         max_images: Largest number of images in one request.
 
     Raises:
-        TensorError: The body is malformed, or its tensors do not fit the model's inputs.
+        BodyError: The JSON document is malformed.
+        TensorError: The tensors are malformed, or they do not fit the model's inputs.
     """
     length = _parse_length(header_length, len(body))
-    try:
-        document = json.loads(body[:length])
-    except (ValueError, RecursionError) as error:
-        raise TensorError(f"The request is not valid JSON: {error}.") from None
+    document = parse_json(body[:length])
     entries = document.get("inputs", []) if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise TensorError("The request must be a JSON object with a list `inputs` of objects.")
@@ -257,9 +259,8 @@ def _wants_binary(document: Mapping[str, Any], output_name: str) -> bool:
 
 
 def _encode_response(
-    header: Mapping[str, str], output_name: str, parts: list[Pixels], is_binary: bool
+    header: Mapping[str, str], output_name: str, images: Pixels, is_binary: bool
 ) -> Response:
-    images = np.concatenate(parts)
     output: dict[str, Any] = {"name": output_name, "datatype": "UINT8", "shape": list(images.shape)}
     document: dict[str, Any] = {**header, "outputs": [output]}
     if not is_binary:

@@ -1,15 +1,12 @@
-"""Checks of each request and connection: the API key, the size of bodies and headers, and timeouts."""
+"""Checks of each request: the API key, the size of the body, and whether the client still waits."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import hmac
-import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import Any, cast
 
 from .error_responses import json_error
 from .metrics import Metrics
@@ -21,10 +18,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _PROTECTED = ("/v1/", "/v2", "/metrics")  # paths that start like this need the API key, if there is one
-MAX_HEADER_BYTES = 64 * 1024
 # Longest time in seconds for the arrival of a header, and for the arrival of a body. While a response is
 # being sent, this is also the longest time in which the client may receive no bytes.
 CLIENT_TIMEOUT_S = 10.0
+# A request that takes longer than this time is watched: if its client goes, the work for it stops. Most
+# requests take less time, and are not worth the watcher.
+_UNWATCHED_S = 0.05
+_CLIENT_GONE = 499  # nginx's status for a client that closed the connection; it is for metrics and logs only
 
 
 @dataclasses.dataclass
@@ -33,10 +33,45 @@ class _Rejected(Exception):  # noqa: N818 - the middleware turns this exception 
     message: str
 
 
+class _ClientGoneError(Exception):
+    """The client has closed the connection before it had its response."""
+
+
+class _Watched:
+    """Cancels the block of an `async with` if the client closes the connection. Raises _ClientGoneError."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._is_gone = receive, False
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._timer = asyncio.get_running_loop().call_later(_UNWATCHED_S, self._start_watcher)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._is_gone:
+            self._task.uncancel()
+            if kind is asyncio.CancelledError:
+                raise _ClientGoneError
+
+    def _start_watcher(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._cancel_when_gone())
+
+    async def _cancel_when_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._task.cancel()
+
+
 class LimitsMiddleware:
     """ASGI middleware that checks the API key, limits bodies, and counts responses.
 
-    A body must not be too large, and must be complete within `CLIENT_TIMEOUT_S`.
+    A body must not be too large, and must be complete within `CLIENT_TIMEOUT_S`. If the client closes the
+    connection before it has its response, the work for the response is cancelled.
 
     Args:
         app: Application that answers the accepted requests.
@@ -69,7 +104,10 @@ class LimitsMiddleware:
             headers: dict[bytes, bytes] = dict(scope["headers"])
             self._check_key(scope["path"], headers)
             body = await self._read_body(headers, receive)
-            await self._app(scope, _replay(body, receive), send_and_note_status)
+            async with _Watched(receive):
+                await self._app(scope, _replay(body, receive), send_and_note_status)
+        except _ClientGoneError:
+            status = _CLIENT_GONE
         except _Rejected as rejected:
             status = rejected.status
             # A part of the body may be unread, so the connection can't be used for another request.
@@ -136,77 +174,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_body_first
-
-
-class TimeoutProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP connection, with limits on slow clients and long headers.
-
-    uvicorn itself waits forever for the rest of a header, accepts a header of any length, and waits forever
-    for a client that does not receive its response. This class closes the connection in these cases.
-    """
-
-    _header_bytes = 0  # number of bytes of the current header that have arrived
-    _header_since: float | None = None  # time when the current header began; None if no header is expected
-    _is_header_new = False  # whether the current header began in the data of the last `data_received`
-    _unsent_bytes = 0  # number of response bytes that the client had not received at the last check
-    # Time of the last check at which the number of unsent bytes was 0 or had changed.
-    _last_progress = 0.0
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer."""
-        super().connection_made(transport)
-        self._header_since = self._last_progress = self.loop.time()
-        self._check_progress()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Handle data. The connection is closed if a header is too long."""
-        self._is_header_new = False
-        super().data_received(data)
-        if self._header_since is not None:
-            # If the header began in this data, the data may start with bytes of the previous request. The
-            # number of header bytes in the data is then unknown, and 1 is added instead.
-            self._header_bytes += 1 if self._is_header_new else len(data)
-            if self._header_bytes > MAX_HEADER_BYTES:
-                self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        """Record that a header begins."""
-        self._header_since, self._is_header_new, self._header_bytes = self.loop.time(), True, 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Record that a header is complete."""
-        self._header_since, self._header_bytes = None, 0
-        super().on_headers_complete()
-
-    def _check_progress(self) -> None:
-        """Close the connection if the client sends or receives too slowly. A timer repeats this check."""
-        now, unsent = self.loop.time(), self._count_unsent_bytes()
-        if unsent == 0 or unsent != self._unsent_bytes:
-            self._unsent_bytes, self._last_progress = unsent, now
-        is_header_late = self._header_since is not None and now - self._header_since >= CLIENT_TIMEOUT_S
-        if is_header_late or now - self._last_progress >= CLIENT_TIMEOUT_S:
-            self.transport.abort()
-            return
-        self._timer = self.loop.call_later(CLIENT_TIMEOUT_S / 4, self._check_progress)
-
-    def _count_unsent_bytes(self) -> int:
-        """Return the number of response bytes that the client is not known to have received."""
-        unsent = self.transport.get_write_buffer_size()
-        connection = self.transport.get_extra_info("socket")
-        if unsent and connection is not None and sys.platform == "linux":
-            import fcntl
-            import termios
-
-            # Bytes outside of uvicorn's buffer may still wait for the client's acknowledgement. Linux reports
-            # the number of these bytes: tcp(7), SIOCOUTQ.
-            waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-            unsent += int.from_bytes(waiting, sys.byteorder)
-        return unsent

@@ -6,6 +6,7 @@ SIGINT or SIGTERM stops the service. It finishes all accepted requests before th
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import uvicorn
 
@@ -20,12 +22,13 @@ from ganport.runtime import Sampler
 from ganport.runtime.display import first_line, system_reason
 from ganport.runtime.errors import GanportError, UsageError
 
+from .connections import Connections, LimitedProtocol, connection_limit
 from .errors import ListenError
-from .limits import TimeoutProtocol
 from .service import Settings, make_service
 
-_MAX_CONNECTIONS = 4_096
-_RESERVED_FILES = 64  # number of open files that the process may need besides its connections
+LogLevel = Literal["critical", "error", "warning", "info", "debug"]
+LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+
 _BACKLOG = 2_048  # largest number of connections that wait until uvicorn accepts them
 _KEEP_ALIVE_S = 30
 _MAX_PORT = 65_535
@@ -40,6 +43,7 @@ def serve(
     write_page: Callable[[Path], object] | None = None,
     on_start: Callable[[str], object] | None = None,
     on_page_error: Callable[[GanportError], object] | None = None,
+    log_level: LogLevel = "warning",
 ) -> None:
     """Serve a model over HTTP until SIGINT or SIGTERM.
 
@@ -55,22 +59,24 @@ def serve(
         on_start: Function that is called with the service's URL as soon as the service accepts requests.
         on_page_error: Function that is called with the error if the page can't be built. The service then
             starts without the page. By default the error is raised.
+        log_level: Least important messages that are written to standard error.
 
     Raises:
-        UsageError: `port` is out of range.
+        UsageError: `port` or `log_level` is not valid.
         ListenError: The service can't listen on the address.
         GanportError: Raised by `write_page`, if `on_page_error` is None.
     """
     settings = settings or Settings()
+    if log_level not in LOG_LEVELS:
+        raise UsageError(f"`log_level` is {log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
     with _built_page(write_page if settings.api_key is None else None, on_page_error) as site:
         config = uvicorn.Config(
             make_service(sampler, settings=settings, site=site),
-            http=TimeoutProtocol,
+            http=limited_protocol(connection_limit()),
             ws="none",
-            log_level="warning",
+            log_level=log_level,
             access_log=False,
             proxy_headers=False,
-            limit_concurrency=connection_limit(),
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=round(settings.timeout) + 1,
             server_header=False,
@@ -82,6 +88,11 @@ def serve(
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with listen(host, port) as listening:
             _Server(config, on_start).run([listening])
+
+
+def limited_protocol(limit: int) -> Any:
+    """Return uvicorn's setting `http` for a service with at most `limit` connections."""
+    return functools.partial(LimitedProtocol, connections=Connections(limit))
 
 
 @contextlib.contextmanager
@@ -129,18 +140,6 @@ def url_of(listening: socket.socket) -> str:
     """Return the URL of a service on a listening socket."""
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-def connection_limit() -> int:
-    """Return the largest number of connections. It stays below the number of files the process may open."""
-    try:
-        import resource
-    except ImportError:  # Windows has no module `resource`, and no comparable limit for open files
-        return _MAX_CONNECTIONS
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if files < 0:  # no limit for open files is set
-        return _MAX_CONNECTIONS
-    return max(1, min(_MAX_CONNECTIONS, files - _RESERVED_FILES))
 
 
 class _Server(uvicorn.Server):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import html
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
@@ -21,15 +20,19 @@ from starlette.staticfiles import StaticFiles
 
 from ganport.runtime import Sampler, __version__
 from ganport.runtime.errors import GanportError, UsageError
-from ganport.runtime.png import fast_encoder
+from ganport.runtime.variants import encoders
 
-from .api import MAX_IMAGES, PngResponder, make_api
+from .access_log import AccessLog, LogFormat
+from .api import MAX_IMAGES, make_api
 from .batching import Batcher
-from .error_responses import error_response, json_error
-from .fast_path import FastPath
+from .cors import CorsMiddleware, check_origins
+from .docs_page import render_docs
+from .error_responses import error_response, json_error, validation_response
+from .images import ImageRoutes, describe_images
 from .kserve import make_kserve
 from .limits import App, LimitsMiddleware
 from .metrics import Metrics
+from .responder import Responder
 
 API_KEY_VARIABLE = "GANPORT_API_KEY"  # environment variable from which `ganport serve` takes the API key
 
@@ -45,7 +48,7 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "A malformed request"},
+    400: {"description": "A malformed request, such as a body that is not JSON"},
     401: {"description": "The API key is missing or wrong"},
     408: {"description": "The request took too long to arrive"},
     413: {"description": "The body is too large"},
@@ -54,7 +57,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         "description": "A value that is not accepted",
         "content": {"application/json": {"schema": {"type": "object"}}},
     },
-    429: {"description": "The queue is full; Retry-After says when to try again"},
+    429: {"description": "The images would not be ready in time; Retry-After says when to try again"},
     504: {"description": "The images were not generated in time"},
 }
 
@@ -71,6 +74,9 @@ class Settings:
         api_key: Key that clients must send. None for no key.
         batching: Whether several requests may share a batch. False generates each request alone, which is
             useful for measuring the benefit of batching.
+        cors: Origins whose pages may read the responses in a browser, such as https://example.org. "*" is any
+            origin.
+        access_log: Form of the access log on standard output. None for no access log.
 
     Raises:
         UsageError: A value is out of range.
@@ -80,6 +86,8 @@ class Settings:
     timeout: float = 30.0
     api_key: str | None = None
     batching: bool = True
+    cors: Sequence[str] = ()
+    access_log: LogFormat | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.queue, int) or self.queue < 1:
@@ -90,6 +98,11 @@ class Settings:
             )
         if self.api_key == "":
             raise UsageError("`api_key` is empty; give a key, or None for no key.")
+        if isinstance(self.cors, str):
+            raise UsageError(f"`cors` is {self.cors!r}; it must be a list of origins.")
+        check_origins(self.cors)
+        if self.access_log not in (None, *get_args(LogFormat)):
+            raise UsageError(f"`access_log` is {self.access_log!r}; it must be common, json or None.")
 
 
 def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Path | None = None) -> App:
@@ -105,10 +118,13 @@ def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Pa
         sampler, metrics, queue=settings.queue, timeout=settings.timeout, batching=settings.batching
     )
     metrics.queue_images.set_function(lambda: batcher.queued_images)
-    app = FastAPI(
+    app = _Api(
+        describe_images(
+            sampler.contract.input.labels, {str(status): text for status, text in _ERRORS.items()}
+        ),
         title="ganport",
         version=__version__,
-        lifespan=_make_lifespan(sampler, batcher),
+        lifespan=_make_lifespan(batcher),
         docs_url=None,
         redoc_url=None,
         responses=_ERRORS,
@@ -116,9 +132,7 @@ def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Pa
     app.state.is_ready = False
     max_images = max(1, min(MAX_IMAGES, _MAX_IMAGE_BYTES // math.prod(sampler.contract.image.shape)))
     fingerprint = fingerprint_of(sampler)
-    responder = PngResponder(
-        sampler, batcher, fingerprint=fingerprint, is_private=settings.api_key is not None
-    )
+    responder = Responder(sampler, batcher, fingerprint=fingerprint, is_private=settings.api_key is not None)
     app.include_router(make_api(responder, batcher, max_images=max_images, fingerprint=fingerprint))
     app.include_router(make_kserve(sampler, batcher, name=service_name(sampler), max_images=max_images))
     _add_health(app, metrics)
@@ -128,9 +142,31 @@ def make_service(sampler: Sampler, *, settings: Settings | None = None, site: Pa
     else:
         app.mount("/", _PageFiles(directory=site, html=True))
     max_body_bytes = _SMALL_BODY_BYTES + max_images * sampler.contract.input.dim * _JSON_BYTES_PER_VALUE
-    return LimitsMiddleware(
-        FastPath(app, responder), metrics, max_body_bytes=max_body_bytes, api_key=settings.api_key
+    service: App = LimitsMiddleware(
+        ImageRoutes(app, responder), metrics, max_body_bytes=max_body_bytes, api_key=settings.api_key
     )
+    if settings.cors:
+        service = CorsMiddleware(service, settings.cors)
+    return service if settings.access_log is None else AccessLog(service, settings.access_log)
+
+
+class _Api(FastAPI):
+    """FastAPI, with the routes of `images.py` in its OpenAPI document.
+
+    Args:
+        image_paths: Paths of the document, from `describe_images`.
+        settings: Settings of FastAPI.
+    """
+
+    def __init__(self, image_paths: Mapping[str, Any], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._image_paths = image_paths
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        document = super().openapi()
+        document["paths"] = {**self._image_paths, **document["paths"]}
+        return document
 
 
 def service_name(sampler: Sampler) -> str:
@@ -139,21 +175,20 @@ def service_name(sampler: Sampler) -> str:
 
 
 def fingerprint_of(sampler: Sampler) -> str:
-    """Return a hash of the model, ganport's version, the provider and the encoder of PNGs.
+    """Return a hash of the model, ganport's version, the provider and the encoders of image files.
 
     A response depends on these four, on the seed and on the options, and on nothing else.
     """
-    about = f"{__version__} {sampler.provider} {fast_encoder().name}".encode()
+    about = f"{__version__} {sampler.provider} {encoders()}".encode()
     return hashlib.sha256(bytes.fromhex(sampler.model.fingerprint()) + about).hexdigest()[:32]
 
 
-def _make_lifespan(sampler: Sampler, batcher: Batcher) -> Any:
+def _make_lifespan(batcher: Batcher) -> Any:
     """Return the context manager that FastAPI enters when the service starts, and leaves when it stops."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        first = (sampler.contract.input.seeds or (0,))[0]
-        sampler.sample([first])  # the first call takes longer, so it is made before clients can send requests
+        await batcher.warm_up()
         app.state.is_ready = True
         yield
         app.state.is_ready = False
@@ -203,7 +238,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return error_response(error)
 
     async def answer_validation_error(request: HttpRequest, error: RequestValidationError) -> Response:
-        return _validation_response(request, error)
+        return validation_response(error.errors())
 
     async def answer_http_error(request: HttpRequest, error: HTTPException) -> Response:
         return json_error(error.status_code, f"{error.detail}.", error.headers)
@@ -212,52 +247,3 @@ def _add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(GanportError, answer_ganport_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, answer_validation_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, answer_http_error)  # type: ignore[arg-type]
-
-
-def _validation_response(request: HttpRequest, error: RequestValidationError) -> Response:
-    """Return the response for a request that the web framework rejected."""
-    problems = error.errors()
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    is_body = any(problem["loc"] == ("body",) for problem in problems)
-    if is_body and not re.fullmatch(r"application/(.+\+)?json", media_type):
-        return json_error(415, "Send the body as JSON, with the header Content-Type: application/json.")
-    # If a value may have several types, pydantic reports a problem for each type. The response contains only
-    # the most helpful problem. A problem with the content of a value is more helpful than one with its type.
-    # Of several such problems, the one that is nested most deeply in the request is the most helpful.
-    helpful = max(problems, key=lambda problem: (not problem["type"].endswith("_type"), len(problem["loc"])))
-    path = ".".join(
-        str(part) for part in helpful["loc"] if str(part).isalnum() and part not in ("str", "int")
-    )
-    message = helpful["msg"].removeprefix("Value error, ")  # pydantic puts it before a message of ours
-    return json_error(422, f"{path}: {message}.")
-
-
-def render_docs(schema: dict[str, Any]) -> str:
-    """Return an HTML page that shows an OpenAPI document. The page loads nothing from other hosts."""
-    sections = "".join(
-        _render_operation(method, path, operation)
-        for path, operations in schema["paths"].items()
-        for method, operation in operations.items()
-    )
-    return _DOCS_PAGE.format(title=html.escape(schema["info"]["title"]), sections=sections)
-
-
-def _render_operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
-    summary = html.escape(operation.get("summary", ""))
-    statuses = ", ".join(sorted(operation["responses"]))
-    options = "".join(
-        f"<li><code>{html.escape(option['name'])}</code> {html.escape(option.get('description', ''))}</li>"
-        for option in operation.get("parameters", [])
-    )
-    return (
-        f"<section><h2><b>{method.upper()}</b> <code>{html.escape(path)}</code></h2>"
-        f"<p>{summary}</p><ul>{options}</ul><p class=quiet>{statuses}</p></section>"
-    )
-
-
-_DOCS_PAGE = """<!doctype html> <html lang="en"><meta charset="utf-8"><meta name="viewport"
-content="width=device-width"><title>{title}</title> <style> :root {{ color-scheme: light dark; font: 15px/1.5
-system-ui, sans-serif }} body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem }} h2 {{ font-size:
-1rem; margin: 1.6rem 0 0 }} p, ul {{ margin: .2rem 0 }} .quiet {{ opacity: .6 }} </style>
-<h1>{title}</h1><p>Complete description for programs: <a
-href="openapi.json">openapi.json</a></p>{sections}</html>"""

@@ -5,7 +5,9 @@ Both folders hold the module in `page/ganport/`, a generator, and the files of o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import glob
 import gzip
 import json
 import os
@@ -14,6 +16,7 @@ import shutil
 import string
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from .errors import WebError
 
 _HERE = Path(__file__).parent
 _NPM_TIMEOUT_S = 300
+_LONGEST_WRITE_S = 3_600.0  # a temporary folder that is older was left by a process that was killed
 _PAGE = _HERE / "page"
 _MODULE = _PAGE / "ganport"
 # A folder that contains one of these files is a site of ganport. Older versions wrote the second file.
@@ -178,6 +182,7 @@ def _write(
     scripts = install_onnxruntime_web() if onnxruntime_web is None else Path(onnxruntime_web)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
             new = Path(temporary) / "new"
             model = assemble(new, scripts)
@@ -186,6 +191,15 @@ def _write(
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
     return site
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders that killed processes left while they wrote this folder."""
+    newest = time.time() - _LONGEST_WRITE_S  # another process may be writing a younger one
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.{'[a-z0-9_]' * 8}"):
+        with contextlib.suppress(OSError):
+            if leftover.stat().st_mtime < newest:
+                shutil.rmtree(leftover)
 
 
 def _replace(folder: Path, new: Path, old: Path) -> None:

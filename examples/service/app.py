@@ -10,12 +10,11 @@ the start, and all threads of FastAPI share it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from fastapi import FastAPI, Response
 
-from ganport import Sampler, encode_png
+from ganport import Sampler, encode_png, seed_of
 
 sampler = Sampler(os.environ.get("GENERATOR", "mnist"))
 app = FastAPI(title="Avatars")
@@ -26,8 +25,3 @@ def avatar(name: str) -> Response:
     """Return the avatar of a name."""
     image = sampler.sample([seed_of(name)])[0]
     return Response(encode_png(image), media_type="image/png")
-
-
-def seed_of(name: str) -> int:
-    """Return a seed from the name: the first 63 bits of its SHA-256 hash."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganport.runtime.errors import SeedError, UsageError
-from ganport.runtime.seeds import check_seeds, parse_seeds
+from ganport.runtime.seeds import check_seeds, parse_seeds, seed_of
+from tests.known_names import KNOWN_NAMES, LONG_NAME, LONG_NAME_SEED
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,23 @@ def test_value_that_is_no_seed_gets_no_list_to_write(value):
     with pytest.raises(SeedError) as caught:
         check_seeds(value)
     assert "write" not in str(caught.value)
+
+
+def test_name_has_a_known_seed():
+    for name, seed in KNOWN_NAMES.items():
+        assert seed_of(name) == seed, name
+    assert seed_of(LONG_NAME) == LONG_NAME_SEED
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "`text` is ''; it must be a text of one or more characters"),
+        (7, "`text` is 7; it must be a text"),
+        (b"alice", "`text` is b'alice'; it must be a text"),
+        ("a\ud800", "half of a surrogate pair is missing"),
+    ],
+)
+def test_value_that_has_no_seed_is_named(text, expected):
+    with pytest.raises(UsageError, match=expected):
+        seed_of(text)

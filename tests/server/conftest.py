@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ import uvicorn
 
 from ganport.runtime import PRETRAINED, Sampler, png
 from ganport.server import Settings, make_service
-from ganport.server.limits import TimeoutProtocol
+from ganport.server.process import limited_protocol
 from tests.conftest import ROOT
 
 encode_png = functools.partial(png.encode_png, encoder=png.fast_encoder())  # as the service encodes
@@ -70,11 +70,17 @@ class Client:
 
 
 @contextlib.contextmanager
-def started(*arguments, cwd: Path, **environment) -> Iterator[Client]:
-    """Run `ganport serve` as a process until the block ends."""
-    command = [sys.executable, str(ROOT / "cli.py"), "serve", *map(str, arguments), "--port", "0"]
+def started(
+    *arguments,
+    cwd: Path,
+    program: Sequence[str] = (sys.executable,),
+    stdout: int | None = None,
+    **environment,
+) -> Iterator[Client]:
+    """Run `ganport serve` as a process until the block ends. `program` is the command that starts Python."""
+    command = [*program, str(ROOT / "cli.py"), "serve", *map(str, arguments), "--port", "0"]
     env = os.environ | {"COLUMNS": "200"} | environment
-    process = subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True)
     try:
         for line in process.stderr:
             if line.startswith("http://"):
@@ -87,6 +93,27 @@ def started(*arguments, cwd: Path, **environment) -> Iterator[Client]:
             process.send_signal(signal.SIGTERM)
         process.wait(30)
         process.stderr.close()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+class HeldSampler(Sampler):
+    """A sampler that generates nothing for the batcher until it is released."""
+
+    def __init__(self):
+        super().__init__(PRETRAINED["mnist"])
+        self.released = threading.Event()
+
+    def sample_from_latents(self, latents, *, labels=None):
+        self.released.wait(30)
+        return super().sample_from_latents(latents, labels=labels)
+
+
+@pytest.fixture
+def held() -> Iterator[HeldSampler]:
+    with HeldSampler() as sampler:
+        yield sampler
+        sampler.released.set()
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +134,12 @@ def in_thread(sampler: Sampler) -> Iterator[Callable[..., Client]]:
     """A function that starts a service in a thread."""
     servers = []
 
-    def start(model: Sampler = sampler, site: Path | None = None, **settings) -> Client:
+    def start(
+        model: Sampler = sampler, site: Path | None = None, connections: int = 1_000, **settings
+    ) -> Client:
         app = make_service(model, settings=Settings(**settings), site=site)
         config = uvicorn.Config(
-            app, port=0, http=TimeoutProtocol, ws="none", log_level="error", access_log=False
+            app, port=0, http=limited_protocol(connections), ws="none", log_level="error", access_log=False
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)

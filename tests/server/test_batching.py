@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ganport.runtime import PRETRAINED, InputSpec, Sampler
+from ganport.runtime import InputSpec, Sampler
 from ganport.runtime.request import request_seeds
 from ganport.server.batching import Batcher
-from ganport.server.errors import QueueFullError, TimedOutError
+from ganport.server.errors import QueueFullError, TimedOutError, TooManyImagesError
 from ganport.server.metrics import Metrics
 from tests.server.conftest import encode_png, started
+from tests.server.slow_generator import slow_model
 from tests.third_party_graphs import LABELS, dynamic_model, joined_model
 from tests.tiny_generator import DIM, tiny_contract, tiny_model
 
@@ -38,24 +40,6 @@ class Service:
 
     def metric(self, name):
         return self.metrics.registry.get_sample_value(name)
-
-
-class HeldSampler(Sampler):
-    """A sampler that generates nothing until it is released."""
-
-    def __init__(self):
-        super().__init__(PRETRAINED["mnist"])
-        self.released = threading.Event()
-
-    def sample_from_latents(self, latents, *, labels=None):
-        self.released.wait(30)
-        return super().sample_from_latents(latents, labels=labels)
-
-
-@pytest.fixture
-def held():
-    with HeldSampler() as sampler:
-        yield sampler
 
 
 def unchanged(images):
@@ -82,8 +66,8 @@ def test_each_request_gets_its_own_images(sampler):
         return service, requests, results
 
     service, requests, results = asyncio.run(main())
-    for (seeds, label, truncation), parts in zip(requests, results, strict=True):
-        assert (np.concatenate(parts) == sampler.sample(seeds, labels=label, truncation=truncation)).all()
+    for (seeds, label, truncation), images in zip(requests, results, strict=True):
+        assert (images == sampler.sample(seeds, labels=label, truncation=truncation)).all()
     assert service.metric("ganport_images_total") == sum(len(seeds) for seeds, *_ in requests)
     assert service.metric("ganport_batch_images_count") < len(requests)  # several requests shared a batch
 
@@ -101,7 +85,7 @@ def test_uniform_latents_are_those_of_the_sampler(distribution):
     contract = tiny_contract(dtype="uint8", input=spec)
     model = tiny_model("uint8", metadata={"ganport": contract.to_json()})
     with Sampler(model.SerializeToString()) as sampler:
-        (whole,), (nearer,) = asyncio.run(main())
+        whole, nearer = asyncio.run(main())
         assert (whole == sampler.sample(range(5))).all()
         assert (nearer == sampler.sample(range(5), truncation=0.5)).all()
 
@@ -110,12 +94,13 @@ def test_uniform_latents_are_those_of_the_sampler(distribution):
 def test_waiting_requests_share_a_batch(held, batching):
     async def main():
         service = Service(held, batching=batching)
+        await service.batcher.warm_up()
         first = service.start([0])
         await asyncio.sleep(0.05)  # it is being computed
         others = [service.start([seed]) for seed in range(64)]
         await asyncio.sleep(0.05)
         held.released.set()
-        assert await asyncio.gather(first, *others) == [[1]] * 65
+        assert await asyncio.gather(first, *others) == [1] * 65
         await service.batcher.close()
         return service.metric("ganport_batch_images_count")
 
@@ -134,12 +119,12 @@ def test_a_request_beyond_the_queue_limit_is_rejected_at_once(held):
             await service.generate([1], len)
         held.released.set()
         await asyncio.gather(first, *waiting)
-        assert await service.generate([1], len) == [1]  # the queue has space again
+        assert await service.generate([1], len) == 1  # the queue has space again
         await service.batcher.close()
         return caught.value, service.metric("ganport_rejected_total")
 
     error, rejected = asyncio.run(main())
-    assert error.waiting == 10
+    assert error.waiting == 11  # one of them is being generated
     assert error.retry_after >= 1
     assert rejected == 1
 
@@ -161,6 +146,98 @@ def test_a_request_that_has_timed_out_is_not_generated(held):
     assert queued == 0
 
 
+@pytest.fixture(scope="module")
+def slow():
+    """A generator that takes a tenth of a second or more for each image."""
+    with Sampler(slow_model(60)) as sampler:
+        yield sampler
+
+
+def test_only_images_that_will_be_ready_in_time_are_accepted(slow):
+    """Otherwise all requests would wait for the time limit, and most of the work would be lost."""
+
+    async def main():
+        service = Service(slow, timeout=4)
+        await service.batcher.warm_up()
+        requests = [service.start([seed]) for seed in range(200)]
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        await service.batcher.close()
+        return results, service.metric("ganport_images_total")
+
+    results, generated = asyncio.run(main())
+    answered = results.count(1)
+    rejected = [result for result in results if isinstance(result, QueueFullError)]
+    assert answered >= 3
+    assert len(rejected) > 100
+    assert generated - answered <= max(2, answered / 3)  # images that were generated too late
+    assert all(1 <= error.retry_after <= 300 for error in rejected)
+
+
+def test_a_rejected_client_that_waits_as_told_is_accepted(slow):
+    async def main():
+        service = Service(slow, timeout=4)
+        await service.batcher.warm_up()
+        requests = [service.start([seed]) for seed in range(100)]
+        await asyncio.sleep(0.01)  # the rejected ones are done
+        rejected = [request.exception() for request in requests if request.done()]
+        await asyncio.sleep(rejected[0].retry_after)
+        result = await service.generate([1], len)
+        await asyncio.gather(*requests, return_exceptions=True)
+        await service.batcher.close()
+        return result
+
+    assert asyncio.run(main()) == 1
+
+
+def test_a_request_that_can_never_be_ready_in_time_is_named(slow):
+    async def main():
+        service = Service(slow, timeout=1)
+        await service.batcher.warm_up()
+        with pytest.raises(
+            TooManyImagesError, match=r"1,000 images take about .* s here, and the limit is 1 s"
+        ):
+            await service.generate(range(1000), len)
+        await service.batcher.close()
+
+    asyncio.run(main())
+
+
+def test_a_batch_of_a_slow_generator_takes_a_short_time(slow):
+    async def main():
+        service = Service(slow)
+        await service.batcher.warm_up()
+        assert await service.generate(range(12), len) == 12
+        await service.batcher.close()
+        return service.metric("ganport_batch_images_count")
+
+    assert asyncio.run(main()) >= 2
+
+
+def test_the_image_of_a_client_that_has_gone_is_not_generated(in_thread, held):
+    client = in_thread(held)
+    connections = []
+    for seed in range(3):  # the first one is being generated, and the others wait
+        connection = socket.create_connection(("127.0.0.1", client.port))
+        connection.sendall(f"GET /v1/images/{seed}.png HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connections.append(connection)
+    wait_until(lambda: client.metric("ganport_queue_images") == 2)
+    for connection in connections[1:]:
+        connection.close()
+    wait_until(lambda: client.metric("ganport_queue_images") == 0)
+    assert b'status="499"} 2.0' in client.get("/metrics").content
+    held.released.set()
+    assert connections[0].recv(12) == b"HTTP/1.1 200"
+    connections[0].close()
+    assert client.metric("ganport_images_total") == 1
+
+
+def wait_until(is_true):
+    limit = time.monotonic() + 20
+    while not is_true():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
 def test_an_error_in_one_batch_does_not_affect_the_next(sampler):
     async def main():
         service = Service(sampler)
@@ -176,7 +253,7 @@ def test_an_error_in_one_batch_does_not_affect_the_next(sampler):
 
     failed, succeeded = asyncio.run(main())
     assert isinstance(failed, ZeroDivisionError)
-    assert succeeded == [1]
+    assert succeeded == 1
 
 
 def test_slow_encoding_stops_the_generator(sampler):
@@ -217,16 +294,16 @@ def test_over_http_a_full_queue_is_429(in_thread, sampler):
     assert client.get("/v1/images/1.png").content == encode_png(sampler.sample([1])[0])
 
 
-def test_over_http_a_timeout_is_504(in_thread):
-    client = in_thread(timeout=0.001)
-    response = client.post("/v1/sample", {"seeds": "0-999"})
+def test_over_http_a_timeout_is_504(in_thread, held):
+    client = in_thread(held, timeout=0.3)
+    response = client.get("/v1/images/1.png")
     assert response.status == 504
-    assert "within 0.001 s" in response.document["error"]
+    assert "within 0.3 s" in response.document["error"]
 
 
 def test_accepted_requests_are_finished_before_the_end(tmp_path):
     with (
-        started("mnist", "--no-page", "--queue", 100_000, cwd=tmp_path) as client,
+        started("mnist", "--no-page", "--queue", 100_000, "--timeout", 600, cwd=tmp_path) as client,
         ThreadPoolExecutor(8) as pool,
     ):
         responses = [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ganport.server import limits
-from tests.server.conftest import encode_png
+from tests.server.conftest import encode_png, started
 
 
 @pytest.fixture
@@ -101,8 +103,19 @@ def test_an_endless_header_is_cut_off(in_thread):
         before = time.monotonic()
         with contextlib.suppress(OSError):
             connection.sendall(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200_000)
-        assert read_all(connection) == b""
+        assert read_all(connection).startswith(b"HTTP/1.1 431 ")
         assert time.monotonic() - before < limits.CLIENT_TIMEOUT_S / 2
+
+
+@pytest.mark.parametrize("start", [b"GET /healthz?", b"GET /healthz HTTP/1.1\r\nLong: "])
+def test_a_header_of_70_kb_is_rejected_with_words(in_thread, start):
+    """It arrives at once, so it is complete before its length is known."""
+    with connected(in_thread()) as connection:
+        rest = b" HTTP/1.1\r\n\r\n" if b"?" in start else b"\r\n\r\n"
+        connection.sendall(start + b"x" * 70_000 + rest)
+        response = read_all(connection)
+    assert response.startswith(b"HTTP/1.1 431 ")
+    assert b'{"error": "The header is too long; the limit is 64 KB."}' in response
 
 
 def test_an_incomplete_body_times_out(impatient):
@@ -164,6 +177,38 @@ def test_slow_clients_do_not_affect_others(impatient, sampler):
             stack.enter_context(connected(impatient)).sendall(b"GET /v1/images/1.png HTTP/1.1\r\n")
         for seed in range(20):
             assert impatient.get(f"/v1/images/{seed}.png").content == encode_png(sampler.sample([seed])[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no comparable limit for open files")
+def test_idle_clients_keep_no_one_out_where_few_files_may_be_open(tmp_path):
+    limit = "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
+    code = f"import os, resource, sys; {limit}; os.execv(sys.executable, sys.argv[1:])"
+    program = [sys.executable, "-c", code, sys.executable]
+    with (
+        started("mnist", "--no-page", cwd=tmp_path, program=program) as client,
+        contextlib.ExitStack() as stack,
+    ):
+        connections = [stack.enter_context(connected(client)) for _ in range(150)]
+        for connection in connections[::2]:
+            with contextlib.suppress(OSError):  # it may be closed already
+                connection.sendall(b"GET /v1/images/1.png HTTP/1.1\r\n")
+        before = time.monotonic()
+        assert client.get("/healthz").status == 200
+        assert client.get("/v1/images/1.png").status == 200
+        assert time.monotonic() - before < limits.CLIENT_TIMEOUT_S / 2
+
+
+def test_a_connection_beyond_the_limit_is_answered_if_all_others_are_busy(in_thread, held):
+    client = in_thread(held, connections=1)
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(client.get, "/v1/images/1.png")
+        time.sleep(0.2)  # until its request has arrived
+        response = client.get("/healthz")
+        held.released.set()
+        assert busy.result().status == 200
+    assert response.status == 503
+    assert response.document["error"] == "All connections of the service are busy; try again later."
+    assert client.get("/healthz").status == 200
 
 
 def test_an_idle_connection_stays_open(impatient):

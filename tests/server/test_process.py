@@ -44,6 +44,11 @@ def test_a_port_out_of_range_is_named(sampler, port):
         serve(sampler, port=port)
 
 
+def test_an_unknown_log_level_is_named(sampler):
+    with pytest.raises(UsageError, match="`log_level` is 'loud'; it must be one of critical, error, "):
+        serve(sampler, log_level="loud")
+
+
 def test_an_address_that_can_not_be_used_is_named(sampler, used_port):
     with pytest.raises(
         ListenError, match="address already in use; choose another `host` or `port`"
@@ -93,6 +98,8 @@ def test_the_command_names_its_options(ganport, used_port):
     assert "--queue is 0; it must be" in failure(ganport("serve", "mnist", "--queue", "0"), 2)
     assert "--engine ray" in failure(ganport("serve", "mnist", "--replicas", "2"), 2)
     assert "--replicas" in failure(ganport("serve", "mnist", "--engine", "ray", "--threads", "2"), 2)
+    assert "--log-level" in failure(ganport("serve", "mnist", "--engine", "ray", "--log-level", "info"), 2)
+    assert "--cors has 'x'; an origin" in failure(ganport("serve", "mnist", "--cors", "x"), 2)
 
 
 def test_the_command_serves_without_a_page_that_can_not_be_built(tmp_path):

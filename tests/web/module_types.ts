@@ -1,6 +1,6 @@
 // Uses of the module's types. TypeScript compiles this file together with the example of Vite.
 
-import { GanportError, Generator, latents, type Description, type Label, type Seed } from "./ganport/ganport.js";
+import { GanportError, Generator, latents, seedOf, type Description, type Label, type Seed } from "./ganport/ganport.js";
 
 export async function use(): Promise<void> {
   const controller = new AbortController();
@@ -20,9 +20,10 @@ export async function use(): Promise<void> {
   const description: Description = generator.description;
   const channels: 1 | 3 | 4 = description.image.channels;
   const values: Float32Array = latents(7, 100, "uniform");
+  const named: bigint = seedOf("Ada");
   generator.addEventListener("providerchange", () => console.log(generator.provider === "wasm"));
   generator.close();
-  console.log(image.width, images.length, channels, values.length);
+  console.log(image.width, images.length, channels, values.length, named);
 
   // @ts-expect-error: a seed is not a text
   await generator.sample("7");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,16 @@ def test_an_existing_site_is_kept_if_the_replacement_fails(tiny_file, scripts, t
     with pytest.raises(OutputError, match="input/output error"):
         write_site(tiny_file, folder, overwrite=True, onnxruntime_web=scripts)
     assert (folder / "old").exists()
+
+
+def test_what_a_killed_process_left_is_removed_after_an_hour(tiny_file, scripts, tmp_path):
+    names = ".site.ab_d3f9h", ".site.young678", ".site.mine", ".sites.abcdefgh"
+    for name in names:
+        (tmp_path / name / "new").mkdir(parents=True)
+        if name != ".site.young678":
+            os.utime(tmp_path / name, (time.time() - 4_000,) * 2)
+    write_site(tiny_file, tmp_path / "site", onnxruntime_web=scripts)
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == set(names[1:])
 
 
 def test_a_folder_that_is_not_a_site_is_never_replaced(tiny_file, scripts, tmp_path):

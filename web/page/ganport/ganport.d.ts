@@ -123,3 +123,9 @@ export class Generator extends EventTarget {
 
 /** Return the latents of a seed. They have the same bits as those of the Python runtime. */
 export function latents(seed: Seed, dim: number, distribution?: Distribution): Float32Array;
+
+/**
+ * Return the seed of a name, or of any other text. It is that of `ganport.seed_of` in Python, and of the HTTP service at
+ * /v1/images/by-name/. Upper and lower case and spaces matter.
+ */
+export function seedOf(text: string): bigint;

@@ -6,8 +6,9 @@
 
 import { GanportError, shown } from "./errors.js";
 import { SEED_LIMIT, defaultLabel, sampleLatents } from "./latents.js";
+import { seedOf } from "./names.js";
 
-export { GanportError };
+export { GanportError, seedOf };
 
 const LARGEST_DIM = 65_536;
 const CHUNK = 64; // largest number of images in one request of the worker; between two requests others come in
