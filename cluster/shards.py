@@ -12,7 +12,7 @@ from ganport.runtime import Sampler
 from ganport.runtime.display import first_line
 from ganport.runtime.errors import GanportError, OutputError
 from ganport.runtime.model import Model
-from ganport.runtime.shards import Plan, Shard, begin, remove_parts, write_shard
+from ganport.runtime.shards import Plan, Shard, remove_parts, write_shard, writing
 
 from .connection import connected, count_workers, import_ray
 from .errors import ClusterError
@@ -46,8 +46,7 @@ def write_shards_on_ray(sampler: Sampler, plan: Plan, *, address: str | None = N
             the same shard.
         OutputError: A file or folder can't be written, or a machine does not see the output folder.
     """
-    with connected(address, _RESUME):
-        begin(plan)
+    with connected(address, _RESUME), writing(plan):
         try:
             yield from _run_tasks(import_ray(), sampler, plan, address)
         finally:

@@ -48,6 +48,11 @@ def _main(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    debug: Annotated[
+        bool,
+        # `ganport.__main__` takes this option out of the arguments. Here it is for the help.
+        typer.Option("--debug", help="Print the traceback of an error. It may also follow the command."),
+    ] = False,
 ) -> None:
     """Train a GAN in Keras, export its generator to one ONNX file, generate images from it anywhere."""
 

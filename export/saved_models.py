@@ -171,7 +171,7 @@ def _layer_names(file: Path) -> dict[str, str]:
             _, _, attribute = text_of(node[3]).rpartition("root.")
             if attribute.startswith(("layer-", "layer_with_weights-")) and "." not in attribute:
                 names[attribute] = str(json.loads(text_of(node[5]))["name"])
-    except (OSError, WireError, IndexError, KeyError, ValueError):
+    except (OSError, WireError, IndexError, KeyError, ValueError, RecursionError):
         return names  # the attributes have names without this file too
     return names
 

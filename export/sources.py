@@ -182,21 +182,24 @@ def _with_facts(path: Path, source: Source) -> Source:
 
 def _load_run(run: RunFolder, chosen: int | None) -> Source:
     from ganport.trainer.checkpoints import load_generator
+    from ganport.trainer.run_identity import describe_provenance
     from ganport.trainer.start_weights import describe_origin, read_start
 
     recipe, data, start = run.read_recipe(), run.read_data(), read_start(run)
     step = run.step_to_export() if chosen is None else chosen
     origin = {} if start is None else {"start": describe_origin(start)}
+    generator = load_generator(run, step)
     return Source(
         name=recipe.title or recipe.name,
-        generator=load_generator(run, step),
+        generator=generator,
         recipe=recipe.to_dict(),
         # The path of the training images is left out, since paths of the training machine are private.
-        data={key: data[key] for key in ("name", "images", "licence")},
+        data={key: data[key] for key in ("name", "images", "licence", "fingerprint")},
         training={
             "steps": step,
             "images_seen": step * recipe.batch_size,
             "metrics": run.measured_at(step),
+            **describe_provenance(run, step),
             **origin,
         },
         labels=recipe.labels,

@@ -30,7 +30,6 @@ from .verified import Verified
 GOLDEN_SEEDS = (0, 1, 2, 3)
 
 _INPUT_NAMES: Mapping[InputKind, str] = {"latent": LATENT, "seed": SEED, "fixed": ""}
-_LONGEST_WRITE_S = 3600.0  # a temporary file that was not written for so long is that of a killed export
 _RANGES: Mapping[ImageType, tuple[int, int]] = {"uint8": (0, 255), "float32": (-1, 1)}
 
 
@@ -55,7 +54,7 @@ def write_model(
     """
     check_path(path, verified.options, file_format, overwrite=overwrite)
     file = model_file(path, file_format)
-    remove_leftovers(file.parent, glob.escape(file.stem), older_than_s=_LONGEST_WRITE_S)
+    remove_leftovers(file.parent, glob.escape(file.stem))
     with contextlib.ExitStack() as stack:
         described = None
         if verified.options.target is not None:

@@ -7,27 +7,40 @@ in commands/.
 
 from __future__ import annotations
 
+# The module `signal` takes milliseconds to import. Ctrl-C would print a traceback during this time.
+import _signal  # type: ignore[import-not-found]
+import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ganport.runtime.command import guarded, sample, sample_options
-
+# As in ganport/__init__.py, this is not imported from typing.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from ganport.runtime import Sampler
     from ganport.runtime.shards import Plan
 
 
 def main() -> None:
     """Run the command line, and exit."""
-    arguments = sys.argv[1:] or ["--help"]
-    sys.exit(guarded(lambda: _run(arguments), lambda: _options_of(arguments[0])))
+    # Nothing is written yet, so Ctrl-C may end the process at once. An exception could get lost, because
+    # NumPy and onnxruntime turn it into an ImportError while they are imported.
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, lambda *_: os._exit(130))
+
+    from ganport.runtime.command import guarded, split_debug
+
+    arguments, debug = split_debug(sys.argv[1:])
+    arguments = arguments or ["--help"]
+    sys.exit(guarded(lambda: _run(arguments), lambda: _options_of(arguments[0]), debug=debug))
 
 
 def _run(arguments: list[str]) -> int:
     command, *rest = arguments
     if command == "sample":
+        from ganport.runtime.command import sample
+
         return sample(rest, _default_model, "ganport sample", {"ray": _write_shards_on_ray})
     from ganport.commands import run
 
@@ -36,6 +49,8 @@ def _run(arguments: list[str]) -> int:
 
 def _options_of(command: str) -> dict[str, str]:
     if command == "sample":
+        from ganport.runtime.command import sample_options
+
         return sample_options()
     from ganport.commands import options_of
 

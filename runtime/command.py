@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import io
 import math
 import os
 import re
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO, get_args
 
 import numpy as np
@@ -27,8 +23,9 @@ import numpy as np
 from .arrays import Seeds
 from .contract import Distribution, Layout
 from .description import DescriptionOptions, parse_description
-from .display import printable, system_reason
+from .display import first_line, printable, system_reason
 from .errors import GanportError, OutputError, UsageError
+from .interrupts import Ending
 from .model_file import resolve_model
 from .pretrained import DEFAULT, default_pretrained
 from .progress import with_progress
@@ -41,6 +38,7 @@ from .writers import SHARDS, STDOUT, check_output, check_size, write_frames, wri
 if TYPE_CHECKING:
     from .shards import Plan
 
+DEBUG = "--debug"  # option of all commands, which prints the traceback of an error
 MOST_IMAGES = 10_000_000  # largest number of images that one call of the command generates
 
 Default = Callable[[], tuple[Path, str]]  # returns the path of the default model, and its description
@@ -52,18 +50,22 @@ Engine = Callable[[Sampler, "Plan", str | None], Iterator[int]]
 _ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
-def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = dict) -> int:
+def guarded(
+    run: Callable[[], int], options: Callable[[], Mapping[str, str]] = dict, *, debug: bool = False
+) -> int:
     """Run a command and return its exit code. An error is printed in one red line.
 
-    The code is 2 for wrong usage, 130 for Ctrl-C, and 1 for other errors.
+    The code is 2 for wrong usage, and 1 for other errors. If a signal ended the command, the code is 128 plus
+    the number of the signal: 130 for Ctrl-C, 143 for SIGTERM. Half-written files are then removed.
 
     Args:
         run: The command, as a function that returns the exit code.
         options: Function that returns a dict from the library's argument names to the command's options, such
             as {"value_range": "--range"}. Error messages then name the options.
+        debug: Whether the traceback of an error is printed, too.
 
     Raises:
-        SystemExit: SIGTERM or SIGHUP arrived, or help was requested. Half-written files are removed.
+        SystemExit: Help was requested.
     """
     _fill_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
@@ -71,21 +73,48 @@ def guarded(run: Callable[[], int], options: Callable[[], Mapping[str, str]] = d
             # A character that the stream can't encode is printed as an escape sequence. The stream's encoding
             # may have few characters, or a file name may not be valid text.
             stream.reconfigure(errors="backslashreplace")
+    ending = Ending()
     try:
-        with _terminated_cleanly():
-            return run()
-    except UsageError as error:
-        return _fail(with_options(str(error), options()), 2)
-    except GanportError as error:
-        return _fail(with_options(str(error), options()), 1)
-    except OSError as error:
+        with ending.by_signals():
+            try:
+                status = run()
+            except Exception as error:
+                # A signal may have become another error, such as an ImportError.
+                status = 1 if ending.signal else _report(error, options, debug)
+            return ending.status if ending.signal else status
+    except KeyboardInterrupt:
+        return ending.status
+    except SystemExit:
+        if ending.signal is None:
+            raise
+        return ending.status
+
+
+def _report(error: Exception, options: Callable[[], Mapping[str, str]], debug: bool) -> int:
+    """Print an error in one line, after its traceback if that was requested. Return the exit code."""
+    if debug:
+        import traceback  # not at the top, because only an error needs it
+
+        traceback.print_exception(error)
+    if isinstance(error, GanportError):
+        return _fail(with_options(str(error), options()), 2 if isinstance(error, UsageError) else 1)
+    if isinstance(error, OSError):
         # Some problems have no error class of ganport, such as a folder without read permission. Python's
         # own OSError is reported for them.
         return _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return _fail("There is not enough memory; generate fewer or smaller images at a time.", 1)
-    except KeyboardInterrupt:
-        return 130
+    hint = "" if debug else f"; add {DEBUG} to the command to see where it was raised"
+    return _fail(f"Unexpected {type(error).__name__}: {first_line(error)}{hint}", 1)
+
+
+def split_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the arguments of a command without --debug, and whether it was among them.
+
+    >>> split_debug(["sample", "mnist", "--debug"])
+    (['sample', 'mnist'], True)
+    """
+    return [argument for argument in arguments if argument != DEBUG], DEBUG in arguments
 
 
 def with_options(message: str, options: Mapping[str, str]) -> str:
@@ -118,30 +147,6 @@ def _unquoted(value: str) -> str:
     if isinstance(literal, tuple):
         return "x".join(map(str, literal))
     return str(literal)
-
-
-@contextlib.contextmanager
-def _terminated_cleanly() -> Iterator[None]:
-    """Raise SystemExit in the body of the `with` statement at SIGTERM, or when the terminal is closed.
-
-    The clean-up code in the body then removes half-written files. By default these signals end a process at
-    once, and half-written files stay. A signal that is ignored, as with `nohup`, stays ignored.
-    """
-    signals = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    handled = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread():
-        handled = []
-
-    def leave(number: int, _: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    for number in handled:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number in handled:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(message: str, status: int) -> int:
@@ -184,6 +189,8 @@ def sample(
         threads=given.threads,
         batch_size=given.batch_size,
         repeatable=given.repeatable or _is_sharded(given.out),
+        budget=given.budget,
+        isolated=given.isolated,
         **parse_description({name: getattr(given, name) for name in DescriptionOptions.__annotations__}),
     ) as sampler:
         say_note(sampler)
@@ -354,6 +361,18 @@ def make_parser(command: str, engines: Sequence[str] = ()) -> argparse.ArgumentP
         action="store_true",
         help="generate the same bytes each time on CUDA, too (always on for shards)",
     )
+    option(
+        "--budget",
+        type=_multiple,
+        default=1.0,
+        help="factor of the limits of what a file may cost; above 1 for a file that you trust (default: 1)",
+        metavar="N",
+    )
+    option(
+        "--isolated",
+        action="store_true",
+        help="open the model in a process of its own, with limits of memory and time",
+    )
     option("--shard-size", type=_count, help="images per .tar file (default: 10,000)", metavar="N")
     option("--resume", action="store_true", help="continue with existing shards")
     if engines:
@@ -395,6 +414,14 @@ def _factor(text: str) -> float:
     except ValueError:
         number = math.nan
     return float(_checked(text, "a number from 0 to 1", 0 <= number <= 1))
+
+
+def _multiple(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    return float(_checked(text, "a number above 0", 0 < number < math.inf))
 
 
 def _checked(text: str, expected: str, fits: bool) -> str:

@@ -4,41 +4,100 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from .display import system_reason
 from .errors import GanportError, OutputError
+from .locks import try_lock
 
 _PART = ".part"
+_LONGEST_PAUSE_S = 3600  # without locks, a file that was not written for so long is that of a killed process
+
+_unfinished: set[Path] = set()  # temporary files that this process is writing
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path. When the block ends, the file that was written there replaces `path`.
+    """Yield the path of a temporary file. When the block ends, what was written there replaces `path`.
 
-    The temporary path is in the folder of `path`. A missing folder is created. If the block raises or the
+    The temporary file is in the folder of `path`. A missing folder is created. If the block raises or the
     process dies, the file at `path` stays as it was. If the block raises, the temporary file is removed.
 
     Raises:
         OutputError: The folder or the file can't be written.
     """
-    # The temporary file has the same ending as `path`, because some writers choose the format by the ending.
-    temporary = path.with_name(f".{path.stem}.{os.urandom(4).hex()}{_PART}{path.suffix}")
+    part = _Part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
-        yield temporary
-        _flush_to_disk(temporary)
-        temporary.replace(path)
+        part.create()
+        yield part.path
+        part.replace(path)
     except OSError as error:
         if isinstance(error, GanportError):
             # The block raised an error of ganport that is also an OSError. The error is passed on.
             raise
         raise OutputError(path, system_reason(error)) from error
     finally:
+        part.remove()
+
+
+class _Part:
+    """A temporary file that will replace the file at a path.
+
+    The file is locked while it is written. So other processes can tell it from the temporary file of a
+    process that was killed; see `remove_leftovers`.
+    """
+
+    def __init__(self, final: Path) -> None:
+        # It has the same ending as the final file, because some writers choose the format by the ending.
+        self.path = final.with_name(f".{final.stem}.{os.urandom(4).hex()}{_PART}{final.suffix}")
+        self._descriptor: int | None = None
+        _unfinished.add(self.path)
+
+    def create(self) -> None:
+        """Create and lock an empty file."""
+        while self._descriptor is None:
+            self._descriptor, is_locked = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+            with contextlib.suppress(OSError):  # the file system does not support locks
+                is_locked = try_lock(self._descriptor)
+            # Another process that removes leftovers may have found the file before it was locked.
+            if not is_locked or not self.path.exists():
+                self._close()
+                self.path.unlink(missing_ok=True)
+
+    def replace(self, path: Path) -> None:
+        """Move the file to its final path."""
+        # The content must reach the disk before the file is renamed. Otherwise a power cut after the rename
+        # can leave an empty file at the final path.
+        with self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+        if sys.platform == "win32":  # Windows does not move an open file
+            self._close()
+        self.path.replace(path)
+
+    def remove(self) -> None:
+        """Remove the file if it still exists, and its lock."""
+        if sys.platform == "win32":
+            self._close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        self._close()
+        _unfinished.discard(self.path)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files that this process is writing. The process must end after that."""
+    for temporary in list(_unfinished):
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
@@ -49,26 +108,28 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def remove_leftovers(folder: Path, stem: str = "*", *, older_than_s: float = 0) -> None:
-    """Remove the temporary files that killed writers left in a folder.
+def remove_leftovers(folder: Path, stem: str = "*") -> None:
+    """Remove the temporary files that killed writers left in a folder. Files that are being written stay.
 
     Args:
         folder: Folder to clean.
         stem: Stem of the final files' names, or a glob pattern for it.
-        older_than_s: Seconds since a file was last written, if another process may be writing now.
     """
-    newest = time.time() - older_than_s
     for leftover in folder.glob(f".{stem}.{'[0-9a-f]' * 8}{_PART}.*"):
         with contextlib.suppress(OSError):
-            if leftover.stat().st_mtime <= newest:
-                leftover.unlink(missing_ok=True)
+            _remove_if_abandoned(leftover)
 
 
-def _flush_to_disk(path: Path) -> None:
-    # The content must reach the disk before the file is renamed. Otherwise a power cut after the rename can
-    # leave an empty file at the final path.
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _remove_if_abandoned(part: Path) -> None:
+    with part.open("rb+") as file:
+        try:
+            is_abandoned = try_lock(file.fileno())
+        except OSError:  # the file system does not support locks
+            is_abandoned = time.time() - part.stat().st_mtime > _LONGEST_PAUSE_S
+        if is_abandoned and sys.platform != "win32":  # the lock keeps its writer from using it
+            part.unlink()
+    if is_abandoned:
+        part.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path | None:

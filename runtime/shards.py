@@ -26,6 +26,7 @@ from .cores import usable_cores
 from .display import system_reason
 from .errors import OutputError
 from .files import remove_leftovers, replacing, write_bytes
+from .locks import lock_output
 from .png import Encoder, encode_pngs, encoder_of, fast_encoder
 from .request import Label, check_single_label, request_seeds
 from .sampler import Sampler
@@ -89,11 +90,14 @@ def write_shards(sampler: Sampler, plan: Plan) -> Iterator[int]:
         plan: Result of `plan_shards`.
 
     Raises:
-        OutputError: A shard can't be written.
+        OutputError: A shard can't be written, or another process writes these shards.
     """
-    begin(plan)
     threads = sampler.model.threads if sampler.provider == "cpu" else usable_cores()
-    with ThreadPoolExecutor(threads, "ganport-shards") as pool, _single_threaded(sampler) as worker:
+    with (
+        writing(plan),
+        ThreadPoolExecutor(threads, "ganport-shards") as pool,
+        _single_threaded(sampler) as worker,
+    ):
         for shard in plan.missing:
             yield from write_shard(worker, shard, plan, pool)
 
@@ -155,16 +159,22 @@ def plan_shards(
     return plan
 
 
-def begin(plan: Plan) -> None:
-    """Write the index of a plan. Raises OutputError.
+@contextlib.contextmanager
+def writing(plan: Plan) -> Iterator[None]:
+    """Write the index of a plan, and keep other processes from writing its shards in the `with` block.
 
     If the run is resumed, the temporary files that the killed run has left are removed first.
+
+    Raises:
+        OutputError: The index can't be written, or another process writes these shards.
     """
-    if plan.is_resumed:
-        remove_parts(plan)
-    elif plan.index.exists():  # another process has written the index since the plan was made
-        raise OutputError(plan.index, *_EXISTING)
-    write_bytes(plan.index, json.dumps(plan.facts, indent=2).encode())
+    with lock_output(plan.index):
+        if plan.is_resumed:
+            remove_parts(plan)
+        elif plan.index.exists():  # another process has written the index since the plan was made
+            raise OutputError(plan.index, *_EXISTING)
+        write_bytes(plan.index, json.dumps(plan.facts, indent=2).encode())
+        yield
 
 
 def remove_parts(plan: Plan) -> None:

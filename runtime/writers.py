@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import itertools
 import math
@@ -16,7 +17,7 @@ from PIL import Image
 from .arrays import Pixels, Seeds
 from .display import system_reason
 from .errors import OutputError, UsageError
-from .files import replacing, write_bytes
+from .files import remove_leftovers, replacing, write_bytes
 from .images import make_grid, to_image
 from .png import encode_png
 
@@ -113,6 +114,7 @@ def write_images(batches: Iterable[Pixels], seeds: Sequence[int] | Seeds, path: 
         return
     suffix = path.suffix.lower()
     images = _gather(batches, len(seeds))
+    remove_leftovers(path.parent, glob.escape(path.stem))
     if suffix == ".png":
         write_bytes(path, encode_png(make_grid(images)))
     elif suffix == ".webp":
@@ -169,6 +171,7 @@ def write_animation(frames: Sequence[Pixels], seconds: Sequence[float], path: Pa
     images = [to_image(frame) for frame in frames]
     durations = [round(1000 * each) for each in seconds]
     lossless = {"lossless": True} if suffix == ".webp" else {}
+    remove_leftovers(path.parent, glob.escape(path.stem))
     settings = {"append_images": images[1:], "duration": durations, "loop": 0, **lossless}
     write_bytes(path, _encode(images[0], suffix, save_all=True, **settings))
 
@@ -193,6 +196,7 @@ def _write_folder(batches: Iterable[Pixels], seeds: Iterable[int], folder: Path)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(folder, system_reason(error)) from error
+    remove_leftovers(folder, "seed*")
     # This import takes 30 ms, and a grid does not need it.
     from concurrent.futures import ThreadPoolExecutor
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import re
 import shutil
@@ -42,9 +44,15 @@ def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
     document = json.loads(inspect_json.stdout)
     assert (document["recipe"]["seed"], document["name"]) == (3, "My digits")
     assert document["recipe"]["generator_optimizer"]["learning_rate"] == 1e-3
-    assert document["data"] == {"name": "digits", "images": 5000, "licence": "CC BY-SA 3.0"}
-    metrics = document["training"].pop("metrics")
-    assert document["training"] == {"steps": 30, "images_seen": 480}
+    recorded = json.loads((folder / "runs/mnist-minimal/data.json").read_text())["fingerprint"]
+    digits = {"name": "digits", "images": 5000, "licence": "CC BY-SA 3.0", "fingerprint": recorded}
+    assert document["data"] == digits
+    metrics, software = (document["training"].pop(name) for name in ("metrics", "software"))
+    checkpoint = (folder / "runs/mnist-minimal/checkpoints/step-00000030.npz").read_bytes()
+    sha256 = hashlib.sha256(checkpoint).hexdigest()
+    assert document["training"] == {"steps": 30, "images_seen": 480, "checkpoint": sha256}
+    assert software["keras"] == importlib.metadata.version("keras")
+    assert list(software) == ["ganport", "python", "keras", "tensorflow", "numpy"]
     assert metrics.keys() == {"distance"}
     assert str(folder) not in inspect_json.stdout
 

@@ -16,6 +16,7 @@ from .ema import shipped_generator
 from .errors import CheckpointError
 from .networks import Networks, build_networks
 from .run_folder import RunFolder
+from .run_identity import check_identity, identity_arrays, without_identity
 from .start_weights import load_recorded_start
 
 # Number of newest checkpoints that are kept. The second newest is a reserve in case the newest is damaged.
@@ -34,8 +35,9 @@ def save_checkpoint(run: RunFolder, step: int, state: Mapping[str, Any]) -> None
     Raises:
         OutputError: The file is not writable.
     """
+    arrays = {**state, **identity_arrays(run)}
     with replacing(run.checkpoint_file(step)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **state)
+        np.savez(file, **arrays)
     for old in set(run.checkpoint_steps()[:-KEPT]) - {run.best_step()}:
         run.checkpoint_file(old).unlink(missing_ok=True)
 
@@ -49,7 +51,7 @@ def load_checkpoint(run: RunFolder, step: int, networks: Networks) -> None:
     """
     path = run.checkpoint_file(step)
     try:
-        arrays = read_npz(path)
+        arrays = without_identity(read_npz(path))
     except ValueError as error:
         remedy = "remove this file, and the checkpoint before it is used"
         raise CheckpointError(run.path, f"{path.name} is damaged ({error}); {remedy}") from error
@@ -114,8 +116,11 @@ def load_generator(run: RunFolder, step: int | None = None) -> keras.Model:
     Raises:
         RunNotFoundError: There is no run in the folder.
         CheckpointError: There is no checkpoint of this step, or the checkpoint is damaged.
+        MixedRunError: A file was edited, or is that of another run.
+        RunVersionError: A newer version of ganport has written the run.
         RecipeError: The networks of the run can't be built with this version of ganport or Keras.
     """
+    check_identity(run)
     recipe = run.load_recipe()
     networks = build_networks(recipe)
     load_checkpoint(run, run.newest_step() if step is None else step, networks)

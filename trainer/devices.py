@@ -45,6 +45,10 @@ def load_tensorflow(purpose: str = "training", extra: str = "train") -> None:
     # Level 3 hides the errors in TensorFlow's log. At level 2, TensorFlow would print a harmless error when
     # its graph optimizer fails to fuse a convolution with LeakyReLU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 (Path.expanduser raises an error)
+        # The user has no home folder. Keras would create a folder with the name ~ in the working folder for
+        # its settings. Below a file, it creates none.
+        os.environ.setdefault("KERAS_HOME", str(Path(os.devnull) / "keras"))
     if platform.machine().lower() in ("x86_64", "amd64"):
         # By itself, TensorFlow uses oneDNN only on CPUs with AVX512-VNNI or AMX. On a CPU with AVX2 alone,
         # oneDNN makes the convolutional recipes 1.7 to 2.0 times as fast. A user's own setting is kept.

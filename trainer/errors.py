@@ -16,6 +16,8 @@ programmer would expect::
         ├── RunExistsError (FileExistsError)      the folder already holds a run
         ├── RunInUseError (RuntimeError)          another process is training the run
         ├── CheckpointError (ValueError)          a checkpoint or record of a run is missing or damaged
+        ├── MixedRunError (ValueError)            a file in a run folder is edited, or is that of another run
+        ├── RunVersionError (ValueError)          a newer version of ganport has written the run
         ├── LayerMismatchError (ValueError)       trained weights do not fit the networks of a new run
         └── DivergedError (ArithmeticError)       a loss or a weight is no longer finite
     KeyboardInterrupt
@@ -148,6 +150,37 @@ class CheckpointError(RunError, ValueError):
     def __init__(self, path: Path, problem: str) -> None:
         self.path, self.problem = path, problem
         super().__init__(f"No usable checkpoint in {path}: {problem}")
+
+
+class MixedRunError(RunError, ValueError):
+    """A file in a run folder was edited, or is that of another run.
+
+    Attributes:
+        path: Path of the run folder.
+        files: Names of the files that do not belong to the run.
+        problem: Clause about a file.
+        remedy: What the user can do.
+    """
+
+    def __init__(self, path: Path, files: Sequence[str], problem: str, remedy: str) -> None:
+        self.path, self.files, self.problem, self.remedy = path, tuple(files), problem, remedy
+        named = f"{files[0]} in {path}" if len(files) == 1 else f"Each of {', '.join(files)} in {path}"
+        super().__init__(f"{named} {problem}; {remedy}.")
+
+
+class RunVersionError(RunError, ValueError):
+    """A newer version of ganport has written the run.
+
+    Attributes:
+        path: Path of the run folder.
+        version: Version that has written the run.
+    """
+
+    def __init__(self, path: Path, version: str) -> None:
+        self.path, self.version = path, version
+        super().__init__(
+            f"{path} was written by ganport {version}, and this version can't read it; upgrade ganport."
+        )
 
 
 class LayerMismatchError(RunError, ValueError):

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ganport.runtime.display import system_reason
+from ganport.runtime.locks import system_locks, try_lock
 
 from .errors import RunInUseError
-
-if sys.platform == "win32":
-    import msvcrt as _system
-else:
-    import fcntl as _system
 
 _LOCK_FILE = ".lock"  # name of the file that is locked on Windows, where a folder can't be locked
 
 
 @contextlib.contextmanager
-def lock_run(folder: Path, system: Any = _system) -> Iterator[str]:
+def lock_run(folder: Path, system: Any = system_locks) -> Iterator[str]:
     """Lock a run folder for this process.
 
     Without a lock, two processes that train the same run would write to the same history, and remove each
@@ -38,43 +33,19 @@ def lock_run(folder: Path, system: Any = _system) -> Iterator[str]:
     Raises:
         RunInUseError: Another process holds the lock.
     """
-    lock = _lock_by_fcntl if hasattr(system, "flock") else _lock_by_msvcrt
-    with lock(folder, system) as problem:
-        yield problem
-
-
-@contextlib.contextmanager
-def _lock_by_fcntl(folder: Path, fcntl: Any) -> Iterator[str]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    problem = ""
+    if hasattr(system, "flock"):
+        descriptor = os.open(folder, os.O_RDONLY)
+    else:
+        descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT)
     try:
+        problem = ""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunInUseError(folder) from None
+            if not try_lock(descriptor, system):
+                raise RunInUseError(folder)
         except OSError as error:
-            problem = _no_locks(folder, error)
+            reason = system_reason(error)
+            remedy = "make sure that no other process trains this run"
+            problem = f"{folder} can't be locked ({reason}); {remedy}"
         yield problem
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _lock_by_msvcrt(folder: Path, msvcrt: Any) -> Iterator[str]:
-    descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT)
-    problem = ""
-    try:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:  # another process holds the lock
-            raise RunInUseError(folder) from None
-        except OSError as error:
-            problem = _no_locks(folder, error)
-        yield problem
-    finally:
-        os.close(descriptor)  # closing the file also removes its lock
-
-
-def _no_locks(folder: Path, error: OSError) -> str:
-    reason = system_reason(error)
-    return f"{folder} can't be locked ({reason}); make sure that no other process trains this run"

@@ -39,6 +39,7 @@ from .networks import Networks, build_networks
 from .recipe import Recipe
 from .run import Run
 from .run_folder import FRECHET_DISTANCE, PIXEL_DISTANCE, RunFolder
+from .run_identity import record_identity
 from .run_records import append_history, record_schedule
 from .start_weights import load_recorded_start
 from .step import METRICS, Chunk, compile_chunk
@@ -99,6 +100,7 @@ def _run(recipe: Recipe, data: Dataset, run: RunFolder, callback: Callback, devi
             lines = "1 damaged line is" if damaged == 1 else f"{damaged} damaged lines are"
             callback.on_warning(f"{run.history_file}: {lines} left out")
         record_schedule(run, recipe, first)
+        record_identity(run)
     chunk = compile_chunk(recipe, networks, len(split.training), devices.strategy)
     feed = open_feed(recipe, data, devices.strategy, first)
     with _without_warnings():

@@ -251,8 +251,13 @@ class Recipe:
         return document
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Recipe:
+    def from_dict(cls, document: Mapping[str, Any], *, version: str = "") -> Recipe:
         """Return the recipe whose settings `to_dict` returned. The recipe has no networks.
+
+        Args:
+            document: The settings.
+            version: Version of ganport that wrote the settings, for the error message; empty if it is not
+                known.
 
         Raises:
             RecipeError: A field is missing, unknown, or out of range.
@@ -262,7 +267,7 @@ class Recipe:
         # Only `labels` is left out by runs of early versions, which had none.
         missing = {field.name for field in dataclasses.fields(cls)} - {*_NETWORKS, "labels"} - set(fields)
         if missing:
-            raise _of_another_version(f"missing fields: {', '.join(sorted(missing))}")
+            raise _of_another_version(f"missing fields: {', '.join(sorted(missing))}", version)
         try:
             for optimizer in ("generator_optimizer", "discriminator_optimizer"):
                 fields[optimizer] = Optimizer(**fields[optimizer])
@@ -270,11 +275,12 @@ class Recipe:
                 fields[name] = tuple(fields.get(name, ()))
             return cls(**fields)
         except (AttributeError, KeyError, TypeError) as error:
-            raise _of_another_version(str(error)) from error
+            raise _of_another_version(str(error), version) from error
 
 
-def _of_another_version(problem: str) -> RecipeError:
+def _of_another_version(problem: str, version: str) -> RecipeError:
+    writer = f"ganport {version}, which" if version else "the version that"
     return RecipeError(
-        f"The settings are not those of a recipe of this version of ganport ({problem}); use the version "
-        "that wrote the settings."
+        f"The settings are not those of a recipe of this version of ganport ({problem}); use {writer} wrote "
+        "the settings."
     )

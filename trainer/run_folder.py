@@ -3,6 +3,7 @@
 runs/digits/
     recipe.json            the settings of the recipe
     data.json              name, number, licence, source and fingerprint of the images
+    run.json               version of ganport, and fingerprints of the run's files; see `run_identity`
     recipe.py              copy of the user's recipe file, if the recipe came from one
     networks.json          Keras configurations of the networks, if the recipe was made in memory
     start.json, start.npz  origin and weights of the networks from which the run started, if it started from
@@ -61,6 +62,11 @@ class RunFolder:
     def data_file(self) -> Path:
         """Path of the record of the images."""
         return self.path / "data.json"
+
+    @property
+    def identity_file(self) -> Path:
+        """Path of the record with the version of ganport and the fingerprints of the run's files."""
+        return self.path / "run.json"
 
     @property
     def history_file(self) -> Path:
@@ -212,7 +218,7 @@ class RunFolder:
             CheckpointError: The file with the settings is damaged.
             RecipeError: The settings were written by another version of ganport.
         """
-        return Recipe.from_dict(self._read_json(self.recipe_file))
+        return Recipe.from_dict(self.read_json(self.recipe_file), version=self._version())
 
     def load_recipe(self) -> Recipe:
         """Return the recipe that the run was started with: its settings and its networks.
@@ -232,7 +238,7 @@ class RunFolder:
             source = load_recipe(self.module_file)
             networks = source.build_generator, source.build_discriminator
         elif self.networks_file.exists():
-            networks = load_builders(self._read_json(self.networks_file), recipe.name)
+            networks = load_builders(self.read_json(self.networks_file), recipe.name)
         else:
             source = load_recipe(recipe.name)
             networks = source.build_generator, source.build_discriminator
@@ -245,7 +251,7 @@ class RunFolder:
             RunNotFoundError: There is no run in this folder.
             CheckpointError: The record is damaged.
         """
-        document = self._read_json(self.data_file)
+        document = self.read_json(self.data_file)
         missing = _RECORDED - set(document)
         if missing:
             raise CheckpointError(
@@ -253,7 +259,20 @@ class RunFolder:
             )
         return document
 
-    def _read_json(self, file: Path) -> dict[str, Any]:
+    def _version(self) -> str:
+        """Return the version of ganport that started the run; empty if it is not known."""
+        try:
+            return str(self.read_json(self.identity_file).get("version", ""))
+        except (CheckpointError, RunNotFoundError):
+            return ""
+
+    def read_json(self, file: Path) -> dict[str, Any]:
+        """Return a record of the run.
+
+        Raises:
+            RunNotFoundError: The file does not exist.
+            CheckpointError: The file is damaged.
+        """
         try:
             document = json.loads(file.read_text())
         except (FileNotFoundError, NotADirectoryError):

@@ -24,6 +24,7 @@ from .recipe import Recipe
 from .recipe_file import file_content
 from .recipes import is_bundled
 from .run_folder import RunFolder
+from .run_identity import record_identity
 from .start_weights import StartWeights, record_start
 
 
@@ -69,9 +70,9 @@ def start_run(run: RunFolder, recipe: Recipe, data: Dataset, start: StartWeights
 
 def _record(run: RunFolder, recipe: Recipe, data: Dataset, start: StartWeights | None) -> None:
     # A process that was killed before it wrote the recipe may have left files of another recipe.
-    for file in (run.module_file, run.networks_file, run.start_file, run.start_weights_file):
-        if file.exists():
-            file.unlink()
+    optional = (run.module_file, run.networks_file, run.start_file, run.start_weights_file)
+    for file in (*optional, run.identity_file):
+        file.unlink(missing_ok=True)
     if not is_bundled(recipe):
         _record_networks(run, recipe)
     if start is not None:
@@ -79,6 +80,7 @@ def _record(run: RunFolder, recipe: Recipe, data: Dataset, start: StartWeights |
     _write_json(run.data_file, _describe_data(recipe, data))
     # The recipe is written last, because a folder with a recipe is a run, which needs the files above.
     _write_json(run.recipe_file, recipe.to_dict())
+    record_identity(run)
 
 
 def record_schedule(run: RunFolder, recipe: Recipe, step: int) -> None:

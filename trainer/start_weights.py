@@ -34,6 +34,7 @@ from .recipe import ImageShape, Recipe
 from .recipe_file import has_networks_of
 from .recipes import RECIPES, load_recipe
 from .run_folder import RunFolder
+from .run_identity import check_identity
 
 if TYPE_CHECKING:
     import keras
@@ -108,6 +109,8 @@ def find_start(start_from: str | os.PathLike[str]) -> Start:
         UnknownStartError: There is no such folder, and no pretrained networks have this name.
         RunNotFoundError: The folder holds no run.
         CheckpointError: The run has no checkpoint, or a record of the run is damaged.
+        MixedRunError: A file of the run was edited, or is that of another run.
+        RunVersionError: A newer version of ganport has written the run.
         RecipeError: The settings of the run were written by another version of ganport.
     """
     text = os.fspath(start_from)
@@ -145,6 +148,7 @@ def _pretrained_start(name: str) -> Start:
 
 
 def _start_of(run: RunFolder) -> Start:
+    check_identity(run)
     recipe, data = run.read_recipe(), run.read_data()
     run.newest_step()  # raises CheckpointError if there is no checkpoint
     return Start(

@@ -32,6 +32,7 @@ from .recipes import is_bundled, is_recipe_file, load_recipe
 from .remaining_time import describe_duration
 from .run import Run
 from .run_folder import RunFolder
+from .run_identity import check_identity
 from .run_records import await_run, load_run_data, start_run
 from .runs import RUNS, newest_run, unused_run
 from .start_weights import check_fit, load_start_weights
@@ -146,6 +147,9 @@ def train(
         RunInUseError: Another process is training the run.
         CheckpointError: The run to resume, or the run `start_from`, has no undamaged checkpoint; or the
             images of the run to resume have changed.
+        MixedRunError: A file of the run to resume, or of the run `start_from`, was edited, or is that of
+            another run.
+        RunVersionError: A newer version of ganport has written the run.
         DeviceError: The requested devices are not available.
         NotEnoughMemoryError: The training needs more memory than there is.
         DivergedError: A loss or a weight is no longer finite. The last good checkpoint is kept.
@@ -310,6 +314,8 @@ def _find_run(recipe: RecipeSource | None, folder: RunFolder | None) -> RunFolde
             `out` are folders.
         UnknownRecipeError: `recipe` is no bundled recipe, no recipe file and no folder.
         RunNotFoundError: The folder contains no run, or there is no run of the recipe.
+        MixedRunError: A file of the run was edited, or is that of another run.
+        RunVersionError: A newer version of ganport has written the run.
     """
     if recipe is None:
         name = None
@@ -332,6 +338,7 @@ def _find_run(recipe: RecipeSource | None, folder: RunFolder | None) -> RunFolde
     run = folder or newest_run(RUNS, name)
     if not run.exists():
         raise RunNotFoundError(run.path)
+    check_identity(run)
     found = run.read_recipe().name
     if name not in (None, found):
         raise UsageError(

@@ -102,6 +102,34 @@ def test_error_of_a_command_names_its_options(capsys, error, status):
     assert capsys.readouterr().err == "error: --range is 3.\n"
 
 
+def test_unexpected_error_is_one_line_that_says_how_to_see_more(capsys):
+    assert guarded(lambda: int("seven")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: Unexpected ValueError: invalid literal for int() with base 10: 'seven'; ")
+    assert line.endswith("; add --debug to the command to see where it was raised")
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, UsageError])
+def test_debug_prints_the_traceback_before_the_line(capsys, error):
+    def run():
+        raise error("of a test")
+
+    guarded(run, debug=True)
+    printed = capsys.readouterr().err
+    assert printed.startswith("Traceback (most recent call last):\n")
+    assert "in run\n    raise error(" in printed
+    assert printed.splitlines()[-1].startswith("error: ")
+    assert "--debug" not in printed.splitlines()[-1]
+
+
+def test_debug_may_stand_before_and_behind_the_command(ganport, tmp_path):
+    for arguments in (("--debug", "sample", "none.onnx"), ("inspect", "none.onnx", "--debug")):
+        result = ganport(*arguments)
+        assert result.returncode == 1
+        assert "ModelNotFoundError: No model file at none.onnx" in result.stderr
+    assert "Traceback" in run_copy(tmp_path, "none.onnx", "--debug").stderr
+
+
 def test_every_option_of_sample_is_named_by_its_argument():
     options = sample_options()
     assert options["value_range"] == "--range"

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from ganport.runtime.errors import ModelNotFoundError, OutputError
@@ -37,6 +35,7 @@ def test_full_disk_is_an_output_error_and_the_old_file_stays(tmp_path):
     write_bytes(target, b"old")
     with pytest.raises(OutputError, match="no space left"):  # noqa: PT012
         with replacing(target) as temporary:
+            temporary.unlink()
             temporary.symlink_to("/dev/full")
             temporary.write_bytes(b"new")
     assert target.read_bytes() == b"old"
@@ -50,13 +49,13 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]
 
 
-def test_leftover_of_a_writer_that_may_still_write_stays(tmp_path):
-    old, new, other = (
-        tmp_path / f".{stem}.0123abc{digit}.part.onnx" for stem, digit in (("x", 1), ("x", 2), ("y", 3))
-    )
-    for path in (old, new, other):
-        path.touch()
-    for path in (old, other):
-        os.utime(path, (1, 1))
-    remove_leftovers(tmp_path, "x", older_than_s=3600)
-    assert sorted(tmp_path.iterdir()) == sorted([new, other])
+def test_file_that_is_being_written_is_no_leftover(tmp_path):
+    with replacing(tmp_path / "x.onnx") as part:
+        for name in (".x.0123abcd.part.onnx", ".y.0123abcd.part.onnx"):
+            (tmp_path / name).touch()
+        remove_leftovers(tmp_path, "x")
+        assert sorted(tmp_path.iterdir()) == sorted([part, tmp_path / ".y.0123abcd.part.onnx"])
+        part.write_bytes(b"new")
+    assert (tmp_path / "x.onnx").read_bytes() == b"new"
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]

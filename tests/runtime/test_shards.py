@@ -140,6 +140,21 @@ def test_second_writer_of_the_same_shards_is_stopped(sampler, tmp_path):
     assert contents(tmp_path) == whole
 
 
+def test_two_processes_do_not_write_the_same_shards(sampler, tmp_path):
+    """The second one would remove the file that the first one is writing."""
+    options = {"seeds": SEEDS, "path": tmp_path / "x.tar", "shard_size": 4, "resume": True}
+    first = write_shards(sampler, plan_shards(sampler, **options))
+    count = next(first)
+    (part,) = tmp_path.glob(".x-*.part.tar")
+    words = rf"x\.json: process {os.getpid()} on \S+ is writing it; wait until that process ends, or choose"
+    with pytest.raises(OutputError, match=words):
+        write(sampler, **options)
+    assert part.exists()
+    assert count + sum(first) == len(SEEDS)
+    assert write(sampler, **options) == [len(SEEDS)]
+    assert sorted(contents(tmp_path)) == ["x-000000.tar", "x-000001.tar", "x-000002.tar", "x.json"]
+
+
 def test_resume_with_other_settings_is_rejected(sampler, tmp_path):
     path = tmp_path / "x.tar"
     write(sampler, SEEDS, path, shard_size=4)

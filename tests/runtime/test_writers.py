@@ -53,6 +53,28 @@ def test_folder_has_an_image_for_each_seed(images, tmp_path):
         np.testing.assert_array_equal(read(tmp_path / "a" / "b" / name), image)
 
 
+@pytest.mark.parametrize(
+    ("name", "leftover"),
+    [
+        ("x.png", ".x.0123abcd.part.png"),
+        ("x.npz", ".x.0123abcd.part.npz"),
+        ("x", "x/.seed0000007.0123abcd.part.png"),
+        ("x.gif", ".x.0123abcd.part.gif"),
+    ],
+)
+def test_what_a_killed_writer_left_is_removed(tmp_path, name, leftover):
+    images = RNG.integers(0, 256, (3, 5, 4, 1)).astype(np.uint8)
+    (tmp_path / leftover).parent.mkdir(exist_ok=True)
+    (tmp_path / leftover).write_bytes(b"half an image")
+    (tmp_path / ".other.0123abcd.part.png").touch()
+    if name.endswith(".gif"):
+        write_animation(images, [1, 1, 1], tmp_path / name)
+    else:
+        write_images(batches(images), SEEDS, tmp_path / name)
+    assert not (tmp_path / leftover).exists()
+    assert (tmp_path / ".other.0123abcd.part.png").exists()
+
+
 def test_arrays(images, tmp_path):
     write_images(batches(images), SEEDS, tmp_path / "x.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), images)

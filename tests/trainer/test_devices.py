@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ganport.trainer.devices import choose_devices
+from ganport.trainer.devices import choose_devices, load_tensorflow
 from ganport.trainer.errors import DeviceError
 from ganport.trainer.run_folder import RunFolder
 from tests.conftest import ROOT
@@ -107,3 +107,18 @@ def test_onednn_is_on_unless_the_user_decided_otherwise(setting, expected):
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == expected
+
+
+def test_keras_writes_no_folder_for_a_user_without_a_home_folder(monkeypatch):
+    """Such a user has neither HOME nor an entry in the list of users, as in many containers."""
+
+    def unknown(_):
+        raise KeyError("no such user")
+
+    monkeypatch.setenv("KERAS_HOME", "")
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    load_tensorflow()
+    with pytest.raises(NotADirectoryError):
+        os.makedirs(os.environ["KERAS_HOME"])  # as Keras does

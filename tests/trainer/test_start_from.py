@@ -308,7 +308,7 @@ def test_files_of_a_killed_start_do_not_stay(tmp_path, trained, small_recipe):
     run.networks_file.write_text("{}")
     run.recipe_file.unlink()  # as if the process was killed just before it wrote the recipe
     start_run(run, small_recipe, load_squares())
-    assert sorted(path.name for path in run.path.iterdir()) == ["data.json", "recipe.json"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["data.json", "recipe.json", "run.json"]
 
 
 def test_damaged_best_checkpoint_is_passed_over_with_a_warning(tmp_path, faces):
