@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -144,9 +145,11 @@ def parse_image_size(text: str) -> tuple[int, int, int]:
     Raises:
         UsageError: The text is not the size of an image.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)(?:x(\d+))?", text)
+    match = re.fullmatch(r"(\d{1,9})x(\d{1,9})(?:x(\d{1,9}))?", text)
     if match is None:
-        raise UsageError(f"`image_size` is {text!r}; expected HEIGHTxWIDTHxCHANNELS, such as 28x28x1.")
+        raise UsageError(
+            f"`image_size` is {shortened(text)}; expected HEIGHTxWIDTHxCHANNELS, such as 28x28x1."
+        )
     size = int(match[1]), int(match[2]), int(match[3] or 1)
     _check_size(size)
     return size
@@ -158,15 +161,16 @@ def parse_labels(text: str) -> int | tuple[str, ...]:
     Raises:
         UsageError: The text is neither a number nor the path of a file with names.
     """
-    if text.isdecimal():
+    if re.fullmatch(r"\d{1,9}", text):  # int() rejects thousands of digits
         _check_labels(int(text))
         return int(text)
     try:
-        lines = Path(text).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = Path(os.path.expanduser(text)).read_text(encoding="utf-8").splitlines()  # noqa: PTH111
+    # A ValueError means that the file is not text, or that the path has a null character.
+    except (OSError, ValueError) as error:
         reason = system_reason(error) if isinstance(error, OSError) else "it is not text"
         raise UsageError(
-            f"`labels` is {text!r}, which is not a number, and not a file of names ({reason})."
+            f"`labels` is {shortened(text)}, which is not a number, and not a file of names ({reason})."
         ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     _check_labels(names)

@@ -183,7 +183,7 @@ def check_description_beside(sampler: Sampler) -> None:
     content = path.read_bytes()
     try:
         stated = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         if b'"created_by"' in content:
             raise DescriptionMismatchError(path, "the whole text, which is damaged,") from None
         return

@@ -19,6 +19,7 @@ from .arrays import Pixels
 from .contract import Contract
 from .cores import usable_cores
 from .description import Description
+from .display import shortened
 from .errors import (
     ClosedSamplerError,
     GanportError,
@@ -72,12 +73,16 @@ class ModelOptions:
     threads: int | None = None
     batch_size: int | None = None
     repeatable: bool = False
+    budget: float = 1.0
     description: Description = dataclasses.field(default_factory=Description)
 
     def __post_init__(self) -> None:
         _check_count("threads", self.threads, _MOST_THREADS)
         _check_count("batch_size", self.batch_size, _LARGEST_BATCH)
         check_provider(self.provider, AUTO)
+        is_number = isinstance(self.budget, (int, float)) and math.isfinite(self.budget)
+        if not is_number or self.budget <= 0:
+            raise UsageError(f"`budget` is {shortened(self.budget)}; it must be a number above 0.")
 
 
 class Model:
@@ -102,7 +107,7 @@ class Model:
         self.provider: ProviderChoice = options.provider
         self.passed_over: dict[str, str] = {}
         self.threads = options.threads or usable_cores()
-        outline = read_outline(self.source)
+        outline = read_outline(self.source, budget=options.budget)
         # Weights may lie beside a link to the model's file, and onnxruntime looks for them beside its path.
         self._location = self._file.location if outline.path is None else outline.path.absolute()
         session = self._open_fastest() if options.provider == AUTO else self._open(self.threads)
@@ -121,7 +126,11 @@ class Model:
         self._runner: Runner | None = self._make_runner(session)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Model, (self._file.location, self._options)
+        return self._constructor(), (self._file.location, self._options)
+
+    def _constructor(self) -> Callable[..., Model]:
+        """Return the function that opens a model of this kind, from its source and its options."""
+        return Model
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -137,7 +146,7 @@ class Model:
             threads: Number of CPU threads in the other process.
         """
         chosen = dataclasses.replace(self._options, provider=self.provider, threads=threads)
-        return functools.partial(Model, self._file.read(), chosen)
+        return functools.partial(self._constructor(), self._file.read(), chosen)
 
     def with_threads(self, threads: int) -> Model:
         """Return the same model, opened again with another number of CPU threads.
@@ -147,7 +156,7 @@ class Model:
         """
         self._file.check_unchanged()
         chosen = dataclasses.replace(self._options, provider=self.provider, threads=threads)
-        return Model(self._file.location, chosen)
+        return self._constructor()(self._file.location, chosen)
 
     def fingerprint(self) -> str:
         """Return a hash in hex of all that decides the images of a seed. Raises ModelError.
@@ -155,7 +164,7 @@ class Model:
         It is the sha256 of the model's file; see `ModelFile.fingerprint`. If the user describes a third-party
         generator, then it is the sha256 of this hash and the description.
         """
-        given, of_file = self._options.description.given(), self._file.fingerprint()
+        given, of_file = self._options.description.given(), self._file.fingerprint(self._options.budget)
         if not given:
             return of_file
         import hashlib  # this import takes milliseconds, and an image needs no fingerprint

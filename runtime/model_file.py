@@ -45,10 +45,13 @@ class ModelFile(NamedTuple):
         """Return the bytes of the file, without weights that lie in separate files."""
         return self.location if isinstance(self.location, bytes) else self.location.read_bytes()
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, budget: float = 1.0) -> str:
         """Return the sha256 of the model in hex.
 
         If weights lie in separate files, the result is the sha256 of the hashes of all files.
+
+        Args:
+            budget: Factor of the limits within which the file is read; see `read_outline`.
 
         Raises:
             ModelError: The file has changed since it was opened, or it does not exist any more.
@@ -59,7 +62,7 @@ class ModelFile(NamedTuple):
             return hashlib.sha256(self.location).hexdigest()
         self.check_unchanged()
         hashes = []
-        for path in (self.location, *read_outline(self.location).weight_files):
+        for path in (self.location, *read_outline(self.location, budget=budget).weight_files):
             with path.open("rb") as file:
                 hashes.append(hashlib.file_digest(file, "sha256"))
         if len(hashes) == 1:

@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .external_data import WeightFiles
-from .onnx_tensor import MOST_DIMS, MOST_FIRST, Tensor, read_sparse_tensor, read_tensor
+from .onnx_tensor import (
+    FLOAT,
+    INT64,
+    MOST_DIMS,
+    MOST_FIRST,
+    ModelReader,
+    Tensor,
+    read_sparse_tensor,
+    read_tensor,
+)
 from .protobuf import (
     Value,
     WireError,
-    fields,
     integer_count,
     integers_of,
     message_of,
@@ -29,6 +36,7 @@ AttributeValue = int | float | tuple[int, ...] | tuple[float, ...]
 
 # Limit for the length of a list whose numbers are read. The attribute `pads` has two numbers per dimension.
 _MOST_LISTED = 2 * MOST_DIMS
+_LONGEST_TEXT = 1_000  # bytes of a text that are read
 # Fields of an AttributeProto that hold its value.
 _FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS = range(2, 10)
 _TENSORS, _GRAPHS, _SPARSE_TENSOR, _SPARSE_TENSORS = 10, 11, 22, 23
@@ -49,6 +57,9 @@ class Attribute(NamedTuple):
         tensor: Tensor in the attribute, dense or sparse; None if there is none.
         graphs: Bytes of the graphs in the attribute.
         fields: Numbers of the fields that the attribute has.
+        text: Text in the attribute, at most the first thousand bytes; empty if there is none.
+        reference: Name of the attribute of a function that the attribute stands for; empty for an attribute
+            with a value of its own.
     """
 
     name: str
@@ -58,6 +69,8 @@ class Attribute(NamedTuple):
     tensor: Tensor | None
     graphs: tuple[memoryview, ...]
     fields: frozenset[int]
+    text: str = ""
+    reference: str = ""
 
     def value(self) -> AttributeValue | None:
         """Return the number or the numbers; None for other types, and for lists of more than 32 numbers."""
@@ -94,31 +107,34 @@ class Attribute(NamedTuple):
             return self.tensor
         for field, numbers in self.numbers.items():
             shape = (self.counts[field],) if field in (_FLOATS, _INTS) else ()
-            return Tensor("", shape, tuple(numbers[:MOST_FIRST]))
-        value = (
-            self.value()
-        )  # an attribute that states its type and has no value, which is 0 or an empty list
-        return None if value is None else Tensor("", (), (0,))
+            kind = INT64 if field in (_INT, _INTS) else FLOAT
+            return Tensor("", shape, tuple(numbers[:MOST_FIRST]), kind)
+        # The attribute states its type and has no value, which stands for 0 or an empty list.
+        return None if self.value() is None else Tensor("", (), (0,))
 
 
-def read_attribute(message: memoryview, files: WeightFiles) -> Attribute:
+def read_attribute(message: memoryview, reader: ModelReader) -> Attribute:
     """Return an attribute, after checking its tensors. Its graphs are not read.
 
     Args:
         message: Bytes of an AttributeProto.
-        files: Files beside the model that may hold the attribute's tensors.
+        reader: Reader of the model.
     """
-    name, kind, present = "", 0, set()
+    name, kind, text, reference, present = "", 0, "", "", set()
     numbers: dict[int, list[float]] = {}
     counts: dict[int, int] = {}
     tensor = graph = sparse = None
     graphs = []
-    for number, value in fields(message):
+    for number, value in reader.fields(message):
         present.add(number)
         if number == 1:
             name = text_of(value)
         elif number == 20:
             kind = number_of(value)
+        elif number == 21:
+            reference = text_of(value)
+        elif number == _STRING:
+            text = bytes(message_of(value)[:_LONGEST_TEXT]).decode(errors="replace")
         elif number in (_FLOAT, _INT):  # if the field occurs twice, the last one counts
             numbers[number] = _numbers_in(number, value)
         elif number in (_FLOATS, _INTS):
@@ -130,11 +146,11 @@ def read_attribute(message: memoryview, files: WeightFiles) -> Attribute:
         elif number == _GRAPH:
             graph = single_message(graph, value)
         elif number == _TENSORS:
-            read_tensor(message_of(value), files)
+            read_tensor(message_of(value), reader)
         elif number == _GRAPHS:
             graphs.append(message_of(value))
         elif number in (_SPARSE_TENSOR, _SPARSE_TENSORS):
-            sparse = read_sparse_tensor(message_of(value), files)
+            sparse = read_sparse_tensor(message_of(value), reader)
     # An attribute must hold one value. If it holds a tensor and a list of numbers, onnxruntime uses only one
     # of the two values, which may not be the value that is checked here.
     if tensor is not None and counts:
@@ -144,9 +160,11 @@ def read_attribute(message: memoryview, files: WeightFiles) -> Attribute:
         kind,
         numbers,
         counts,
-        sparse if tensor is None else read_tensor(tensor, files),
+        sparse if tensor is None else read_tensor(tensor, reader),
         tuple(graphs) if graph is None else (graph, *graphs),
         frozenset(present),
+        text,
+        reference,
     )
 
 

@@ -2,10 +2,12 @@
 
 onnxruntime trusts the content of a file. A few bytes in the file can make onnxruntime allocate a terabyte of
 memory, read a file elsewhere on the disk, or run an endless loop. This module reads the file once, without
-the `onnx` package and without a copy of the weights, and rejects files that do this.
+the `onnx` package and without a copy of the weights, and rejects files that do this. It also estimates what
+the file costs, and rejects a file that exceeds its budget.
 
-Shapes that the graph computes while it runs are not checked. Only the memory of the machine limits them. The
-field numbers in this module are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+Shapes that depend on the numbers in the graph's inputs are not known before the graph runs. Only the memory
+of the process limits them. The field numbers in this module are those of onnx.proto
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
 from __future__ import annotations
@@ -15,25 +17,30 @@ import mmap
 import os
 import struct
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from .display import system_reason
-from .errors import ModelFormatError, ModelNotFoundError, UnsupportedModelError
+from .budget import Budget, check_limit
+from .display import shortened, system_reason
+from .errors import ModelFormatError, ModelNotFoundError, ModelTooLargeError, UnsupportedModelError
 from .external_data import WeightFiles
+from .graph_cost import Estimate, count_operations
 from .onnx_attribute import Attribute, AttributeValue, read_attribute
+from .onnx_graph import Function, FunctionId, Graph, Input, Operation, function_id, read_input, read_output
 from .onnx_operations import Operands, check_operation
-from .onnx_tensor import Tensor, read_sparse_tensor, read_tensor
+from .onnx_tensor import ModelReader, Tensor, read_sparse_tensor, read_tensor
 from .protobuf import WireError, fields, message_of, number_of, signed, single_message, text_of
-from .rejection import RejectedError, UnsupportedError
+from .rejection import OverBudgetError, RejectedError, UnsupportedError
 
+# Numbers of images for which the cost is estimated, because a size may depend on the number in any way. The
+# images of a third-party file are checked in a batch of 4, and 64 is the usual batch of large images.
+_BATCHES = (1, 4, 64)
 _DEEPEST = 16  # limit for the depth of nested graphs, such as the branches of an If, and of function calls
 _MOST_NUMBERS = 16  # largest number of values of a constant whose numbers are in the outline
 
 _Constants = ChainMap[str, Tensor]
-_FunctionId = tuple[str, str]  # domain and name of a function
 
 
 class Node(NamedTuple):
@@ -87,24 +94,28 @@ class Outline(NamedTuple):
     path: Path | None = None
 
 
-def read_outline(model: Path | bytes) -> Outline:
+def read_outline(model: Path | bytes, *, budget: float = 1.0) -> Outline:
     """Return the operations of a model and the files of its weights, after this module's checks.
 
     Args:
         model: An existing ONNX file, or its bytes. A model in onnxruntime's own format (.ort) is not read, so
             its outline is empty.
+        budget: Factor of the limits in `Budget`.
 
     Raises:
         ModelFormatError: The model is damaged, or it is harmful.
+        ModelTooLargeError: The model needs more memory or work than its budget allows.
         ModelNotFoundError: The file can't be read.
         UnsupportedModelError: The file is of another kind, or has operations that are not supported.
     """
     path = None if isinstance(model, bytes) else model
     try:
         content = memoryview(model) if isinstance(model, bytes) else _mapped(model)
-        return _read_content(content, path)
+        return _read_content(content, path, Budget().times(budget))
     except RejectedError as error:
         raise ModelFormatError(model, str(error)) from None
+    except OverBudgetError as error:
+        raise ModelTooLargeError(model, error.what, error.needed, error.limit) from None
     except UnsupportedError as error:
         raise UnsupportedModelError(model, error.problem, error.remedy) from None
     except OSError as error:  # the file of the model, or one with its weights
@@ -127,19 +138,20 @@ def _mapped(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _read_content(content: memoryview, path: Path | None) -> Outline:
+def _read_content(content: memoryview, path: Path | None, budget: Budget) -> Outline:
     """Return the outline of a model.
 
     Args:
         content: Bytes of the model's file.
         path: Path of the file; None if the model was given as bytes.
+        budget: What the model may cost.
     """
     if is_ort_format(bytes(content[:8]) if path is None else path):
         if bytes(content[4:8]) != b"ORTM":
             _reject_other_kind(content, path)
         return Outline((), path=path)
     try:
-        return _read_model(content, WeightFiles(path))
+        return _read_model(content, WeightFiles(path), budget)
     except (WireError, IndexError, struct.error, UnicodeDecodeError):
         _reject_other_kind(content, path)
         raise RejectedError("it is damaged, or it is not ONNX") from None
@@ -153,10 +165,10 @@ def _reject_other_kind(content: memoryview, path: Path | None) -> None:
         raise UnsupportedError(f"it is {kind.name}", kind.remedy_for(path))
 
 
-def _read_model(content: memoryview, files: WeightFiles) -> Outline:
-    reader, constants = _GraphReader(files), _Constants()
+def _read_model(content: memoryview, files: WeightFiles, budget: Budget) -> Outline:
+    reader, constants = _GraphReader(files, budget), _Constants()
     graph, opset, functions = None, None, []
-    for number, value in fields(content):
+    for number, value in reader.fields(content):
         if number == 7:
             graph = single_message(graph, value)
         elif number == 8:
@@ -168,8 +180,10 @@ def _read_model(content: memoryview, files: WeightFiles) -> Outline:
         raise WireError
     for function in functions:
         reader.read_function(function)
-    nodes = reader.read_graph(graph, 0, constants)
+    nodes, read = reader.read_graph(graph, 0, constants)
     reader.check_functions()
+    size = len(content) + sum(file.stat().st_size for file in files.found)
+    _check_cost(read, reader, budget.of_file(size))
     return Outline(
         nodes,
         weight_files=tuple(sorted(files.found)),
@@ -177,6 +191,24 @@ def _read_model(content: memoryview, files: WeightFiles) -> Outline:
         opset=opset,
         path=files.model,
     )
+
+
+def _check_cost(graph: Graph, reader: _GraphReader, budget: Budget) -> None:
+    """Raise OverBudgetError if a graph costs more than its budget allows."""
+    what = "operations in the file, after its functions are inlined"
+    check_limit(what, count_operations(graph, reader.functions), budget.operations)
+    check_limit("bytes of tensors in the file", reader.messages.stored_bytes, budget.constant_bytes)
+    check_limit("bytes of sparse tensors in the file", reader.messages.dense_bytes, budget.constant_bytes)
+    is_free = any(source.shape is None or None in source.shape for source in graph.inputs)
+    estimate = Estimate(graph, reader.functions)
+    for images in _BATCHES if is_free else [_fixed_batch(graph)]:
+        estimate.run(images, budget)
+
+
+def _fixed_batch(graph: Graph) -> int:
+    """Return the number of images that a graph without free sizes seems to generate, at most 64."""
+    first = [source.shape[0] or 1 for source in graph.inputs if source.shape]
+    return min(max([1, *first]), max(_BATCHES))
 
 
 def _read_opset(message: memoryview) -> tuple[str, int]:
@@ -195,47 +227,66 @@ class _GraphReader:
     """Reads and checks a model's graph, the graphs within it, and its functions.
 
     Attributes:
-        files: Files beside the model that may hold weights.
-        functions: Dict from the domain and name of a function to the function's operations.
+        messages: Reader of the messages in the file.
+        functions: Dict from the domain and name of a function to the function.
     """
 
-    def __init__(self, files: WeightFiles) -> None:
-        self.files = files
-        self.functions: dict[_FunctionId, list[Node]] = {}
+    def __init__(self, files: WeightFiles, budget: Budget) -> None:
+        self.messages = ModelReader(files, budget.fields)
+        self.fields = self.messages.fields
+        self.functions: dict[FunctionId, Function] = {}
+        self._budget, self._nodes, self._graphs = budget, 0, 0
 
     def read_function(self, message: memoryview) -> None:
-        name, domain, nodes = "", "", []
-        for number, value in fields(message):
+        name, domain, messages = "", "", []
+        inputs, outputs, attributes = [], [], {}
+        for number, value in self.fields(message):
             if number == 1:
                 name = text_of(value)
             elif number == 10:
                 domain = text_of(value)
-            elif number == 7:  # nodes
-                nodes.append(message_of(value))
-        # Functions of the same name, which ONNX calls overloads, are treated as one.
-        self.functions.setdefault((domain, name), []).extend(self._read_nodes(nodes, _Constants(), 0))
+            elif number == 4:
+                inputs.append(text_of(value))
+            elif number == 5:
+                outputs.append(text_of(value))
+            elif number == 7:
+                messages.append(message_of(value))
+                self._count_node()
+            elif number == 11:
+                attribute = read_attribute(message_of(value), self.messages)
+                attributes[attribute.name] = attribute
+        key = function_id(domain, name)
+        if key in self.functions:
+            raise UnsupportedError(
+                f"it has two functions of the name {shortened(name)}",
+                "inline its functions with onnx.inliner.inline_local_functions",
+            )
+        operations, _ = self._read_nodes(messages, _Constants(), 0)
+        self.functions[key] = Function(tuple(inputs), tuple(outputs), attributes, operations)
 
     def check_functions(self) -> None:
         """Reject a function that calls itself, because onnxruntime would inline it endlessly."""
-        checked: set[_FunctionId] = set()
+        checked: set[FunctionId] = set()
 
-        def visit(function: _FunctionId, callers: tuple[_FunctionId, ...]) -> None:
+        def visit(function: FunctionId, callers: tuple[FunctionId, ...]) -> None:
             if function in callers:
-                raise RejectedError(f"its function {function[1]!r} calls itself")
+                raise RejectedError(f"its function {shortened(function[1])} calls itself")
             if len(callers) > _DEEPEST:
                 raise RejectedError(f"its functions call each other more than {_DEEPEST} levels deep")
             if function in checked:
                 return
-            for node in self.functions[function]:
-                if (node.domain, node.kind) in self.functions:
-                    visit((node.domain, node.kind), (*callers, function))
+            for called in _called(self.functions[function].operations):
+                if called in self.functions:
+                    visit(called, (*callers, function))
             checked.add(function)
 
         for function in self.functions:
             visit(function, ())
 
-    def read_graph(self, message: memoryview, depth: int, constants: _Constants) -> tuple[Node, ...]:
-        """Return the operations of a graph.
+    def read_graph(
+        self, message: memoryview, depth: int, constants: _Constants
+    ) -> tuple[tuple[Node, ...], Graph]:
+        """Return the operations of a graph, and the graph.
 
         Args:
             message: Bytes of the graph.
@@ -245,32 +296,54 @@ class _GraphReader:
         """
         if depth > _DEEPEST:
             raise RejectedError(f"it has graphs within graphs, more than {_DEEPEST} levels deep")
-        nodes = []
-        for number, value in fields(message):
+        self._graphs += 1
+        check_limit("graphs in the file", self._graphs, self._budget.graphs)
+        inputs: list[Input] = []
+        outputs, messages, tensors = [], [], {}
+        for number, value in self.fields(message):
             if number == 5:  # initializers
-                tensor = read_tensor(message_of(value), self.files)
-                constants[tensor.name] = tensor
+                tensor = read_tensor(message_of(value), self.messages)
+                tensors[tensor.name] = tensor
             elif number == 15:  # sparse initializers
-                tensor = read_sparse_tensor(message_of(value), self.files)
-                constants[tensor.name] = tensor
+                tensor = read_sparse_tensor(message_of(value), self.messages)
+                tensors[tensor.name] = tensor
             elif number == 1:
-                nodes.append(message_of(value))
-        return self._read_nodes(nodes, constants, depth)
+                messages.append(message_of(value))
+                self._count_node()
+            elif number == 11:
+                inputs.append(read_input(message_of(value), self.fields))
+            elif number == 12:
+                outputs.append(read_output(message_of(value), self.fields))
+        constants.update(tensors)
+        operations, nodes = self._read_nodes(messages, constants, depth)
+        free = tuple(source for source in inputs if source.name not in tensors)
+        return nodes, Graph(free, tuple(outputs), tensors, operations)
 
-    def _read_nodes(self, messages: list[memoryview], constants: _Constants, depth: int) -> tuple[Node, ...]:
-        """Return the operations in the order of the file.
+    def _count_node(self) -> None:
+        self._nodes += 1
+        check_limit("operations in the file", self._nodes, self._budget.nodes)
+
+    def _read_nodes(
+        self, messages: list[memoryview], constants: _Constants, depth: int
+    ) -> tuple[tuple[Operation, ...], tuple[Node, ...]]:
+        """Return the operations in the order of the file, in two forms.
 
         The Constant operations are read first. In a damaged or hostile file, a constant may come after the
         operation that uses it.
         """
         first = {index for index, message in enumerate(messages) if _kind_of(message) == "Constant"}
         order = sorted(range(len(messages)), key=lambda index: index not in first)
-        nodes = {index: self._read_node(messages[index], constants, depth) for index in order}
-        return tuple(nodes[index] for index in range(len(messages)))
+        read = {index: self._read_node(messages[index], constants, depth) for index in order}
+        operations, nodes = [], []
+        for index in range(len(messages)):
+            operation, node = read[index]
+            operations.append(operation)
+            nodes.append(node)
+        return tuple(operations), tuple(nodes)
 
-    def _read_node(self, message: memoryview, constants: _Constants, depth: int) -> Node:
+    def _read_node(self, message: memoryview, constants: _Constants, depth: int) -> tuple[Operation, Node]:
         kind, domain, inputs, outputs, attributes = "", "", [], [], []
-        for number, value in fields(message):
+        for number, value in self.fields(message):
             if number == 1:
                 inputs.append(text_of(value))
             elif number == 2:
@@ -278,22 +351,31 @@ class _GraphReader:
             elif number == 4:
                 kind = text_of(value)
             elif number == 5:
-                attributes.append(read_attribute(message_of(value), self.files))
+                attributes.append(read_attribute(message_of(value), self.messages))
             elif number == 7:
                 domain = text_of(value)
-        for attribute in attributes:
-            for graph in attribute.graphs:
-                self.read_graph(graph, depth + 1, constants.new_child())
+        messages = [graph for attribute in attributes for graph in attribute.graphs]
+        graphs = [self.read_graph(graph, depth + 1, constants.new_child())[1] for graph in messages]
         if kind == "Constant":
             _add_constant(constants, attributes, outputs)
-        lists = {each.name: each.listed() for each in attributes}
-        if len(lists) < len(attributes):
+        by_name = {each.name: each for each in attributes}
+        if len(by_name) < len(attributes):
             raise WireError  # onnxruntime would use one of two attributes of the same name
+        lists = {each.name: each.listed() for each in attributes}
         is_training = any(each.name == "training_mode" and each.is_set() for each in attributes)
         check_operation(Operands(kind, inputs, outputs, constants, lists, is_training))
         values = {each.name: each.value() for each in attributes}
         numbers = {name: value for name, value in values.items() if value is not None}
-        return Node(kind, tuple(inputs), tuple(outputs), domain, numbers)
+        names = tuple(inputs), tuple(outputs)
+        return Operation(kind, domain, *names, by_name, tuple(graphs)), Node(kind, *names, domain, numbers)
+
+
+def _called(operations: Sequence[Operation]) -> Iterator[FunctionId]:
+    """Yield the names of all that operations may call, also within graphs."""
+    for operation in operations:
+        yield operation.function
+        for graph in operation.graphs:
+            yield from _called(graph.operations)
 
 
 def _add_constant(constants: _Constants, attributes: Sequence[Attribute], outputs: Sequence[str]) -> None:

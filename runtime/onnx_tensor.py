@@ -13,7 +13,19 @@ from typing import NamedTuple
 
 from .display import shortened
 from .external_data import WeightFiles
-from .protobuf import WORD, Value, WireError, fields, integers_of, message_of, number_of, text_of, unpacked
+from .protobuf import (
+    WORD,
+    FieldReader,
+    Value,
+    WireError,
+    fields,
+    integer_count,
+    integers_of,
+    message_of,
+    number_of,
+    text_of,
+    unpacked,
+)
 from .rejection import RejectedError
 
 MOST_DIMS = 16  # limit for the number of dimensions of a tensor
@@ -25,6 +37,7 @@ MOST_FIRST = (
 SUPPORTED = f"supported are at most {MOST_DIMS} dimensions and {MOST_VALUES:,} values"
 
 _EXTERNAL = 1  # value of TensorProto.DataLocation
+FLOAT, INT64 = 1, 7  # values of TensorProto.DataType
 _FLOAT16, _BFLOAT16 = 10, 16  # values of TensorProto.DataType
 _FLOAT_DATA, _RAW_DATA, _DOUBLE_DATA = 4, 9, 10  # fields of TensorProto
 # Dict from a data type to the `struct` format of a number in raw bytes, and to the field of TensorProto that
@@ -46,6 +59,27 @@ _NUMBER_FORMATS = {
 }
 
 
+# Bytes of an element of the types that take more than 4. A text is an object of the C++ library, and its
+# letters may lie elsewhere.
+_STRING, _DOUBLE, _UINT64, _COMPLEX64, _COMPLEX128 = 8, 11, 13, 14, 15
+_WIDTHS = {_STRING: 32, INT64: 8, _DOUBLE: 8, _UINT64: 8, _COMPLEX64: 8, _COMPLEX128: 16}
+
+
+class ModelReader(FieldReader):
+    """Reads the messages in a model file, up to a total number of fields.
+
+    Attributes:
+        files: Files beside the model that may hold weights.
+        count: Number of fields that were read.
+        dense_bytes: Bytes of the dense tensors that onnxruntime makes of sparse ones.
+        stored_bytes: Bytes that all other tensors take in memory.
+    """
+
+    def __init__(self, files: WeightFiles, most: int) -> None:
+        super().__init__(most)
+        self.files, self.dense_bytes, self.stored_bytes = files, 0, 0
+
+
 class Tensor(NamedTuple):
     """What is read of a tensor.
 
@@ -54,27 +88,29 @@ class Tensor(NamedTuple):
         shape: Shape of the tensor; empty for a single number.
         first: Numbers at the start of the tensor, at most MOST_FIRST; None if they are not numbers, or of a
             type that is not read.
+        kind: Data type of the tensor, a value of TensorProto.DataType.
     """
 
     name: str
     shape: tuple[int, ...]
     first: tuple[float, ...] | None
+    kind: int = FLOAT
 
 
-def read_tensor(message: memoryview, files: WeightFiles) -> Tensor:
+def read_tensor(message: memoryview, reader: ModelReader) -> Tensor:
     """Return a tensor, after checking that it has as many bytes as its shape needs.
 
     Args:
         message: Bytes of a TensorProto.
-        files: Files beside the model that may hold the tensor.
+        reader: Reader of the model.
     """
-    dims: list[int] = []
+    dims = _Sizes()
     parts: dict[int, list[Value]] = {}  # from the number of a content field to the field's first values
     external: dict[str, str] = {}
     name, kind, size, is_external = "", 0, 0, False
-    for number, value in fields(message):
+    for number, value in reader.fields(message):
         if number == 1:
-            dims += integers_of(value)
+            dims.add(value)
         elif number == 2:
             kind = number_of(value) & WORD  # onnxruntime also keeps only the lowest 32 bits
         elif number in (4, 5, 6, 7, _RAW_DATA, 10, 11):
@@ -94,33 +130,67 @@ def read_tensor(message: memoryview, files: WeightFiles) -> Tensor:
     if len(parts) > 1 or len(parts.get(_RAW_DATA, ())) > 1:
         raise WireError
     if is_external:
-        span = files.locate(external)
+        span = reader.files.locate(external)
         size = span.length
-        is_short = math.prod(dims) < MOST_FIRST
+        is_short = len(dims.first) == dims.count and math.prod(dims.first) < MOST_FIRST
         parts = {_RAW_DATA: [memoryview(span.read_start())]} if is_short else {}
     _check_content(name, dims, size)
-    return Tensor(name, tuple(dims), _first_numbers(kind, parts) if kind in _NUMBER_FORMATS else None)
+    reader.stored_bytes += max(size, bytes_of(dims.first, kind))
+    numbers = _first_numbers(kind, parts) if kind in _NUMBER_FORMATS else None
+    return Tensor(name, tuple(dims.first), numbers, kind)
 
 
-def read_sparse_tensor(message: memoryview, files: WeightFiles) -> Tensor:
+def read_sparse_tensor(message: memoryview, reader: ModelReader) -> Tensor:
     """Return a sparse tensor, after checking the size of the dense tensor that onnxruntime makes of it.
 
     Args:
         message: Bytes of a SparseTensorProto.
-        files: Files beside the model that may hold the tensor.
+        reader: Reader of the model.
     """
-    dims: list[int] = []
-    name = ""
-    for number, value in fields(message):
+    dims, values = _Sizes(), Tensor("", (), None)
+    for number, value in reader.fields(message):
         if number == 1:
-            name = read_tensor(message_of(value), files).name
+            values = read_tensor(message_of(value), reader)
         elif number == 2:  # indices
-            read_tensor(message_of(value), files)
+            read_tensor(message_of(value), reader)
         elif number == 3:
-            dims += integers_of(value)
-    if any(dim < 0 for dim in dims) or not is_supported(dims):
-        raise RejectedError(f"it has a sparse tensor of shape {dims[:MOST_FIRST]}; {SUPPORTED}")
-    return Tensor(name, tuple(dims), None)
+            dims.add(value)
+    shape = dims.first
+    if any(dim < 0 for dim in shape) or not is_supported(shape):
+        raise RejectedError(f"it has a sparse tensor of shape {shape}; {SUPPORTED}")
+    reader.dense_bytes += bytes_of(shape, values.kind)
+    return Tensor(values.name, tuple(shape), None, values.kind)
+
+
+def width_of(kind: int) -> int:
+    """Return the number of bytes that an element of a data type takes, at least 4.
+
+    Smaller types are often converted to larger ones, so they are not counted as less.
+    """
+    return _WIDTHS.get(kind, 4)
+
+
+def bytes_of(shape: Sequence[int], kind: int) -> int:
+    """Return the number of bytes that a tensor takes, with at least 4 bytes for each element."""
+    return math.prod(shape) * width_of(kind)
+
+
+class _Sizes:
+    """The sizes of a tensor's axes, of which there may be too many.
+
+    Attributes:
+        first: The first sizes, at most MOST_FIRST.
+        count: Number of all sizes.
+    """
+
+    def __init__(self) -> None:
+        self.first: list[int] = []
+        self.count = 0
+
+    def add(self, value: Value) -> None:
+        """Add the sizes in a field, packed or not."""
+        self.count += integer_count(value)
+        self.first += integers_of(value, MOST_FIRST - len(self.first))
 
 
 def is_supported(shape: Sequence[float]) -> bool:
@@ -133,10 +203,11 @@ def first_floats(content: memoryview, form: str) -> list[float]:
     return unpacked(content, form, MOST_FIRST)
 
 
-def _check_content(name: str, dims: list[int], size: int) -> None:
+def _check_content(name: str, sizes: _Sizes, size: int) -> None:
     """Reject a tensor whose shape is not valid, or that has too few bytes for its shape."""
-    if len(dims) > MOST_DIMS:
-        raise RejectedError(f"its tensor {shortened(name)} has {len(dims):,} dimensions")
+    dims = sizes.first
+    if sizes.count > MOST_DIMS:
+        raise RejectedError(f"its tensor {shortened(name)} has {sizes.count:,} dimensions")
     if any(dim < 0 for dim in dims):
         raise RejectedError(f"its tensor {shortened(name)} has a negative dimension, {dims}")
     # A byte holds at most two numbers, of 4 bits each. The factor of 8 leaves a margin.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from .rejection import OverBudgetError
+
 Value = int | memoryview
 
 WORD = 0xFFFFFFFF  # the lowest 32 bits
@@ -45,6 +47,28 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
             raise WireError
         yield number, message[offset : offset + length]
         offset += length
+
+
+class FieldReader:
+    """Reads the fields of many messages, up to a total number of fields.
+
+    Attributes:
+        count: Number of fields that were read.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.count, self._most = 0, most
+
+    def fields(self, message: memoryview) -> Iterator[tuple[int, Value]]:
+        """Yield the number and the value of each field of a message, as `fields` does.
+
+        Raises OverBudgetError if the total number of fields is too large.
+        """
+        for field in fields(message):
+            self.count += 1
+            if self.count > self._most:
+                raise OverBudgetError("fields in the file", self.count, self._most)
+            yield field
 
 
 def _read_varint(message: memoryview, offset: int) -> tuple[int, int]:

@@ -18,3 +18,17 @@ class UnsupportedError(Exception):
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem, self.remedy = problem, remedy
         super().__init__(f"{problem}; {remedy}")
+
+
+class OverBudgetError(Exception):
+    """The file needs more memory or work than its budget allows.
+
+    Attributes:
+        what: What exceeds its limit, such as "operations".
+        needed: Number that the file needs, as far as it was counted.
+        limit: Largest number that is allowed.
+    """
+
+    def __init__(self, what: str, needed: int, limit: int) -> None:
+        self.what, self.needed, self.limit = what, needed, limit
+        super().__init__(f"{what}: {needed:,} of {limit:,}")

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from PIL.Image import Image
 from .arrays import Latents, Pixels, Seeds
 from .contract import Contract
 from .description import Description, DescriptionOptions
-from .display import model_name, printable
+from .display import model_name, printable, shortened
 from .errors import ClosedSamplerError, InferenceError, InputKindError, SeedError, UsageError
 from .images import make_grid, to_image
 from .latents import interpolate, sample_latents, truncate
@@ -35,6 +35,9 @@ from .request import (
     request_seeds,
     split_seeds,
 )
+
+if TYPE_CHECKING:
+    from .isolation import Isolation
 
 _MOST_FRAMES = 2**24  # largest number of frames from one seed of a walk to the next
 _SHOWN = 16  # number of images that a notebook shows for a Sampler
@@ -60,6 +63,11 @@ class Sampler:
         repeatable: Whether the same bytes are generated each time on CUDA, too. By default a few pixels in a
             million may differ from call to call by one level, because the order of additions in a convolution
             varies. Repeatable convolutions take several times as long.
+        budget: Factor of the limits of what a file may cost: its operations, its memory and its work. A file
+            that exceeds a limit is not opened. Raise it only for a file that you trust.
+        isolated: Whether the model lives in a process of its own, so that a harmful file can't crash this
+            process or take its memory. `Isolation` changes the limits of that process. The images are the
+            same. It is not supported on Windows and with other providers than "cpu".
         **description: What the graph of a third-party generator does not decide, such as `layout`,
             `value_range`, `labels` or `input_values`. `Description` explains these arguments.
 
@@ -71,6 +79,8 @@ class Sampler:
     Raises:
         UsageError: An option has an invalid value, or the file already decides the option.
         ModelError: The file is missing, damaged or harmful, or it is not a generator.
+        ModelTooLargeError: The file exceeds its budget.
+        IsolationError: The process of an isolated model crashed, or it exceeded its memory or its time.
         ProviderError: The provider is not available on this machine, or it can't run this model.
 
     Example::
@@ -90,6 +100,8 @@ class Sampler:
         threads: int | None = None,
         batch_size: int | None = None,
         repeatable: bool = False,
+        budget: float = 1.0,
+        isolated: bool | Isolation = False,
         **description: Unpack[DescriptionOptions],
     ) -> None:
         options = ModelOptions(
@@ -97,9 +109,10 @@ class Sampler:
             threads=threads,
             batch_size=batch_size,
             repeatable=repeatable,
+            budget=budget,
             description=Description(**description),
         )
-        self.model = Model(model, options)
+        self.model = _open_isolated(model, options, isolated) if isolated else Model(model, options)
 
     @classmethod
     def of(cls, model: Model) -> Sampler:
@@ -301,6 +314,17 @@ class Sampler:
             latents = interpolate(ends[leg], ends[(leg + 1) % len(ends)], position, distribution=distribution)
             latents = truncate(latents, truncation, distribution=distribution)
             yield self.sample_from_latents(latents, labels=label)
+
+
+def _open_isolated(model: ModelSource, options: ModelOptions, isolated: bool | Isolation) -> Model:
+    """Return a model in a process of its own."""
+    from .isolation import IsolatedModel, Isolation  # not at the top, because few models are isolated
+
+    if isolated is True:
+        isolated = Isolation()
+    if not isinstance(isolated, Isolation):
+        raise UsageError(f"`isolated` is {shortened(isolated)}; it must be True, False or an Isolation.")
+    return IsolatedModel(model, options, isolated)
 
 
 def _generate_ahead(

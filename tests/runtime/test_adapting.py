@@ -481,6 +481,10 @@ def test_texts_of_the_command_line(tmp_path):
         (parse_image_size, "28x28x2"),
         (parse_labels, "1"),
         (parse_labels, str(tmp_path / "none.txt")),
+        (parse_labels, "~no-such-user/names.txt"),
+        (parse_labels, "a\0b"),
+        (parse_labels, "9" * 5_000),
+        (parse_image_size, "9" * 5_000 + "x1"),
     ):
         with pytest.raises(UsageError):
             parse(text)

@@ -178,9 +178,10 @@ def test_command_writes_the_picture_also_if_an_image_is_different(tmp_path):
         (lambda text: text.replace('"dim": 5', '"dim": 6'), "'input' differs"),
         (lambda text: text.replace('"seeds": [\n      3', '"seeds": [\n      4'), "'golden' differs"),
         (lambda text: text[:-40], "the whole text, which is damaged, differs"),
+        (lambda text: "[" * 100_000 + text, "the whole text, which is damaged, differs"),
         (lambda text: text.replace("seed_rule", "report").replace('"dim": 5', '"dim": 6'), ""),
     ],
-    ids=["same", "other input", "other golden seeds", "cut off", "no description"],
+    ids=["same", "other input", "other golden seeds", "cut off", "too deep", "no description"],
 )
 def test_description_of_another_file_is_named(tmp_path, change, message):
     sampler = golden_file(tmp_path)

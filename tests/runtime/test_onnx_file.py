@@ -386,26 +386,37 @@ def test_harmful_file_is_rejected_quickly(name):
     assert len(str(caught.value)) < 500
 
 
-def test_many_functions_of_one_name_and_many_branches_are_read_in_linear_time():
+def test_many_functions_branches_and_constants_are_read_in_linear_time():
     def seconds(count):
         content = model_of_many(count).SerializeToString()
         started = time.thread_time()
         assert len(read_outline(content).nodes) == count
         return time.thread_time() - started
 
-    # If each function were compared with all others, four times as many would take sixteen times as long.
-    assert min(seconds(16_000) for _ in range(2)) < 8 * min(seconds(4_000) for _ in range(3))
+    # If each function were compared with all others, eight times as many would take 64 times as long.
+    assert min(seconds(480) for _ in range(2)) < 24 * min(seconds(60) for _ in range(3))
 
 
 def model_of_many(count):
-    """Return a model with as many functions of one name, branches and constants."""
-    function = helper.make_function("own", "f", ["a"], ["b"], [helper.make_node("Tanh", ["a"], ["b"])], [])
+    """Return a model with this number of functions and operations, and with more branches and constants."""
+    body = [helper.make_node("Tanh", ["a"], ["b"])]
     branch = helper.make_graph([], "inner", [], [])
     return model(
         *[("If", ["z"], "y", {"then_branch": branch, "else_branch": branch})] * count,
-        initializers=[scalar(f"n{index}", 1, "int64") for index in range(count)],
-        functions=[function] * count,
+        initializers=[scalar(f"n{index}", 1, "int64") for index in range(10 * count)],
+        functions=[
+            helper.make_function("own", f"f{index}", ["a"], ["b"], body, []) for index in range(count)
+        ],
     )
+
+
+def test_two_functions_of_one_name_are_rejected():
+    function = helper.make_function("own", "f", ["a"], ["b"], [helper.make_node("Tanh", ["a"], ["b"])], [])
+    content = model(("f", ["z"], "y", {"domain": "own"}), functions=[function] * 2).SerializeToString()
+    with pytest.raises(
+        UnsupportedModelError, match=r"two functions of the name 'f'; .*inline_local_functions"
+    ):
+        read_outline(content)
 
 
 def test_unknown_domain_is_rejected():

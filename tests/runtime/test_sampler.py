@@ -216,6 +216,8 @@ def test_folder_works_under_another_name_in_an_empty_project(tiny_file, tmp_path
     code = (
         "import sys; from my_app.ganlib import Sampler\n"
         f"sys.stdout.buffer.write(Sampler({str(tiny_file)!r}).sample(range(70)).tobytes())\n"
+        f"with Sampler({str(tiny_file)!r}, isolated=True) as isolated:\n"
+        "    sys.stdout.buffer.write(isolated.sample(range(70)).tobytes())\n"
         "assert not {'runtime', 'ganport'} & set(sys.modules)"
     )
     result = subprocess.run(
@@ -225,7 +227,7 @@ def test_folder_works_under_another_name_in_an_empty_project(tiny_file, tmp_path
         stdout=subprocess.PIPE,
         check=True,
     )
-    assert result.stdout == Sampler(tiny_file).sample(range(70)).tobytes()
+    assert result.stdout == Sampler(tiny_file).sample(range(70)).tobytes() * 2
 
 
 def seed_sampler(path, kind: str, batch: int | None, **spec) -> Sampler:

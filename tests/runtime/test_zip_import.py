@@ -25,6 +25,7 @@ found = {
     "images": {name: hash_of(Sampler(name)) for name in PRETRAINED},
     "by path": {name: hash_of(Sampler(path)) for name, path in PRETRAINED.items()},
     "pickled": hash_of(pickle.loads(pickle.dumps(Sampler()))),
+    "isolated": hash_of(Sampler(isolated=True)),
     "fingerprint": Sampler().model.fingerprint(),
     "default": str(default_pretrained()),
     "quality": measured_quality("mnist"),
@@ -65,8 +66,8 @@ def test_pretrained_generators_in_an_archive_generate_their_images(found, name):
     assert found["by path"][name] == expected
 
 
-def test_generator_from_an_archive_can_be_pickled(found):
-    assert found["pickled"] == found["images"]["mnist"]
+def test_generator_from_an_archive_can_be_pickled_and_isolated(found):
+    assert found["pickled"] == found["isolated"] == found["images"]["mnist"]
 
 
 def test_facts_about_a_generator_in_an_archive_are_those_of_its_file(found):
