@@ -1,5 +1,5 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, once. Neither touches a system package.
-.PHONY: help demo test test-slow coverage browser check format docs bench devices lock clean
+.PHONY: help demo test test-slow fuzz coverage browser check format docs bench devices lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -7,6 +7,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO := runs/demo
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -30,6 +32,9 @@ test: $(INSTALLED)  ## all tests but the slow ones; PYTEST_ARGS="-k words" selec
 
 test-slow: $(INSTALLED)  ## the slow tests
 	$(BIN)/python -m pytest -m slow --dist=load
+
+fuzz: $(INSTALLED)  ## damaged and hostile inputs for all that reads input, FUZZ_SECONDS=60 each; FUZZ_TARGETS="contract onnx" selects some
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --targets $(FUZZ_TARGETS)
 
 coverage: override PYTEST_ARGS += --cov
 coverage: test  ## `make test` with line and branch coverage: a table by file, and the total below it

@@ -236,8 +236,13 @@ def _upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def is_animated(image: ImageFile.ImageFile) -> bool:
-    """Return whether an image is an animation. The frames are not decoded."""
-    return image.format in _ANIMATIONS and bool(getattr(image, "is_animated", False))
+    """Return whether an image is an animation. The frames are not decoded.
+
+    Only the first frame is used. So an image whose second frame is damaged is no animation, and no error.
+    """
+    with contextlib.suppress(Exception):  # Pillow reads the start of the second frame
+        return image.format in _ANIMATIONS and bool(getattr(image, "is_animated", False))
+    return False
 
 
 def _draft(image: JpegImagePlugin.JpegImageFile, shrink: float) -> None:

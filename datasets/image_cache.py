@@ -142,7 +142,7 @@ class ImageCache:
             pixels = np.load(self._pixels_file, mmap_mode="r")
             skipped = {str(name): str(reason) for name, reason in facts["skipped"].items()}
             os.utime(self._pixels_file)  # the time of the last use
-        except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         names = tuple(name for name in self._names if name not in skipped)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(names):

@@ -69,9 +69,7 @@ def load_images(
         MissingPackageError: The package that holds or downloads the named set is not installed.
         UsageError: An argument has a value that is not valid.
     """
-    if not isinstance(source, (str, os.PathLike)):
-        raise UsageError(f"`source` is {shortened(source)}; it must be a path or the name of a data set.")
-    name = os.fspath(source)
+    name = os.fspath(source) if isinstance(source, os.PathLike) else source
     folder = None if data_dir is None else Path(data_dir)
     preparation = Preparation(image_size, channels, data_memory, crop, background, skip_bad)
     return load_prepared(name, preparation, folder, progress)
@@ -85,8 +83,10 @@ def load_prepared(
 ) -> Dataset:
     """Return the images of a source, prepared with settings that a training run has recorded.
 
-    Arguments and errors are those of `load_images`.
+    Arguments and errors are those of `load_images`. The record of a run may be damaged.
     """
+    if not isinstance(source, str):
+        raise UsageError(f"`source` is {shortened(source)}; it must be a path or the name of a data set.")
     path = find_source(source, data_dir)
     name, licence = _name_of(source, path)
     if is_image_folder(path):
@@ -159,8 +159,9 @@ def _existing_path(source: str) -> Path | None:
     try:
         path = Path(source).expanduser().resolve()
         return path if source and path.exists() else None
-    # These errors mean that a name is too long, a folder is not accessible, or the user in ~user is unknown.
-    except (OSError, RuntimeError):
+    # These errors mean that a name is too long, a folder is not accessible, the user in ~user is unknown, or
+    # a name has a null character.
+    except (OSError, RuntimeError, ValueError):
         return None
 
 

@@ -72,7 +72,8 @@ def find_named(name: str, data_dir: Path | None) -> Path | None:
     for origin, root in roots.items():
         if root is None:
             continue
-        root = root.expanduser().resolve()
+        # Path.expanduser raises an error for the home folder of an unknown user.
+        root = Path(os.path.expanduser(root)).resolve()  # noqa: PTH111
         if not root.is_dir():
             raise DatasetNotFoundError(name, f"{origin} is {root}, which is not a folder.")
         # Files directly in the folder may belong to any set. They are taken for this set only if the folder

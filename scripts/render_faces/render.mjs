@@ -3,6 +3,7 @@
 //     npm ci --ignore-scripts --prefix scripts/render_faces
 //     node scripts/render_faces/render.mjs faces            # 8,000 PNGs of 128x128
 //     node scripts/render_faces/render.mjs faces 500 64     # 500 PNGs of 64x64
+//     node scripts/render_faces/render.mjs others 2000 128 8000  # 2,000 faces from number 8000 on
 //
 // Face number n is drawn from the seed "adventurer-n". The pretrained networks saw the numbers 0 to 7999.
 // The design "Adventurer" is by Lisa Wischofsky, licence CC BY 4.0; the code of DiceBear is under MIT.
@@ -15,7 +16,8 @@ import { createAvatar } from "@dicebear/core";
 import { Resvg } from "@resvg/resvg-js";
 
 const BACKGROUNDS = ["b6e3f4", "c0aede", "d1d4f9", "ffd5dc", "ffdfbf"];
-const USAGE = "usage: node render.mjs FOLDER [COUNT] [SIZE]: 1 to 100000 faces (8000) of 16 to 1024 pixels (128)";
+const USAGE =
+  "usage: node render.mjs FOLDER [COUNT] [SIZE] [FIRST]: 1 to 100000 faces (8000) of 16 to 1024 pixels (128), from number FIRST (0) on";
 
 const render = (number, size) => {
   const face = createAvatar(adventurer, { seed: `adventurer-${number}`, backgroundColor: BACKGROUNDS });
@@ -29,15 +31,16 @@ const readNumber = (text, fallback, least, most) => {
   process.exit(2);
 };
 
-const [folder, countText, sizeText, ...others] = process.argv.slice(2);
+const [folder, countText, sizeText, firstText, ...others] = process.argv.slice(2);
 if (folder === undefined || others.length) {
   console.error(USAGE);
   process.exit(2);
 }
 const count = readNumber(countText, 8_000, 1, 100_000);
 const size = readNumber(sizeText, 128, 16, 1_024);
+const first = readNumber(firstText, 0, 0, 1_000_000);
 await mkdir(folder, { recursive: true });
-for (let number = 0; number < count; number += 1) {
+for (let number = first; number < first + count; number += 1) {
   const file = join(folder, `${String(number).padStart(5, "0")}.png`);
   await writeFile(`${file}.part`, render(number, size)); // a script that is stopped leaves no half image
   await rename(`${file}.part`, file);

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from ganport.datasets.errors import DatasetContentError, DatasetNotFoundError
-from ganport.datasets.loading import load_images
-from ganport.runtime.errors import MissingPackageError
+from ganport.datasets.loading import load_images, load_prepared
+from ganport.datasets.preparation import Preparation
+from ganport.runtime.errors import MissingPackageError, UsageError
 
 
 @pytest.fixture
@@ -234,10 +235,11 @@ def zip_bytes(name: str, content: bytes, flag: int = 0, method: int = 0) -> byte
     return bytes(packed)
 
 
-def npy_bytes() -> bytes:
+def npy_bytes(shape: bytes = b"(3, 4, 4)") -> bytes:
+    """Return an array of shape (3, 4, 4) as .npy, whose header states this shape."""
     buffer = io.BytesIO()
     np.save(buffer, np.zeros((3, 4, 4), np.uint8))
-    return buffer.getvalue()
+    return buffer.getvalue().replace(b"(3, 4, 4), }".ljust(40), shape.ljust(39) + b"}")
 
 
 @pytest.mark.parametrize(
@@ -251,8 +253,15 @@ def npy_bytes() -> bytes:
         zip_bytes("images.npy", npy_bytes(), flag=1),
         zip_bytes("images.npy", npy_bytes(), method=99),
         zip_bytes("images.npy", npy_bytes()[:100]),
+        zip_bytes("images.npy", npy_bytes(b"(3, 4, 4")),
+        zip_bytes("images.npy", npy_bytes(b"(-1,)")),
+        zip_bytes("images.npy", npy_bytes(b"(%d,)" % 2**64)),
+        zip_bytes("images.npy", npy_bytes(b"(%d,)" % 2**60)),
     ],
-    ids=["empty", "cut", "text", "npy", "not an array", "encrypted", "unknown method", "cut array"],
+    ids=[
+        *("empty", "cut", "text", "npy", "not an array", "encrypted", "unknown method", "cut array"),
+        *("header that is not Python", "negative size", "size above 64 bits", "huge array"),
+    ],
 )
 def test_damaged_npz_is_rejected(tmp_path, content):
     path = tmp_path / "data.npz"
@@ -315,12 +324,20 @@ def test_error_for_mixed_sizes_names_two_files(tmp_path):
         load_images(str(tmp_path))
 
 
-@pytest.mark.parametrize("source", ["mnits", "", "~nobody-of-that-name/x", "x" * 300])
+@pytest.mark.parametrize("source", ["mnits", "", "~nobody-of-that-name/x", "x" * 300, "a\0b"])
 def test_unknown_name_is_rejected(source):
     with pytest.raises(
         DatasetNotFoundError, match="digits, mnist, fashion-mnist, rock-paper-scissors, a folder"
     ):
         load_images(source)
+
+
+@pytest.mark.parametrize("source", [[], True, b"digits"])
+def test_source_that_is_not_a_text_is_rejected(source):
+    with pytest.raises(UsageError, match="it must be a path or the name of a data set"):
+        load_images(source)
+    with pytest.raises(UsageError, match="it must be a path or the name of a data set"):
+        load_prepared(source, Preparation())  # as the damaged record of a run has it
 
 
 def test_16_bit_grey_is_scaled(tmp_path):

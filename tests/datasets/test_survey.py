@@ -49,6 +49,18 @@ def folder(tmp_path):
     return path
 
 
+def test_animation_that_is_cut_in_its_second_frame_counts_as_an_image(tmp_path):
+    frames = [Image.fromarray(noise(8, 8, seed=seed)) for seed in (1, 2)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    content = file.getvalue()
+    second = content.index(b",\0\0\0\0", content.index(b",\0\0\0\0") + 1)
+    for length in range(second, second + 12):
+        (tmp_path / f"{length}.gif").write_bytes(content[:length])
+    survey = survey_folder(tmp_path)
+    assert (survey.count, dict(survey.unreadable)) == (12, {})
+
+
 def test_survey_counts_what_the_images_are_like(folder):
     survey = survey_folder(folder)
     assert survey.count == 16
