@@ -40,9 +40,9 @@ _BATCH_SECONDS = 0.5
 _RECENT_BATCHES = 8  # number of batches whose time is averaged
 # Share of the time limit that a request may be expected to wait. The rest is for batches that take longer.
 _EXPECTED_SHARE = 0.8
-_DELIVERY_SECONDS = (
-    0.02  # encoded images are delivered after this time, and not only at the end of their batch
-)
+# The files of a batch are delivered together, so that the next requests of their clients share a batch, too.
+# If encoding takes longer than this time, the files that are ready are delivered before.
+_DELIVERY_SECONDS = 0.1
 
 
 @dataclasses.dataclass(eq=False)

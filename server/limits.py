@@ -23,7 +23,7 @@ _PROTECTED = ("/v1/", "/v2", "/metrics")  # paths that start like this need the 
 CLIENT_TIMEOUT_S = 10.0
 # A request that takes longer than this time is watched: if its client goes, the work for it stops. Most
 # requests take less time, and are not worth the watcher.
-_UNWATCHED_S = 0.05
+_UNWATCHED_S = 0.25
 _CLIENT_GONE = 499  # nginx's status for a client that closed the connection; it is for metrics and logs only
 
 
