@@ -11,7 +11,7 @@ from ganport.runtime.files import cache_folder
 from .driver import KINDS, Result, fuzz_target, run_input
 from .target import TARGETS
 
-_HEADINGS = ("target", "inputs", "s", "lines", "kept", *KINDS)
+_HEADINGS = ("target", "inputs", "s", "reached", "kept", *KINDS)
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def _print_row(result: Result) -> None:
     cells = [
         f"{result.inputs:,}",
         f"{result.seconds:.0f}",
-        f"{result.lines:,}",
+        f"{result.reached:,}",
         f"{result.kept:,}",
         *map(str, counts),
     ]

@@ -21,72 +21,41 @@ from .mutations import mutate_words
 from .runs import write_run
 from .target import Target, UnexpectedError
 
-_COMMANDS = ("sample", "walk", "inspect", "verify", "runs", "models", "recipes")
 # Commands that serve until they are stopped, train, download or measure for seconds.
 _LEFT_OUT = {"train", "export", "serve", "web", "bench", "evaluate", "doctor"}
-_OPTIONS = (
-    *(
-        "--seeds",
-        "--out",
-        "-o",
-        "--label",
-        "--truncation",
-        "--threads",
-        "--batch-size",
-        "--repeatable",
-        "--json",
-    ),
-    *("--shard-size", "--resume", "--layout", "--range", "--clip", "--image-size", "--labels", "--labels-at"),
-    *(
-        "--latents",
-        "--input-value",
-        "--output-name",
-        "--provider",
-        "--frames",
-        "--rate",
-        "--scale",
-        "--no-loop",
-    ),
-    *("--by", "--csv", "--help", "--version", "--"),
-)
-_VALUES = (
-    *("tiny.onnx", "labels.onnx", "text.onnx", "empty.onnx", "folder", "missing.onnx", "runs", "mnist", ""),
-    *(
-        "0-3",
-        "7",
-        "-1",
-        "0",
-        "1e9",
-        "nan",
-        "0.5",
-        "99999999999999999999",
-        "0,0,0",
-        "9-1",
-        "auto",
-        "cuda",
-        "tanh",
-    ),
-    *(
-        "a.png",
-        "a.webp",
-        "a.gif",
-        "a.npz",
-        "a.npy",
-        "a.tar",
-        "a.csv",
-        "a b\n.png",
-        "-a.png",
-        "\N{PILE OF POO}.png",
-    ),
-    *("\udcff.png", "\udcff", "new", "-", "NHWC", "NCHW", "3x4x1", "psi=0.7", "uniform", "time", "x" * 300),
-)
+_WORDS = """
+sample walk inspect verify runs models recipes
+--seeds --out -o --label --truncation --threads --batch-size --repeatable --json --shard-size --resume
+--layout
+--range --clip --image-size --labels --labels-at --latents --input-value --output-name --provider --frames
+--rate --scale --no-loop --by --csv --help --version --
+tiny.onnx labels.onnx text.onnx empty.onnx folder missing.onnx runs mnist new -
+NHWC NCHW 3x4x1 psi=0.7 uniform
+0-3 7 -1 0 1e9 nan 0.5 0,0,0 9-1 99999999999999999999 auto cuda tanh
+a.png a.webp a.gif a.npz a.npy a.tar a.csv -a.png
+"""
+_ODD_WORDS = ("", "a b\n.png", "\N{PILE OF POO}.png", "\udcff.png", "\udcff", "x" * 300)
+_EXAMPLES = """
+sample tiny.onnx --seeds 0-3 --out a.png
+sample labels.onnx --label 2 --out new
+sample tiny.onnx --out a.tar --shard-size 3 --seeds 0-7
+sample tiny.onnx --out a.npz
+sample --help
+walk tiny.onnx --seeds 0,1 --frames 2 --out a.gif
+inspect labels.onnx --json
+verify tiny.onnx --out a.png
+models
+runs
+recipes
+--version
+"""
 
 
 class CommandTarget(Target):
     """The command line: it ends with 0, 1 or 2, prints at most one error, and leaves nothing half-written."""
 
     is_traced = False  # tracing makes typer and rich take twice as long
-    mutate = staticmethod(mutate_words((*_COMMANDS, *_OPTIONS, *_VALUES)))
+    mutate = staticmethod(mutate_words((*_WORDS.split(), *_ODD_WORDS)))
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder.resolve())
@@ -103,16 +72,7 @@ class CommandTarget(Target):
         self._own = {path.name for path in self.folder.iterdir()}
 
     def examples(self) -> Iterable[bytes]:
-        for line in (
-            *("sample tiny.onnx --seeds 0-3 --out a.png", "sample labels.onnx --label 2 --out new"),
-            *("sample tiny.onnx --out a.tar --shard-size 3 --seeds 0-7", "sample tiny.onnx --out a.npz"),
-            *("walk tiny.onnx --seeds 0,1 --frames 2 --out a.gif", "inspect labels.onnx --json", "models"),
-            *(
-                "verify tiny.onnx --out a.png",
-                "runs",
-            ),
-            *("recipes", "--version", "sample --help"),
-        ):
+        for line in _EXAMPLES.strip().splitlines():
             yield line.replace(" ", "\n").encode()
 
     def run(self, content: bytes) -> str:

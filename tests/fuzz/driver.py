@@ -53,7 +53,7 @@ class Result(NamedTuple):
         target: Name of the target.
         inputs: Number of inputs.
         kept: Number of inputs that reached new lines, and are kept for the next time.
-        lines: Number of executed lines of ganport.
+        reached: Number of lines and messages that the inputs have reached.
         seconds: Time that the target took.
         findings: The findings.
     """
@@ -61,7 +61,7 @@ class Result(NamedTuple):
     target: str
     inputs: int
     kept: int
-    lines: int
+    reached: int
     seconds: float
     findings: list[Finding]
 
@@ -94,7 +94,7 @@ def fuzz_target(
     shutil.rmtree(findings, ignore_errors=True)
     findings.mkdir(parents=True)
     (folder / "target").write_text(target)
-    started, done, kept, lines = time.monotonic(), 0, 0, 0
+    started, done, kept, reached = time.monotonic(), 0, 0, 0
     while done < inputs and time.monotonic() - started < seconds:
         left = seconds - (time.monotonic() - started)
         # A worker that is started again makes other mutations than before.
@@ -103,7 +103,7 @@ def fuzz_target(
         _store_tracebacks(findings, errors)
         if status == 0:
             figures = json.loads(output)
-            done, kept, lines = done + figures["inputs"], kept + figures["kept"], figures["lines"]
+            done, kept, reached = done + figures["inputs"], kept + figures["kept"], figures["reached"]
             continue
         current = read_current(folder)
         if current is None:
@@ -114,7 +114,7 @@ def fuzz_target(
         if not count:  # a real input, or one of an earlier run, ends the process each time
             break
     elapsed = time.monotonic() - started
-    return Result(target, done, kept, lines, elapsed, list(_read_findings(target, findings)))
+    return Result(target, done, kept, reached, elapsed, list(_read_findings(target, findings)))
 
 
 def _run_worker(target: str, folder: Path, options: dict[str, object]) -> tuple[int, str, str]:

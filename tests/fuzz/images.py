@@ -21,15 +21,10 @@ from .mutations import mutate_bytes, mutate_gzip, mutate_image, mutate_zip
 from .target import Target
 
 _MODES = ("L", "RGB", "RGBA", "P", "1", "LA", "I;16", "CMYK", "F", "I")
+_FITS_HEADER = (b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 2", b"NAXIS1  = 4", b"NAXIS2  = 4", b"END")
 # Pillow does not write these formats: the start of a file of each, by hand.
 _UNWRITTEN = {
-    "fits": b"SIMPLE  =                    T".ljust(80)
-    + b"BITPIX  =                    8".ljust(80)
-    + b"NAXIS   =                    2".ljust(80)
-    + b"NAXIS1  =                    4".ljust(80)
-    + b"NAXIS2  =                    4".ljust(80)
-    + b"END".ljust(80 * 31)
-    + bytes(16),
+    "fits": b"".join(line.ljust(80) for line in _FITS_HEADER).ljust(2880) + bytes(16),
     "psd": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 1, 4, 4, 8, 1) + bytes(12) + b"\0\0" + bytes(16),
     "fli": struct.pack("<IHHHHHHI", 128 + 6, 0xAF11, 1, 4, 4, 8, 3, 1).ljust(128, b"\0")
     + struct.pack("<IH", 6, 0xF1FA),
@@ -43,11 +38,11 @@ _UNWRITTEN = {
 class ImageTarget(Target):
     """An image in a folder, which is loaded and surveyed. The first byte of an input decides its ending."""
 
+    _ENDINGS = ("png", "tga", "pcd", "jpg")
+
     @staticmethod
     def mutate(rng: Random, content: bytes, other: bytes) -> bytes:
         return content[:1] + mutate_image(rng, content[1:], other[1:])
-
-    _ENDINGS = ("png", "tga", "pcd", "jpg")
 
     def examples(self) -> Iterable[bytes]:
         Image.init()

@@ -35,7 +35,7 @@ class Target:
         self.folder = folder
 
     def examples(self) -> Iterable[bytes]:
-        """Return real inputs, each of which `run` accepts."""
+        """Return real inputs, most of which `run` accepts."""
         raise NotImplementedError
 
     def run(self, content: bytes) -> str | None:

@@ -9,7 +9,8 @@ import pytest
 from tests.fuzz.driver import ROOT, fuzz_target
 from tests.fuzz.target import TARGETS
 
-INPUTS = {"command": 40, "run-folder": 60}  # fewer of those that take long
+# Fewer inputs of the targets that take long.
+INPUTS = {"command": 20, "run-folder": 40, "contract": 100, "image": 100, "onnx": 100}
 SLOW_TO_START = {"checkpoint"}  # needs TensorFlow; the target `npz` reads the same kind of file
 
 

@@ -27,14 +27,7 @@ _EXAMPLES: dict[str, tuple[Callable[[str], Any], tuple[str, ...]]] = {
     "colour": (parse_colour, ("white", "#fffefd", "rgb(1,2,3)", "hsl(0,100%,50%)")),
     "setting": (
         lambda text: change_recipe(_RECIPE, parse_settings([text])),
-        (
-            "loss=hinge",
-            "steps=100",
-            "learning_rate=1e-4",
-            "jit=off",
-            "diff_augment=color,cutout",
-            "title=My title",
-        ),
+        ("loss=hinge", "learning_rate=1e-4", "jit=off", "diff_augment=color,cutout", "title=My title"),
     ),
 }
 

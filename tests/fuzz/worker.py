@@ -174,7 +174,7 @@ def fuzz(worker: Worker, corpus: Path, rng: Random, inputs: int, seconds: float)
             known.append(content)
             (corpus / f"{hashlib.sha256(content).hexdigest()[:24]}.bin").write_bytes(content)
             kept += 1
-    return {"inputs": worker.count, "kept": kept, "lines": len(worker.coverage.seen)}
+    return {"inputs": worker.count, "kept": kept, "reached": len(worker.coverage.seen)}
 
 
 def read_current(folder: Path) -> tuple[int, bytes] | None:
