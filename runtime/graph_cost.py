@@ -20,6 +20,8 @@ from .onnx_attribute import Attribute
 from .onnx_graph import Function, FunctionId, Graph, Input, Operation
 from .onnx_tensor import FLOAT, INT64, width_of
 
+# An operation, and the names of the values that are not used after it.
+_Step = tuple[Operation, Sequence[str]]
 Functions = Mapping[FunctionId, Function]
 _Scope = ChainMap[str, Known]
 
@@ -78,7 +80,7 @@ class Estimate:
 
     def __init__(self, graph: Graph, functions: Functions) -> None:
         self._graph, self._functions = graph, functions
-        self._last_uses: dict[int, list[list[str]]] = {}  # by the identity of a sequence of operations
+        self._steps: dict[int, list[_Step]] = {}  # by the identity of a sequence of operations
         self._spent = Spending(Budget(), 1)
 
     def run(self, images: int, budget: Budget) -> Spending:
@@ -129,10 +131,10 @@ class Estimate:
             present: Bytes of the values that are in memory before.
         """
         key = id(operations)
-        if key not in self._last_uses:
-            self._last_uses[key] = _last_uses(operations, outputs)
+        if key not in self._steps:
+            self._steps[key] = _steps_of(operations, outputs)
         values = scope.maps[0]
-        for operation, released in zip(operations, self._last_uses[key], strict=True):
+        for operation, released in self._steps[key]:
             results = self._run_operation(operation, scope, given, present)
             for name, known in zip(operation.outputs, results, strict=False):
                 values[name] = known
@@ -140,7 +142,7 @@ class Estimate:
                     present += known.size
             self._spent.hold(present, operation.kind)
             for name in released:
-                known = values[name]
+                known = values.get(name, UNKNOWN)
                 if not known.is_constant:
                     present -= known.size
 
@@ -204,31 +206,59 @@ class Estimate:
 
 
 def _known_input(source: Input, images: int) -> Known:
-    if source.shape is None:
-        return Known(width=width_of(source.kind))
-    first = [images if size is None else size for size in source.shape[:1]]
-    rest = [1 if size is None else size for size in source.shape[1:]]
+    # Latents without a stated shape have two axes, as `graph_inputs` assumes.
+    stated = (None, None) if source.shape is None else source.shape
+    first = [images if size is None else size for size in stated[:1]]
+    rest = [1 if size is None else size for size in stated[1:]]
     shape = (*first, *rest)
     return Known(shape, count_of(shape), width_of(source.kind))
 
 
-def _last_uses(operations: Sequence[Operation], outputs: Iterable[str]) -> list[list[str]]:
-    """Return the names of the values that are used for the last time by each operation.
+def _steps_of(operations: Sequence[Operation], outputs: Iterable[str]) -> list[_Step]:
+    """Return operations in the order in which they can run.
 
     A value that no operation uses is released by the operation that computes it.
+
+    Args:
+        operations: Operations of a graph or a function, in the order of the file.
+        outputs: Names of the values that are kept up to the end.
     """
+    ordered = _sorted(operations)
     last = {}
-    for index, operation in enumerate(operations):
+    for index, operation in enumerate(ordered):
         last.update(dict.fromkeys(operation.outputs, index))
-    own = dict(last)
-    for index, operation in enumerate(operations):
-        last.update((name, index) for name in _used_names(operation) if name in own)
+    own = set(last)
+    for index, operation in enumerate(ordered):
+        last.update((name, max(index, last[name])) for name in _used_names(operation) if name in own)
     for name in outputs:
         last.pop(name, None)
-    released: list[list[str]] = [[] for _ in operations]
+    released: list[list[str]] = [[] for _ in ordered]
     for name, index in last.items():
         released[index].append(name)
-    return released
+    return list(zip(ordered, released, strict=True))
+
+
+def _sorted(operations: Sequence[Operation]) -> list[Operation]:
+    """Return operations so that each comes after those whose values it uses, as onnxruntime sorts them.
+
+    Operations that use each other's values in a circle come last. onnxruntime rejects them.
+    """
+    producers = {name: index for index, each in enumerate(operations) for name in each.outputs if name}
+    users: list[list[int]] = [[] for _ in operations]
+    missing = [0] * len(operations)
+    for index, operation in enumerate(operations):
+        needed = {producers[name] for name in _used_names(operation) if name in producers}
+        missing[index] = len(needed)
+        for producer in needed:
+            users[producer].append(index)
+    ready = [index for index, count in enumerate(missing) if not count]
+    for index in ready:  # the list grows while it is read
+        for user in users[index]:
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    rest = [index for index, count in enumerate(missing) if count]
+    return [operations[index] for index in [*ready, *rest]]
 
 
 def _used_names(operation: Operation) -> Iterator[str]:

@@ -357,6 +357,10 @@ def _scalar(_: Call) -> Sequence[Size]:
     return [()]
 
 
+def _quantised(call: Call) -> Sequence[Size]:
+    return [_shape_or_count(call, 0), (), ()]
+
+
 def _non_zero(call: Call) -> Sequence[Size]:
     return [(len(call.shape(0)), call.known(0).elements)]
 
@@ -523,7 +527,7 @@ def _recurrent(call: Call) -> Sequence[Size]:
 # Operations whose first output has the shape of their first input.
 _SAME = kinds(
     "Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization BiasGelu BitwiseNot Cast CastLike Ceil Celu "
-    "Clip Cos Cosh CumSum DequantizeLinear Dropout DynamicQuantizeLinear Elu Erf Exp EyeLike FastGelu "
+    "Clip Cos Cosh CumSum DequantizeLinear Dropout Elu Erf Exp EyeLike FastGelu "
     "Floor Gelu GroupNormalization GroupNorm HardSigmoid HardSwish Hardmax Identity "
     "InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization "
     "MeanVarianceNormalization Mish Neg Not PRelu QLinearLeakyRelu QLinearSigmoid QLinearSoftmax "
@@ -558,6 +562,7 @@ _RULES: Mapping[str, Rule] = {
     "DFT": _fourier,
     "DepthToSpace": _depth_to_space,
     "DynamicQuantizeMatMul": _matrix_product,
+    "DynamicQuantizeLinear": _quantised,
     "Einsum": _einsum,
     "Expand": _expand,
     "Flatten": _flatten,

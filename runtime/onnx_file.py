@@ -152,6 +152,8 @@ def _read_content(content: memoryview, path: Path | None, budget: Budget) -> Out
         return Outline((), path=path)
     try:
         return _read_model(content, WeightFiles(path), budget)
+    except RecursionError:
+        raise RejectedError("its functions and graphs are nested too deeply") from None
     except (WireError, IndexError, struct.error, UnicodeDecodeError):
         _reject_other_kind(content, path)
         raise RejectedError("it is damaged, or it is not ONNX") from None

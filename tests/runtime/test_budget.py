@@ -66,6 +66,27 @@ def test_function_that_calls_itself_from_a_branch_is_rejected():
         read_outline(content)
 
 
+def test_functions_and_branches_that_are_nested_in_turn_are_rejected():
+    functions = []
+    for level in range(16):
+        inner = node(
+            f"f{level + 1}" if level < 15 else "Tanh", ["a"], ["o"], domain="own" if level < 15 else ""
+        )
+        for _ in range(16):
+            inner = node("If", ["a"], ["o"], then_branch=branch(inner))
+        inner.output[0] = "b"
+        functions.append(helper.make_function("own", f"f{level}", ["a"], ["b"], [inner], bombs.OPSETS))
+    content = bombs.model([node("f0", ["z"], ["y"], domain="own")], functions=functions)
+    with pytest.raises(ModelFormatError, match="its functions and graphs are nested too deeply"):
+        read_outline(content)
+
+
+def test_call_with_more_outputs_than_its_function_is_read():
+    call = node("f0", ["z"], ["y", "more", ""], domain="own")
+    content = bombs.model([call], functions=bombs.calling_functions(1, 2))
+    assert len(read_outline(content).nodes) == 1
+
+
 def test_budget_of_the_caller_raises_the_limits():
     content = BOMBS["constants that add up"][0]()
     with pytest.raises(ModelTooLargeError, match="such as `budget=4`"):
@@ -125,6 +146,24 @@ def test_values_are_released_after_their_last_use():
     total = node("Sum", [f"e{k + 1}" for k in range(20)], ["e"])
     with pytest.raises(ModelTooLargeError, match="bytes of memory for one image"):
         read_outline(bombs.largest_of_a_batch([*wide, *together, total], [ints("s", 1, 2**23)]))
+
+
+def test_input_without_a_shape_hides_no_cost():
+    made = onnx.load_from_string(BOMBS["Pads of the input that add up"][0]())
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ModelTooLargeError, match="bytes of memory"):
+        read_outline(made.SerializeToString())
+
+
+def test_order_of_the_operations_in_the_file_hides_no_cost():
+    """onnxruntime sorts the operations of a file."""
+    for name in ("doubling", "Pads of the input that add up"):
+        made = onnx.load_from_string(BOMBS[name][0]())
+        nodes = list(reversed(made.graph.node))
+        del made.graph.node[:]
+        made.graph.node.extend(nodes)
+        with pytest.raises(ModelTooLargeError, match="bytes of"):
+            read_outline(made.SerializeToString())
 
 
 def test_unknown_operation_counts_as_nothing():
