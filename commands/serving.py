@@ -92,7 +92,7 @@ def serve(
     queue: Annotated[
         int, typer.Option(min=1, help="Images that may wait. For more, clients get status 429.")
     ] = 2048,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds within which images must be ready.")] = 30.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds in which images must be ready.")] = 30.0,
     cors: Annotated[
         list[str] | None,
         typer.Option(

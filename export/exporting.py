@@ -13,6 +13,7 @@ from ganport.runtime import Contract
 from ganport.runtime.contract import Distribution, InputKind, Layout, Precision
 from ganport.runtime.description import Description, ValueRange
 from ganport.runtime.errors import OutputError, UsageError
+from ganport.runtime.files import expand_home
 from ganport.trainer.recipe import TITLE_RULE, is_title
 from ganport.trainer.run_folder import RunFolder
 
@@ -387,7 +388,7 @@ def _read_loading(arguments: Mapping[str, Any]) -> LoadingOptions:
     chosen = _chosen(arguments, _LOADING)
     for name in ("custom_objects", "network"):
         if chosen.get(name) is not None:
-            chosen[name] = Path(chosen[name]).expanduser()
+            chosen[name] = expand_home(chosen[name])
     return LoadingOptions(trust=arguments.get("trust", False), **chosen)
 
 

@@ -102,7 +102,7 @@ def _report(error: Exception, options: Callable[[], Mapping[str, str]], debug: b
         # Some problems have no error class of ganport, such as a folder without read permission. Python's
         # own OSError is reported for them.
         return _fail(f"{error.filename or 'the system'}: {system_reason(error)}", 1)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
         return _fail("There is not enough memory; generate fewer or smaller images at a time.", 1)
     hint = "" if debug else f"; add {DEBUG} to the command to see where it was raised"
     return _fail(f"Unexpected {type(error).__name__}: {first_line(error)}{hint}", 1)
@@ -262,6 +262,8 @@ def _fill_closed_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stderr is None:  # it was closed when Python started
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 (for as long as the process runs)
 
 
 def say_note(sampler: Sampler) -> None:

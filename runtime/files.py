@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .display import system_reason
+from .display import printable, system_reason
 from .errors import GanportError, OutputError
 from .locks import try_lock
 
 _PART = ".part"
 _LONGEST_PAUSE_S = 3600  # without locks, a file that was not written for so long is that of a killed process
 
-_unfinished: set[Path] = set()  # temporary files that this process is writing
+_LONGEST_HOLDER = 300  # bytes that are read of a lock file
+
+_unfinished: set[Path] = set()  # temporary files that this process is writing, and its lock files
 
 
 @contextlib.contextmanager
@@ -96,10 +98,10 @@ class _Part:
 
 
 def remove_unfinished() -> None:
-    """Remove the temporary files that this process is writing. The process must end after that."""
-    for temporary in list(_unfinished):
+    """Remove the temporary files and the lock files of this process, which must end after that."""
+    for path in list(_unfinished):
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -130,6 +132,73 @@ def _remove_if_abandoned(part: Path) -> None:
             part.unlink()
     if is_abandoned:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock_output(path: Path) -> Iterator[None]:
+    """Lock a result in the `with` block, so that only one process at a time writes it.
+
+    The lock is a hidden file beside the result, which is removed at the end of the block. On a file system
+    without locks, other processes are not noticed.
+
+    Raises:
+        OutputError: Another process writes the result, or the folder is not writable.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(lock, path)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(path, system_reason(error)) from error
+    _unfinished.add(lock)
+    try:
+        yield
+    finally:
+        if sys.platform == "win32":  # Windows removes no open file
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            lock.unlink()
+        if sys.platform != "win32":
+            os.close(descriptor)
+        _unfinished.discard(lock)
+
+
+def _acquire(lock: Path, path: Path) -> int:
+    """Return the descriptor of the locked file `lock`, in which other processes find who holds it."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            is_locked = try_lock(descriptor)
+        except OSError:
+            return descriptor
+        if not is_locked:
+            holder = os.read(descriptor, _LONGEST_HOLDER).decode(errors="replace")
+            os.close(descriptor)
+            remedy = "wait until that process ends, or choose another `out`."
+            raise OutputError(path, f"{printable(holder) or 'another process'} is writing it", remedy)
+        if _is_at(descriptor, lock):
+            import platform  # not at the top, because only shards need it
+
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+            return descriptor
+        os.close(descriptor)  # its former holder has removed the file, so another process may lock a new one
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the file at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path whose ~ or ~user at the beginning is replaced by a home folder, if the user is known."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises an error for an unknown user)
 
 
 def cache_folder() -> Path | None:

@@ -4,6 +4,9 @@ A signal raises an exception in the main thread, so the clean-up code of the com
 this exception. A C extension that is being imported turns it into an ImportError, and a destructor drops it.
 Or the exception comes when a function of `threading` has just acquired a lock, which then stays locked. So a
 command that has not ended some seconds after the signal is ended by a second thread.
+
+Python runs a handler between two of its own operations. So a long call of C code, such as the compilation of
+a training program, delays all of this until it returns.
 """
 
 from __future__ import annotations

@@ -25,8 +25,7 @@ from .arrays import Pixels, Seeds
 from .cores import usable_cores
 from .display import system_reason
 from .errors import OutputError
-from .files import remove_leftovers, replacing, write_bytes
-from .locks import lock_output
+from .files import lock_output, remove_leftovers, replacing, write_bytes
 from .png import Encoder, encode_pngs, encoder_of, fast_encoder
 from .request import Label, check_single_label, request_seeds
 from .sampler import Sampler
@@ -245,7 +244,7 @@ def _check_index(index: Path, facts: dict[str, object], begun: bool) -> None:
             problem = "shards exist, and the index that describes them is missing"
             raise OutputError(index, problem) from None
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = system_reason(error) if isinstance(error, OSError) else "it is damaged"
         raise OutputError(index, f"the index of the existing shards can't be read ({reason})") from error
     known = found if isinstance(found, dict) else {}

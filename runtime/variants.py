@@ -21,7 +21,7 @@ MEDIA_TYPES: Mapping[FileKind, str] = {"png": "image/png", "webp": "image/webp",
 LARGEST_SIZE = 1_024  # largest side in pixels of an enlarged image
 
 _JPEG_QUALITY = 92
-# From 0 to 6. 1 takes a third to four fifths of the time of the default, 4, for files that are up to 6 % larger.
+# Of 0 to 6. 1 takes a third to four fifths of the time of the default, 4, and its files are up to 6 % larger.
 _WEBP_EFFORT = 1
 
 

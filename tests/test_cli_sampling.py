@@ -279,6 +279,17 @@ guarded(run)
     assert (tmp_path / "x.bin").read_bytes() == b"whole"
 
 
+def test_command_whose_standard_error_is_closed_succeeds(tmp_path):
+    """A progress bar is shown only if the command takes longer than a second."""
+    code = "from ganport.runtime import progress; progress._DELAY = progress._INTERVAL = -1\n"
+    code += "from ganport.__main__ import main; main()"
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} sample mnist --out x.png 2>&-"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "x.png").exists()
+
+
 def run_in_shell(command, folder):
     line = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'cli.py'))} {command}"
     return subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)

@@ -120,7 +120,8 @@ class Comparison:
         writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(texts)
-        write_bytes(Path(path), text.getvalue().encode())
+        # A name of a folder may not be valid text. Its other bytes are then written as escape sequences.
+        write_bytes(Path(path), text.getvalue().encode(errors="backslashreplace"))
 
     def _row(self, run: ComparedRun) -> dict[str, Any]:
         measures: dict[str, Any] = {}

@@ -258,7 +258,7 @@ def _find_recipe(recipe: RecipeSource, as_published: bool) -> Recipe:
             )
         return recipe
     name = _text(recipe)
-    if is_recipe_file(name) and Path(name).expanduser().is_file():
+    if is_recipe_file(name) and Path(name).is_file():
         # The recipe file may import TensorFlow. If TensorFlow is imported here first, its log lines are
         # hidden.
         load_tensorflow()

@@ -27,6 +27,7 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,12 @@ PIXEL_DISTANCE, FRECHET_DISTANCE = MEASURES = ("distance", "frechet")
 DECIDING = (FRECHET_DISTANCE, PIXEL_DISTANCE)
 
 _CHECKPOINT = re.compile(r"step-(\d{8,})\.npz")
-# The fields that data.json must have.
-_RECORDED = {"name", "images", "licence", "source", "preparation", "fingerprint", "classes"}
+# The fields that data.json must have, and their types.
+_RECORDED: Mapping[str, type] = {
+    **dict.fromkeys(("name", "licence", "source", "fingerprint"), str),
+    "images": int,
+    **dict.fromkeys(("preparation", "classes"), dict),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,11 +257,12 @@ class RunFolder:
             CheckpointError: The record is damaged.
         """
         document = self.read_json(self.data_file)
-        missing = _RECORDED - set(document)
-        if missing:
-            raise CheckpointError(
-                self.path, f"{self.data_file.name} is damaged (missing fields: {', '.join(sorted(missing))})"
+        wrong = [name for name, kind in _RECORDED.items() if not isinstance(document.get(name), kind)]
+        if wrong:
+            problem = (
+                f"{self.data_file.name} is damaged (missing or wrong fields: {', '.join(sorted(wrong))})"
             )
+            raise CheckpointError(self.path, problem)
         return document
 
     def _version(self) -> str:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ganport.datasets.npz import read_npz
 from ganport.runtime.errors import UsageError
-from ganport.runtime.files import replacing, write_bytes
+from ganport.runtime.files import expand_home, replacing, write_bytes
 
 from .errors import CheckpointError, LayerMismatchError, UnknownStartError
 from .recipe import ImageShape, Recipe
@@ -116,7 +116,7 @@ def find_start(start_from: str | os.PathLike[str]) -> Start:
     text = os.fspath(start_from)
     if text in pretrained_networks():
         return _pretrained_start(text)
-    path = Path(text).expanduser()
+    path = expand_home(text)
     if text and path.is_file():
         raise UsageError(
             f"`start_from` is the file {text}; give a run folder, since the training also needs the weights "

@@ -6,12 +6,12 @@ import dataclasses
 import importlib.util
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, get_args
 
 from ganport.datasets.dataset import Dataset
 from ganport.datasets.preparation import Crop
 from ganport.runtime.errors import MissingPackageError, UsageError
+from ganport.runtime.files import expand_home
 
 from .arguments import MixedPrecision, TrainingArguments
 from .callbacks import Callback, Callbacks
@@ -188,7 +188,7 @@ def train(
         settings=settings,
         as_published=as_published,
     )
-    folder = None if out is None else RunFolder(Path(out).expanduser())
+    folder = None if out is None else RunFolder(expand_home(out))
     try:
         if resume:
             _check_resumed(arguments)
@@ -327,7 +327,7 @@ def _find_run(recipe: RecipeSource | None, folder: RunFolder | None) -> RunFolde
                 f"`recipe` is the folder {os.fspath(recipe)}, and `out` is given too; give the run folder "
                 "only once."
             )
-        name, folder = None, RunFolder(Path(recipe).expanduser())
+        name, folder = None, RunFolder(expand_home(recipe))
     elif is_recipe_file(os.fspath(recipe)):
         raise UsageError(
             "`resume=True` takes the recipe from the run; leave out the recipe file, and give the run folder "
@@ -338,13 +338,13 @@ def _find_run(recipe: RecipeSource | None, folder: RunFolder | None) -> RunFolde
     run = folder or newest_run(RUNS, name)
     if not run.exists():
         raise RunNotFoundError(run.path)
-    check_identity(run)
     found = run.read_recipe().name
     if name not in (None, found):
         raise UsageError(
             f"{run.path} is a run of {found}, not of {name}; leave out `recipe`, or give the folder of "
             "another run."
         )
+    check_identity(run)
     return run
 
 

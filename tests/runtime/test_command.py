@@ -68,8 +68,13 @@ def test_images_that_exceed_memory_are_rejected_before_one_is_generated(tmp_path
     assert list(tmp_path.iterdir()) == [tmp_path / "app"]
 
 
-def test_out_of_memory_gives_a_one_line_error(capsys):
-    assert guarded(lambda: len(np.empty(2**60, np.uint8))) == 1
+def no_more_threads():
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("run", [lambda: len(np.empty(2**60, np.uint8)), no_more_threads])
+def test_out_of_memory_gives_a_one_line_error(capsys, run):
+    assert guarded(run) == 1
     assert capsys.readouterr().err.startswith("error: There is not enough memory;")
 
 

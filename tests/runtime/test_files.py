@@ -1,7 +1,7 @@
 import pytest
 
 from ganport.runtime.errors import ModelNotFoundError, OutputError
-from ganport.runtime.files import remove_leftovers, replacing, write_bytes
+from ganport.runtime.files import expand_home, remove_leftovers, replacing, write_bytes
 
 
 def test_file_is_replaced_only_if_the_block_succeeds(tmp_path):
@@ -15,6 +15,12 @@ def test_file_is_replaced_only_if_the_block_succeeds(tmp_path):
     write_bytes(target, b"new")
     assert target.read_bytes() == b"new"
     assert [path.name for path in target.parent.iterdir()] == ["result.bin"]
+
+
+def test_home_of_an_unknown_user_is_a_folder_with_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_home("~/x") == tmp_path / "x"
+    assert expand_home("~no-such-user/x").parts == ("~no-such-user", "x")
 
 
 def test_error_of_the_block_keeps_its_type(tmp_path):

@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
 # Sends Ctrl-C to the process when it begins to import a module. A process that a shell starts in the
 # background ignores Ctrl-C; this one must not.
 AT_IMPORT = """
@@ -28,7 +30,7 @@ import signal, sys, time
 from pathlib import Path
 from ganport.runtime import interrupts
 from ganport.runtime.command import guarded
-from ganport.runtime.files import replacing
+from ganport.runtime.files import lock_output, replacing
 interrupts._IMPORT_S, interrupts._CLEAN_UP_S, interrupts._ECHO_S = 0.3, 0.3, 0.0
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def ctrl_c(number=signal.SIGINT):
@@ -73,7 +75,7 @@ def run():
 """,
     "an exception that other code catches": """
 def run():
-    with replacing(Path("x.png")):
+    with lock_output(Path("x.png")), replacing(Path("x.png")):
         try:
             ctrl_c()
         except BaseException:

@@ -170,9 +170,10 @@ def test_resume_with_other_settings_is_rejected(sampler, tmp_path):
     (tmp_path / "x.json").write_text(json.dumps(facts | {"model_sha256": "0"}))
     with pytest.raises(OutputError, match="differ in model"):
         write(sampler, SEEDS, path, shard_size=4, resume=True)
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(OutputError, match="it is damaged"):
-        write(sampler, SEEDS, path, shard_size=4, resume=True)
+    for damaged in ("{", "[" * 100_000):
+        (tmp_path / "x.json").write_text(damaged)
+        with pytest.raises(OutputError, match="it is damaged"):
+            write(sampler, SEEDS, path, shard_size=4, resume=True)
 
 
 def test_resume_keeps_unrelated_files(sampler, tmp_path):

@@ -148,6 +148,13 @@ def test_too_many_runs_are_rejected(tmp_path, small_recipe, small_data):
         ganport.compare(sorted(tmp_path.iterdir()))
 
 
+def test_name_that_is_not_valid_text_is_escaped_in_the_table(folders, tmp_path):
+    record = json.loads((folders[0] / "data.json").read_text())
+    (folders[0] / "data.json").write_text(json.dumps(record | {"name": "\ud800"}))
+    ganport.compare(folders).write_csv(tmp_path / "out.csv")
+    assert "\\ud800" in (tmp_path / "out.csv").read_text("utf-8")
+
+
 def test_damaged_record_of_the_images_is_rejected(folders):
     (folders[1] / "data.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"data\.json is damaged"):

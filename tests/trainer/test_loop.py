@@ -419,10 +419,12 @@ def test_newest_run_and_unused_name(tmp_path, small_recipe, small_data):
     assert newest_run(tmp_path, "mnist-minimal").path.name == "digits-2"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": "x"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": "x"}', "with another type"])
 def test_damaged_record_of_the_data_is_rejected(tmp_path, small_recipe, small_data, content):
     run = RunFolder(tmp_path)
     start_run(run, small_recipe, small_data)
+    if content == "with another type":
+        content = json.dumps({**run.read_data(), "source": []})
     run.data_file.write_text(content)
     with pytest.raises(CheckpointError, match=r"data\.json is damaged"):
         run.read_data()

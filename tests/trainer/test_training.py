@@ -215,6 +215,8 @@ def assert_same_checkpoint(one, other, step):
     first, second = (RunFolder(run.path).checkpoint_file(step) for run in (one, other))
     with np.load(first) as a, np.load(second) as b:
         for ours, theirs in zip(a.files, b.files, strict=True):
+            if ours == theirs == "run/networks.json":
+                continue  # a process numbers the layers that it builds, so their names differ
             np.testing.assert_array_equal(a[ours], b[theirs], err_msg=ours)
 
 

@@ -9,8 +9,9 @@ import dataclasses
 import importlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import ModuleType
+
+from ganport.runtime.files import expand_home
 
 from ..errors import UnknownRecipeError
 from ..recipe import Recipe
@@ -61,7 +62,7 @@ def load_recipe(recipe: str | os.PathLike[str], *, as_published: bool = False) -
     """
     name = os.fspath(recipe)
     if is_recipe_file(name):
-        path = Path(name).expanduser()
+        path = expand_home(name)
         if not path.is_file():
             raise UnknownRecipeError(name, RECIPES)
         return load_recipe_file(path, as_published=as_published)
