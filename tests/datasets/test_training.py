@@ -65,7 +65,8 @@ def test_folder_that_is_read_while_training_gives_the_weights_of_one_in_memory(
         start_run(run, recipe, data)
         train(recipe, data, run)
         with np.load(run.checkpoint_file(25)) as state:
-            checkpoints.append({name: state[name] for name in state.files})
+            # The fingerprint of images that are not in memory is made in another way.
+            checkpoints.append({name: state[name] for name in state.files if name != "run/data.json"})
     assert checkpoints[0].keys() == checkpoints[1].keys()
     for name, array in checkpoints[0].items():
         np.testing.assert_array_equal(array, checkpoints[1][name], err_msg=name)

@@ -1,7 +1,5 @@
 """Files that ganport wrote are exported again: the new file generates what the old one generates."""
 
-import os
-
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from ganport.export import export
 from ganport.export.errors import GeneratorError
 from ganport.runtime import PRETRAINED, Sampler
+from ganport.runtime.locks import try_lock
 from tests.third_party_graphs import chain, close, index_model, one_hot_model
 
 SOURCES = {
@@ -108,9 +107,9 @@ def test_file_that_cannot_be_exported_again_is_named(exported, tmp_path, first, 
 
 def test_what_a_killed_export_left_behind_is_removed(tmp_path):
     old, new = (tmp_path / f".x.0123abc{digit}.part.onnx" for digit in (1, 2))
-    for path in (old, new):
-        path.touch()
-    os.utime(old, (1, 1))
-    export("mnist", tmp_path / "x.onnx", target="portable")
+    old.touch()
+    with new.open("w") as file:  # a process that writes it at this moment has locked it
+        assert try_lock(file.fileno())
+        export("mnist", tmp_path / "x.onnx", target="portable")
+        assert new.exists()
     assert not old.exists()
-    assert new.exists()  # perhaps another process writes it at this moment

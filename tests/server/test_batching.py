@@ -177,7 +177,7 @@ def test_a_rejected_client_that_waits_as_told_is_accepted(slow):
     async def main():
         service = Service(slow, timeout=4)
         await service.batcher.warm_up()
-        requests = [service.start([seed]) for seed in range(100)]
+        requests = [service.start([seed]) for seed in range(2000)]
         await asyncio.sleep(0.01)  # the rejected ones are done
         rejected = [request.exception() for request in requests if request.done()]
         await asyncio.sleep(rejected[0].retry_after)
