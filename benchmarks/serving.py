@@ -39,8 +39,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.sampling import SYSTEMS, export
+from benchmarks.slow_generator import slow_model
 from ganport.server import Settings
-from tests.server.slow_generator import slow_model
 
 CONNECTIONS = (1, 16, 64, 256)
 GET_IMAGE = """

@@ -28,6 +28,12 @@ ModelArgument = Annotated[
 ProviderOption = Annotated[
     ProviderChoice, typer.Option("--provider", help="Execution provider. There is no fallback.")
 ]
+BudgetOption = Annotated[
+    float,
+    typer.Option(
+        "--budget", min=0, help="Factor of the limits of what a file may cost; above 1 for a trusted file."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

@@ -17,6 +17,7 @@ from ganport.runtime.errors import UsageError
 from ganport.runtime.providers import ProviderName
 
 from .console import (
+    BudgetOption,
     JsonOption,
     ModelArgument,
     ProviderOption,
@@ -60,6 +61,7 @@ def models(as_json: JsonOption = False) -> None:
 @describes_generator
 def inspect(
     model: ModelArgument = None,
+    budget: BudgetOption = 1.0,
     as_json: JsonOption = False,
     description: DescriptionOptions | None = None,
 ) -> None:
@@ -71,7 +73,7 @@ def inspect(
     from ganport.runtime import Sampler
     from ganport.runtime.command import say_note
 
-    sampler = Sampler(find_model(model), **(description or {}))
+    sampler = Sampler(find_model(model), budget=budget, **(description or {}))
     say_note(sampler)
     document = sampler.contract.to_dict()
     if sampler.model.feeds:
@@ -118,6 +120,7 @@ def _brief(item: object) -> str:
 def verify(
     model: ModelArgument = None,
     provider: ProviderOption = "cpu",
+    budget: BudgetOption = 1.0,
     against: Annotated[
         Literal["golden"], typer.Option(help="Images to compare with: the golden images in the file.")
     ] = "golden",
@@ -140,7 +143,7 @@ def verify(
 
     check_picture_path(out)
 
-    sampler = Sampler(find_model(model), provider=provider, **(description or {}))
+    sampler = Sampler(find_model(model), provider=provider, budget=budget, **(description or {}))
     say_provider(sampler, provider)
     check_description_beside(sampler)
     comparison = compare_golden(sampler)

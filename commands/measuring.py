@@ -14,6 +14,7 @@ from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.providers import ProviderName
 
 from .console import (
+    BudgetOption,
     JsonOption,
     ModelArgument,
     ProviderOption,
@@ -33,6 +34,7 @@ def bench(
         typer.Option(help="Measure this provider only.", show_default="each that works"),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of generating for each line.")] = 1.0,
+    budget: BudgetOption = 1.0,
     as_json: JsonOption = False,
     description: DescriptionOptions | None = None,
 ) -> None:
@@ -50,6 +52,7 @@ def bench(
                 providers=[provider] if provider else working_providers() or ["cpu"],
                 threads=sorted({1, usable_cores()}),
                 seconds=seconds,
+                budget=budget,
                 **(description or {}),
             )
         )
@@ -86,6 +89,7 @@ def evaluate(
         float, typer.Option(min=0, max=1, help="Below 1, images are nearer to the average image.")
     ] = 1.0,
     provider: ProviderOption = "cpu",
+    budget: BudgetOption = 1.0,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +106,7 @@ def evaluate(
     from ganport.runtime.command import say_note, say_provider
 
     with (
-        Sampler(find_model(model), provider=provider, **(description or {})) as sampler,
+        Sampler(find_model(model), provider=provider, budget=budget, **(description or {})) as sampler,
         messages.status("opening the model") as status,
     ):
         say_note(sampler)

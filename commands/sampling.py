@@ -12,7 +12,7 @@ from ganport.runtime.command import make_parser
 from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.errors import UsageError
 
-from .console import ModelArgument, ProviderOption, find_model, messages, results
+from .console import BudgetOption, ModelArgument, ProviderOption, find_model, messages, results
 from .describing import describes_generator, parameter_of
 
 
@@ -46,6 +46,7 @@ def walk(
     ] = 1.0,
     scale: Annotated[int, typer.Option(min=1, help="Enlarge each pixel to a square of this side.")] = 1,
     provider: ProviderOption = "cpu",
+    budget: BudgetOption = 1.0,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="The animation, .gif or .webp; - for raw RGB on standard output."),
@@ -70,7 +71,7 @@ def walk(
     stops = parse_seeds(seeds, at_most=LARGEST_GRID)
     count = frames * (len(stops) - (not loop)) + (not loop)
     path = find_model(model)
-    with Sampler(path, provider=provider, **(description or {})) as sampler:
+    with Sampler(path, provider=provider, budget=budget, **(description or {})) as sampler:
         say_note(sampler)
         say_provider(sampler, provider)
         height, width, channels = sampler.contract.image.shape

@@ -16,7 +16,7 @@ import typer
 from ganport.runtime.description import DescriptionOptions
 from ganport.runtime.errors import GanportError, UsageError
 
-from .console import ModelArgument, ProviderOption, find_model, messages, needs, results
+from .console import BudgetOption, ModelArgument, ProviderOption, find_model, messages, needs, results
 from .describing import describes_generator, renamed
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Number of CPU threads.", show_default="all cores")
     ] = None,
-    budget: Annotated[
-        float,
-        typer.Option(min=0, help="Factor of the limits of what a file may cost; above 1 for a trusted file."),
-    ] = 1.0,
+    budget: BudgetOption = 1.0,
     isolated: Annotated[
         bool,
         typer.Option("--isolated", help="Open the model in a process of its own, and serve no page."),

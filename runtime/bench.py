@@ -52,6 +52,7 @@ def measure_speed(
     threads: Sequence[int],
     batches: Sequence[int] = BATCHES,
     seconds: float = _SECONDS,
+    budget: float = 1.0,
     **description: Unpack[DescriptionOptions],
 ) -> Iterator[Speed]:
     """Yield a measured `Speed` for each combination of provider, number of threads and batch size.
@@ -62,6 +63,7 @@ def measure_speed(
         threads: Numbers of CPU threads. A provider for GPUs is measured with the last number only.
         batches: Numbers of images per call. A model with a fixed batch size is measured with that size only.
         seconds: Length of one measurement, in seconds. A slow generator is measured for longer.
+        budget: Factor of the limits of what a file may cost, as for `Sampler`.
         **description: Description of a third-party generator, as for `Sampler`.
 
     Raises:
@@ -69,7 +71,7 @@ def measure_speed(
     """
 
     def open_on(provider: ProviderName, count: int) -> Sampler:
-        return Sampler(model, provider=provider, threads=count, **description)
+        return Sampler(model, provider=provider, threads=count, budget=budget, **description)
 
     with open_on(providers[0], threads[0]) as sampler:
         fixed = sampler.contract.batch

@@ -81,6 +81,7 @@ class Estimate:
     def __init__(self, graph: Graph, functions: Functions) -> None:
         self._graph, self._functions = graph, functions
         self._steps: dict[int, list[_Step]] = {}  # by the identity of a sequence of operations
+        self._stored: dict[int, dict[str, Known]] = {}  # tensors in the file, by the identity of their graph
         self._spent = Spending(Budget(), 1)
 
     def run(self, images: int, budget: Budget) -> Spending:
@@ -109,7 +110,10 @@ class Estimate:
             outer: Values that the graph can use: its inputs, and those of the graphs that it is nested in.
             present: Bytes of the values that are in memory when the graph runs.
         """
-        scope = outer.new_child({name: stored(tensor) for name, tensor in graph.tensors.items()})
+        key = id(graph)
+        if key not in self._stored:
+            self._stored[key] = {name: stored(tensor) for name, tensor in graph.tensors.items()}
+        scope = outer.new_child(dict(self._stored[key]))
         self._run(graph.operations, scope, graph.outputs, {}, present)
         return [scope.get(name, UNKNOWN) for name in graph.outputs]
 

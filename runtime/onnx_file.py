@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from .budget import Budget, check_limit
+from .contract import METADATA_KEY
 from .display import shortened, system_reason
 from .errors import ModelFormatError, ModelNotFoundError, ModelTooLargeError, UnsupportedModelError
 from .external_data import WeightFiles
@@ -34,9 +35,11 @@ from .onnx_tensor import ModelReader, Tensor, read_sparse_tensor, read_tensor
 from .protobuf import WireError, fields, message_of, number_of, signed, single_message, text_of
 from .rejection import OverBudgetError, RejectedError, UnsupportedError
 
-# Numbers of images for which the cost is estimated, because a size may depend on the number in any way. The
-# images of a third-party file are checked in a batch of 4, and 64 is the usual batch of large images.
-_BATCHES = (1, 4, 64)
+# Numbers of images for which the cost is estimated, because a size may depend on the number in any way. 64 is
+# the usual batch of large images.
+_BATCHES = (1, 64)
+_NO_TEXT = memoryview(b"")
+_TRIAL_BATCH = 4  # number of images in which a file without a contract is tried when it is opened
 _DEEPEST = 16  # limit for the depth of nested graphs, such as the branches of an If, and of function calls
 _MOST_NUMBERS = 16  # largest number of values of a constant whose numbers are in the outline
 
@@ -169,13 +172,15 @@ def _reject_other_kind(content: memoryview, path: Path | None) -> None:
 
 def _read_model(content: memoryview, files: WeightFiles, budget: Budget) -> Outline:
     reader, constants = _GraphReader(files, budget), _Constants()
-    graph, opset, functions = None, None, []
+    graph, opset, functions, has_contract = None, None, [], False
     for number, value in reader.fields(content):
         if number == 7:
             graph = single_message(graph, value)
         elif number == 8:
             domain, version = _read_opset(message_of(value))
             opset = version if domain in ("", "ai.onnx") else opset
+        elif number == 14:
+            has_contract |= text_of(dict(fields(message_of(value))).get(1, _NO_TEXT)) == METADATA_KEY
         elif number == 25:
             functions.append(message_of(value))
     if graph is None:
@@ -185,7 +190,8 @@ def _read_model(content: memoryview, files: WeightFiles, budget: Budget) -> Outl
     nodes, read = reader.read_graph(graph, 0, constants)
     reader.check_functions()
     size = len(content) + sum(file.stat().st_size for file in files.found)
-    _check_cost(read, reader, budget.of_file(size))
+    batches = _BATCHES if has_contract else (*_BATCHES, _TRIAL_BATCH)
+    _check_cost(read, reader, budget.of_file(size), batches)
     return Outline(
         nodes,
         weight_files=tuple(sorted(files.found)),
@@ -195,15 +201,22 @@ def _read_model(content: memoryview, files: WeightFiles, budget: Budget) -> Outl
     )
 
 
-def _check_cost(graph: Graph, reader: _GraphReader, budget: Budget) -> None:
-    """Raise OverBudgetError if a graph costs more than its budget allows."""
+def _check_cost(graph: Graph, reader: _GraphReader, budget: Budget, batches: Sequence[int]) -> None:
+    """Raise OverBudgetError if a graph costs more than its budget allows.
+
+    Args:
+        graph: The graph.
+        reader: Reader that has read it.
+        budget: What the graph may cost.
+        batches: Numbers of images for which the cost is estimated, if the file does not state the number.
+    """
     what = "operations in the file, after its functions are inlined"
     check_limit(what, count_operations(graph, reader.functions), budget.operations)
     check_limit("bytes of tensors in the file", reader.messages.stored_bytes, budget.constant_bytes)
     check_limit("bytes of sparse tensors in the file", reader.messages.dense_bytes, budget.constant_bytes)
     is_free = any(source.shape is None or None in source.shape for source in graph.inputs)
     estimate = Estimate(graph, reader.functions)
-    for images in _BATCHES if is_free else [_fixed_batch(graph)]:
+    for images in batches if is_free else [_fixed_batch(graph)]:
         estimate.run(images, budget)
 
 
@@ -216,7 +229,7 @@ def _fixed_batch(graph: Graph) -> int:
 def _read_opset(message: memoryview) -> tuple[str, int]:
     """Return the domain and the version of a set of operations."""
     entries = dict(fields(message))
-    return text_of(entries.get(1, memoryview(b""))), signed(number_of(entries.get(2, 0)))
+    return text_of(entries.get(1, _NO_TEXT)), signed(number_of(entries.get(2, 0)))
 
 
 def _outlined(tensor: Tensor) -> Constant:

@@ -13,6 +13,7 @@ from ganport.datasets.loading import find_source, is_image_folder, load_prepared
 from ganport.datasets.survey import survey_source
 from ganport.evaluation.references import MIN_IMAGES
 from ganport.runtime.errors import UsageError
+from ganport.runtime.files import expand_home
 
 from .arguments import TrainingArguments
 from .devices import load_tensorflow
@@ -258,7 +259,7 @@ def _find_recipe(recipe: RecipeSource, as_published: bool) -> Recipe:
             )
         return recipe
     name = _text(recipe)
-    if is_recipe_file(name) and Path(name).is_file():
+    if is_recipe_file(name) and expand_home(name).is_file():
         # The recipe file may import TensorFlow. If TensorFlow is imported here first, its log lines are
         # hidden.
         load_tensorflow()

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from benchmarks.slow_generator import slow_model
 from ganport.runtime import InputSpec, Sampler
 from ganport.runtime.request import request_seeds
 from ganport.server.batching import Batcher
 from ganport.server.errors import QueueFullError, TimedOutError, TooManyImagesError
 from ganport.server.metrics import Metrics
 from tests.server.conftest import encode_png, started
-from tests.server.slow_generator import slow_model
 from tests.third_party_graphs import LABELS, dynamic_model, joined_model
 from tests.tiny_generator import DIM, tiny_contract, tiny_model
 
@@ -206,7 +206,7 @@ def test_a_batch_of_a_slow_generator_takes_a_short_time(slow):
     async def main():
         service = Service(slow)
         await service.batcher.warm_up()
-        assert await service.generate(range(12), len) == 12
+        assert await service.generate(range(60), len) == 60
         await service.batcher.close()
         return service.metric("ganport_batch_images_count")
 
