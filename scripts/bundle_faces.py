@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ganport.datasets.npz import read_npz
 from ganport.runtime import Sampler
 from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.files import replacing, write_bytes
@@ -76,7 +75,6 @@ def write_networks(run: RunFolder) -> None:
         "step": weights.step,
     }
     write_bytes(NETWORKS / f"{NAME}.json", f"{json.dumps(document, indent=2)}\n".encode())
-    read_npz(NETWORKS / f"{NAME}.npz")
 
 
 def stored(weight: np.ndarray) -> np.ndarray:

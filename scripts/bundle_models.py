@@ -29,7 +29,7 @@ from ganport.evaluation import load_reference
 from ganport.evaluation.features import SET_NETWORKS
 from ganport.export.precision import store_in_float16, to_float32
 from ganport.export.rewrites import simplify
-from ganport.runtime import PRETRAINED, Sampler
+from ganport.runtime import Sampler
 from ganport.runtime.contract import METADATA_KEY
 from ganport.runtime.files import write_bytes
 from ganport.runtime.pretrained import measured_quality
@@ -138,17 +138,20 @@ def ganport(*arguments: object, capture: bool = False) -> str:
 def page() -> str:
     """Return the README of the pretrained generators, with a table from their contracts and reports."""
     rows = []
-    for name, file in PRETRAINED.items():
-        contract, report = Sampler(file).contract, measured_quality(name)
+    # PRETRAINED lacks a generator that this program has just written.
+    for file in sorted(MODELS.glob("*.onnx")):
+        contract, report = Sampler(file).contract, json.loads(file.with_suffix(".json").read_text())
         recipe, baseline = contract.recipe, report["baseline"]
         cells = [
-            f"`{name}`",
+            f"`{file.stem}`",
             "x".join(map(str, contract.image.shape)),
             f"{recipe['name']}, {contract.training['steps']:,} steps of {recipe['batch_size']}",
             f"{contract.precision}, {file.stat().st_size / 1e6:.2f} MB",
             f"{report['frechet']:.3f} ({baseline['frechet']:.3f})",
             f"{_pair(report)} ({_pair(baseline)})",
-            f"{report['label_accuracy']:.1%} ({baseline['label_accuracy']:.1%})",
+            f"{report['label_accuracy']:.1%} ({baseline['label_accuracy']:.1%})"
+            if report["label_accuracy"] is not None
+            else "",
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return PAGE.format(rows="\n".join(rows))

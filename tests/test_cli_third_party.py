@@ -8,6 +8,7 @@ from onnx import TensorProto
 from PIL import Image
 
 from ganport.runtime import Sampler
+from tests.conftest import failure
 from tests.third_party_graphs import (
     DIM,
     IMAGE,
@@ -175,3 +176,10 @@ def test_lines_to_write_are_printed_as_lines(capsys):
 
     assert guarded(fail) == 1
     assert capsys.readouterr().err == "error: Write this:\n    def f():\n        return 1\n"
+
+
+@pytest.mark.parametrize("command", ["inspect", "bench"])
+def test_file_above_its_budget_names_the_option(ganport, tmp_path, command):
+    write(tmp_path, index_model())
+    message = failure(ganport(command, "x.onnx", "--budget", "0.000001"))
+    assert message.endswith("if you trust the file, raise the limits with --budget, such as --budget 4.")
