@@ -341,8 +341,9 @@ def test_onnxruntime_would_run_the_operation_in_training_mode(name):
     """The check is needed: onnxruntime gives one latent vector another image in another batch or run."""
     session = onnxruntime.InferenceSession(UNSUPPORTED[name][0].SerializeToString())
     latents = np.random.default_rng(0).standard_normal((5, 4), np.float32)
-    alone, together = (session.run(["y"], {"z": part})[0][0] for part in (latents[:1], latents))
-    assert np.abs(alone - together).max() > 0.1
+    # Dropout may take the same values of a few by chance, so there are many runs.
+    images = [session.run(["y"], {"z": part})[0][0] for part in [latents[:1], latents] * 20]
+    assert np.ptp(images, axis=0).max() > 0.1
 
 
 def test_tensor_with_two_raw_fields_is_rejected():
