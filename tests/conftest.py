@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import io
 import os
 import subprocess
 import sys
@@ -12,13 +14,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.forked_command import CLI, TIME_LIMIT_S, CommandServer
+from tests.forked_command import ROOT as ROOT
 from tests.tiny_generator import tiny_model
 
 # Without a deadline, because tests would fail on a slow machine.
 hypothesis.settings.register_profile("ganport", deadline=None)
 hypothesis.settings.load_profile("ganport")
-
-ROOT = Path(__file__).parent.parent
 
 PACKAGES = ("cluster", "commands", "datasets", "evaluation", "export", "runtime", "server", "trainer", "web")
 
@@ -49,13 +51,38 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@functools.cache
+def command_server() -> CommandServer:
+    """The process that the commands of this test process are forked from."""
+    server = CommandServer()
+    atexit.register(server.close)
+    return server
+
+
 def run_ganport(
     *arguments: object, cwd: Path, text: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str] | subprocess.CompletedProcess[bytes]:
-    """Run `python cli.py ...` as a process of its own; wide, so that no line is wrapped."""
-    command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-    env = os.environ | {"COLUMNS": "200"} | environment
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=text, timeout=300, check=False)
+    """Run `python cli.py ...` as a process of its own; wide, so that no line is wrapped.
+
+    Python itself is started anew only if the environment is changed, since it is read during imports, too.
+    """
+    words, env = list(map(str, arguments)), os.environ | {"COLUMNS": "200"} | environment
+    if sys.platform != "linux" or environment.keys() - {"COLUMNS"}:
+        command = [sys.executable, str(CLI), *words]
+        return subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, text=text, timeout=TIME_LIMIT_S, check=False
+        )
+    result = command_server().run(words, cwd=cwd, env=env)
+    if not text:
+        return result
+    return subprocess.CompletedProcess(
+        words, result.returncode, *map(as_text, (result.stdout, result.stderr))
+    )
+
+
+def as_text(output: bytes) -> str:
+    """Decode what a command has printed, with lines as `subprocess` returns them."""
+    return io.TextIOWrapper(io.BytesIO(output), encoding="utf-8").read()
 
 
 @pytest.fixture
