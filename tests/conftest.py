@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import io
 import os
 import subprocess
@@ -25,6 +26,12 @@ hypothesis.settings.load_profile("ganport")
 PACKAGES = ("cluster", "commands", "datasets", "evaluation", "export", "runtime", "server", "trainer", "web")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded now to the end of the process, so that each later search for garbage is short."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -34,22 +34,22 @@ def build_generator(
     height, width, channels = image_shape
     scale = 2 ** len(widths)
     rows, columns = -(-height // scale), -(-width // scale)
-    model = Sequential([Input((latent_dim,), name="latent")], name="generator")
-    model.add(layers.Dense(rows * columns * widths[0], use_bias=False))
-    model.add(layers.Reshape((rows, columns, widths[0])))
+    network = [Input((latent_dim,), name="latent")]
+    network.append(layers.Dense(rows * columns * widths[0], use_bias=False))
+    network.append(layers.Reshape((rows, columns, widths[0])))
     for filters in (*widths[1:], *([detail] if detail else [])):
-        model.add(layers.BatchNormalization(momentum=0.8))
-        model.add(layers.LeakyReLU(0.2))
-        model.add(layers.Conv2DTranspose(filters, 4, **_TWICE, use_bias=False))
-    model.add(layers.BatchNormalization(momentum=0.8))
-    model.add(layers.LeakyReLU(0.2))
+        network.append(layers.BatchNormalization(momentum=0.8))
+        network.append(layers.LeakyReLU(0.2))
+        network.append(layers.Conv2DTranspose(filters, 4, **_TWICE, use_bias=False))
+    network.append(layers.BatchNormalization(momentum=0.8))
+    network.append(layers.LeakyReLU(0.2))
     if detail:
-        model.add(layers.Conv2D(channels, 3, padding="same", activation="tanh"))
+        network.append(layers.Conv2D(channels, 3, padding="same", activation="tanh"))
     else:
-        model.add(layers.Conv2DTranspose(channels, 4, **_TWICE, activation="tanh"))
+        network.append(layers.Conv2DTranspose(channels, 4, **_TWICE, activation="tanh"))
     if (scale * rows, scale * columns) != (height, width):
-        model.add(layers.CenterCrop(height, width))
-    return model
+        network.append(layers.CenterCrop(height, width))
+    return Sequential(network, name="generator")
 
 
 def build_discriminator(
@@ -66,16 +66,16 @@ def build_discriminator(
     """
     from keras import Input, Sequential, layers
 
-    model = Sequential([Input(image_shape, name="image")], name="discriminator")
+    network = [Input(image_shape, name="image")]
     if detail:
-        model.add(layers.Conv2D(detail, 3, padding="same"))
-        model.add(layers.LeakyReLU(0.2))
+        network.append(layers.Conv2D(detail, 3, padding="same"))
+        network.append(layers.LeakyReLU(0.2))
     for filters in widths:
-        model.add(layers.Conv2D(filters, 4, **_TWICE))
-        model.add(layers.LeakyReLU(0.2))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(classes))
-    return model
+        network.append(layers.Conv2D(filters, 4, **_TWICE))
+        network.append(layers.LeakyReLU(0.2))
+    network.append(layers.Flatten())
+    network.append(layers.Dense(classes))
+    return Sequential(network, name="discriminator")
 
 
 _TWICE = {"strides": 2, "padding": "same"}

@@ -31,26 +31,26 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
     """Return a generator with dense layers of 256, 512, 1024 and, for 28x28 images, 784 units."""
     from keras import Input, Sequential, layers
 
-    model = Sequential([Input((latent_dim,), name="latent")], name="generator")
+    network = [Input((latent_dim,), name="latent")]
     for width in (256, 512, 1024):
-        model.add(layers.Dense(width))
-        model.add(layers.LeakyReLU(0.2))
-        model.add(layers.BatchNormalization(momentum=0.8))
-    model.add(layers.Dense(math.prod(image_shape), activation="tanh"))
-    model.add(layers.Reshape(image_shape))
-    return model
+        network.append(layers.Dense(width))
+        network.append(layers.LeakyReLU(0.2))
+        network.append(layers.BatchNormalization(momentum=0.8))
+    network.append(layers.Dense(math.prod(image_shape), activation="tanh"))
+    network.append(layers.Reshape(image_shape))
+    return Sequential(network, name="generator")
 
 
 def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
     """Return a discriminator with dense layers of 512, 256 and 1 units."""
     from keras import Input, Sequential, layers
 
-    model = Sequential([Input(image_shape, name="image"), layers.Flatten()], name="discriminator")
+    network = [Input(image_shape, name="image"), layers.Flatten()]
     for width in (512, 256):
-        model.add(layers.Dense(width))
-        model.add(layers.LeakyReLU(0.2))
-    model.add(layers.Dense(1))
-    return model
+        network.append(layers.Dense(width))
+        network.append(layers.LeakyReLU(0.2))
+    network.append(layers.Dense(1))
+    return Sequential(network, name="discriminator")
 
 
 _ADAM = Optimizer(name="adam", learning_rate=5e-4, beta_1=0.5, beta_2=0.99, decay="cosine")

@@ -49,14 +49,14 @@ def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
     """Return a discriminator with dense layers of 1024, 512, 256, 128 and 1 units, and Dropout."""
     from keras import Input, Sequential, layers
 
-    model = Sequential([Input(image_shape, name="image"), layers.Flatten()], name="discriminator")
+    network = [Input(image_shape, name="image"), layers.Flatten()]
     for width, dropped in ((1024, 0.2), (512, 0.3), (256, 0.3), (128, 0.0)):
-        model.add(layers.Dense(width))
-        model.add(layers.LeakyReLU(0.2))
+        network.append(layers.Dense(width))
+        network.append(layers.LeakyReLU(0.2))
         if dropped:
-            model.add(layers.Dropout(dropped))
-    model.add(layers.Dense(1))
-    return model
+            network.append(layers.Dropout(dropped))
+    network.append(layers.Dense(1))
+    return Sequential(network, name="discriminator")
 
 
 _ADAM = dataclasses.replace(mnist_dense.RECIPE.generator_optimizer, learning_rate=1e-3)

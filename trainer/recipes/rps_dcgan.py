@@ -60,17 +60,17 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
 
     sides = block_sides(image_shape)
     *widths, deepest = block_widths(len(sides) - 1)
-    model = Sequential([Input((latent_dim,), name="latent")], name="generator")
-    model.add(layers.Dense(sides[-1][0] * sides[-1][1] * deepest, use_bias=False))
-    model.add(layers.Reshape((*sides[-1], deepest)))
+    network = [Input((latent_dim,), name="latent")]
+    network.append(layers.Dense(sides[-1][0] * sides[-1][1] * deepest, use_bias=False))
+    network.append(layers.Reshape((*sides[-1], deepest)))
     for (height, width), channels in zip(sides[-2::-1], [*reversed(widths), image_shape[2]], strict=True):
-        model.add(layers.BatchNormalization())
-        model.add(layers.LeakyReLU(0.2))
+        network.append(layers.BatchNormalization())
+        network.append(layers.LeakyReLU(0.2))
         # The transposed convolution enlarges a side of n to 2n - 1 (odd) with output padding 0, and to 2n
         # (even) with output padding 1.
         padding, is_last = (1 - height % 2, 1 - width % 2), (height, width) == image_shape[:2]
         activation = "tanh" if is_last else None
-        model.add(
+        network.append(
             layers.Conv2DTranspose(
                 channels,
                 5,
@@ -81,7 +81,7 @@ def build_generator(latent_dim: int, image_shape: tuple[int, int, int]) -> keras
                 activation=activation,
             )
         )
-    return model
+    return Sequential(network, name="generator")
 
 
 def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
@@ -91,15 +91,15 @@ def build_discriminator(image_shape: tuple[int, int, int]) -> keras.Model:
     """
     from keras import Input, Sequential, layers
 
-    model = Sequential([Input(image_shape, name="image")], name="discriminator")
+    network = [Input(image_shape, name="image")]
     for width in block_widths(len(block_sides(image_shape)) - 1):
-        model.add(layers.Conv2D(width, 3, padding="same"))
-        model.add(layers.MaxPooling2D(2, padding="same"))
-        model.add(layers.LeakyReLU(0.2))
-        model.add(layers.Dropout(0.3))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(1))
-    return model
+        network.append(layers.Conv2D(width, 3, padding="same"))
+        network.append(layers.MaxPooling2D(2, padding="same"))
+        network.append(layers.LeakyReLU(0.2))
+        network.append(layers.Dropout(0.3))
+    network.append(layers.Flatten())
+    network.append(layers.Dense(1))
+    return Sequential(network, name="discriminator")
 
 
 _ADAM = Optimizer(name="adam", learning_rate=2e-3, beta_1=0.5, beta_2=0.99, decay="cosine")
