@@ -3,7 +3,8 @@
 A signal raises an exception in the main thread, so the clean-up code of the command runs. Python may lose
 this exception. A C extension that is being imported turns it into an ImportError, and a destructor drops it.
 Or the exception comes when a function of `threading` has just acquired a lock, which then stays locked. So a
-command that has not ended some seconds after the signal is ended by a second thread.
+command that has not ended some seconds after the signal is ended by a second thread. If the signal comes
+during an import, the exception waits for the end of the import.
 
 Python runs a handler between two of its own operations. So a long call of C code, such as the compilation of
 a training program, delays all of this until it returns.
@@ -87,9 +88,24 @@ class Ending:
             self.signal, self._received = signal.Signals(number), time.monotonic()
             # Not threading.Thread, because the signal may have interrupted a function that holds its lock.
             _thread.start_new_thread(self._watch, ())
-        if not _is_importing(frame):  # otherwise `_watch` repeats the signal
-            self._is_raised = True
-            raise KeyboardInterrupt if self.signal == signal.SIGINT else SystemExit(self.status)
+        if importer := _importer_of(frame):
+            self._raise_after_import(importer)
+        else:
+            self._raise()
+
+    def _raise(self) -> None:
+        self._is_raised = True
+        raise KeyboardInterrupt if self.signal == signal.SIGINT else SystemExit(self.status)
+
+    def _raise_after_import(self, importer: FrameType) -> None:
+        """Raise the exception at the next line of the code that imports a module."""
+
+        def raise_at_next_line(*_: object) -> None:
+            sys.settrace(None)
+            self._raise()
+
+        importer.f_trace = raise_at_next_line
+        sys.settrace(lambda *_: None)  # Python traces a frame only if it traces calls, too
 
     def _watch(self) -> None:
         """End the process if it does not end by itself."""
@@ -98,8 +114,6 @@ class Ending:
             time.sleep(_POLL_S)
             if self._is_raised:
                 deadline = self._received + _IMPORT_S + _CLEAN_UP_S
-            else:
-                _thread.interrupt_main(self.signal or signal.SIGINT)
         if not self._is_over:
             self._leave()
 
@@ -120,10 +134,11 @@ class Ending:
             sys.__unraisablehook__(lost)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether a module is being imported by the code of a frame."""
+def _importer_of(frame: FrameType | None) -> FrameType | None:
+    """Return the frame of the code that imports a module, if the code of a frame is part of the import."""
+    importer = None
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTER:
-            return True
+            importer = frame.f_back
         frame = frame.f_back
-    return False
+    return importer
