@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -46,13 +45,13 @@ from .model import Model, ModelOptions
 from .model_file import ModelSource, find_model_file
 from .request import Inputs
 from .runner import batch_of
+from .session_errors import is_out_of_memory
 
 _GRACE = 2.0  # seconds after which a child ends by itself if its parent does not end it in time
 _LARGEST_ANSWER = 2**26  # bytes of the JSON text that a child may send
 _MOST_SECONDS = 86_400
 _LEAST_MEMORY = 2**28  # bytes; Python and onnxruntime take about a third of it
 _NOT_AN_ANSWER = (LookupError, TypeError, ValueError)  # raised if an answer has another form
-_OUT_OF_MEMORY = r"bad_alloc|bad allocation|[Ff]ailed to allocate|MemoryError|[Cc]annot allocate memory"
 # Program of the child. It imports this folder as a package of its own, without the packages around it, which
 # may do anything when they are imported. Its arguments are the parent of this folder, the name
 # of this folder, the number of the socket, and the import path.
@@ -204,7 +203,7 @@ class IsolatedModel(Model):
     def _reported_error(self, answer: Mapping[str, Any], task: str) -> GanportError:
         """Return the error that a child reports, with the path as the caller gave it."""
         message = str(answer["message"])
-        if re.search(_OUT_OF_MEMORY, message):
+        if is_out_of_memory(message):
             return IsolationError(self.source, "memory", f"it needs more memory than allowed for {task}")
         kind = getattr(errors, str(answer["error"]), None)
         if not (isinstance(kind, type) and issubclass(kind, GanportError)):
@@ -321,7 +320,7 @@ class _Child:
         self._stop()
         if status == -signal.SIGALRM:
             return IsolationError(self._source, "time", f"it took too long for {task}")
-        if re.search(_OUT_OF_MEMORY, printed):
+        if is_out_of_memory(printed):
             return IsolationError(self._source, "memory", f"it needs more memory than allowed for {task}")
         if status is None:
             how = "sent what is not an answer"

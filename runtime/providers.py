@@ -473,7 +473,12 @@ def run_error(model: Path | bytes, provider: str, error: Exception) -> ProviderE
         problem = f"{model_name(model)} computes in float16, which this device does not support"
         remedy = "export it again, in float32 or with: ganport export --precision float16"
         return ProviderError(provider, problem, remedy)
-    return InferenceError(model, f"onnxruntime reports: {reason}; a smaller `batch_size` takes less memory")
+    from .session_errors import is_out_of_memory  # not at the top: most sessions run
+
+    if is_out_of_memory(str(error)):
+        problem = "there is not enough memory for a batch; a smaller `batch_size` takes less"
+        return InferenceError(model, problem)
+    return InferenceError(model, f"onnxruntime reports: {reason}")
 
 
 def installed_wheels() -> list[str]:

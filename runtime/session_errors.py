@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 _INSTALL = "install a newer onnxruntime, or export the model"
+# What onnxruntime, C++ and Python say if there is too little memory, and what ganport says then.
+_OUT_OF_MEMORY = (
+    r"bad_alloc|bad allocation|[Ff]ailed to allocate|MemoryError|[Cc]annot allocate memory|not enough memory"
+)
 _ONLY_ONNX = "export the model with ONNX's own operations only"
 
 
@@ -22,6 +26,11 @@ class Explanation(NamedTuple):
     problem: str
     remedy: str
     is_final: bool = True
+
+
+def is_out_of_memory(message: str) -> bool:
+    """Return whether an error was raised because there was too little memory."""
+    return re.search(_OUT_OF_MEMORY, message) is not None
 
 
 def explain(message: str, version: str) -> Explanation | None:
@@ -82,6 +91,14 @@ def _no_implementation(found: re.Match[str], runtime: str) -> Explanation:
     )
 
 
+def _no_memory(found: re.Match[str], runtime: str) -> Explanation:
+    return Explanation(
+        "there is not enough memory to open it",
+        "close other programs, or use a machine with more memory",
+        is_final=False,
+    )
+
+
 # Pairs of a pattern in the text of an error, and the function that explains it.
 _EXPLAINED: tuple[tuple[str, Callable[[re.Match[str], str], Explanation]], ...] = (
     (r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", _newer_ir),
@@ -91,4 +108,5 @@ _EXPLAINED: tuple[tuple[str, Callable[[re.Match[str], str], Explanation]], ...] 
     (r"(?P<domain>[^\s:]+):(?P<operation>\w+)\(-?\d+\) is not a registered function/op", _unknown_domain),
     (r'\("[^"]*", (?P<operation>\w+), "(?P<domain>[^"]*)".*No opset import for domain', _unknown_domain),
     (r"Could not find an implementation for (\w+)\((\d+)\) node", _no_implementation),
+    (_OUT_OF_MEMORY, _no_memory),
 )

@@ -1,6 +1,8 @@
 """Errors of the installed onnxruntime are explained, with what to do."""
 
 import re
+import subprocess
+import sys
 
 import onnxruntime
 import pytest
@@ -118,3 +120,31 @@ def test_other_version_of_the_ort_format_is_explained(tmp_path):
 @pytest.mark.parametrize("content", [model(node("Tanh", inputs="q")), model(node("Tanh", alpha=1.0))])
 def test_other_errors_are_not_explained(content):
     assert explain(message_for(content), VERSION) is None
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+import onnxruntime
+from ganport.runtime import GanportError, Sampler
+size, count = (int(each) for each in sys.argv[1:])
+size += int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+try:
+    Sampler("rock-paper-scissors", threads=1).sample(range(count))
+except GanportError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of Linux")
+@pytest.mark.parametrize(
+    ("size", "problem"),
+    [
+        (2**22, r"not enough memory to open it; close other programs"),
+        (2**26, r"not enough memory for a batch; a smaller `batch_size` takes less\."),
+    ],
+)
+def test_too_little_memory_is_named(size, problem):
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(size), "64"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert re.search(problem, result.stdout), result.stderr
