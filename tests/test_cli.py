@@ -28,6 +28,7 @@ def walked(tmp_path_factory):
     return folder, [run_ganport(*arguments, cwd=folder) for arguments in commands]
 
 
+@pytest.mark.slow
 def test_train_export_sample_work_with_no_argument_one_after_the_other(walked):
     folder, outputs = walked
     for output in outputs:

@@ -104,6 +104,7 @@ def test_a_dataset_of_a_public_set_stands_for_that_set(report, digits, idx_folde
     assert 0.2 < with_copies.nearest_in_training < 0.5
 
 
+@pytest.mark.slow
 def test_own_images_may_be_a_folder_a_file_or_a_dataset(tmp_path, digits):
     images = digits.images[::20]
     np.savez(tmp_path / "mine.npz", images=images)

@@ -38,6 +38,7 @@ def test_quality_in_training_uses_the_classifier_of_the_set(digits):
     assert 0 < measure(distance, FixedGenerator(digits.images)) < 20
 
 
+@pytest.mark.slow
 def test_other_images_are_compared_by_the_general_network_and_fewer_of_them(digits):
     few = dataclasses.replace(digits, name="mine", images=digits.images[::40], labels=None)
     distance = FrechetDistance(few)

@@ -11,8 +11,15 @@ load_tensorflow()
 
 import keras  # noqa: E402
 
+from ganport.export import workload  # noqa: E402
 from ganport.export.sources import Source  # noqa: E402
 from ganport.trainer.recipes import load_recipe  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def fewer_compared_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare 72 images in each export and not 256. They are still more than one batch."""
+    monkeypatch.setattr(workload, "_MOST_IMAGES", 72)
 
 
 def shake(model: keras.Model) -> keras.Model:

@@ -69,7 +69,7 @@ def test_second_export_has_no_trace_of_the_first_one(exported, tmp_path, source)
 @pytest.mark.parametrize(
     "again", [{"target": "portable"}, {"input_kind": "seed"}, {"precision": "float16"}], ids=str
 )
-@pytest.mark.parametrize("model", ["mnist", "rock-paper-scissors"])
+@pytest.mark.parametrize("model", ["mnist", pytest.param("rock-paper-scissors", marks=pytest.mark.slow)])
 def test_pretrained_file_is_exported_again(tmp_path, model, again):
     contract = export(PRETRAINED[model], tmp_path / "again.onnx", **again)
     before, after = Sampler(PRETRAINED[model]), Sampler(tmp_path / "again.onnx")

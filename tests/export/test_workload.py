@@ -13,6 +13,11 @@ from ganport.export.workload import Workload, workload_of
 from tests.export.conftest import shake
 
 
+@pytest.fixture(autouse=True)
+def fewer_compared_images():
+    """Here the number of images is that of a user's export."""
+
+
 def dcgan(width: int, side: int) -> keras.Model:
     """Return a generator of images of 4 * side, with two transposed convolutions of `width` channels."""
     layers = [

@@ -75,7 +75,12 @@ def test_other_threads_are_left_alone():
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGHUP]
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_run_is_saved_and_resumes_bit_identical(tmp_path, small_recipe, small_data, number):
     recipe = dataclasses.replace(small_recipe, steps=1000, preview_interval=1000)

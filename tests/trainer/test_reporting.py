@@ -212,6 +212,7 @@ run = ganport.train("mnist-dropout", data="digits", steps=4, preview_interval=2,
 """
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Jupyter's packages
 def test_a_notebook_shows_a_progress_bar_and_the_newest_preview(tmp_path):
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")

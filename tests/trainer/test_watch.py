@@ -115,6 +115,7 @@ def test_finding_is_said_once_with_its_step_and_is_in_the_history(whole):
     assert History(run.read_history()).findings == [finding]
 
 
+@pytest.mark.slow
 def test_resumed_run_has_the_facts_and_findings_of_a_whole_run(whole, squares, tmp_path, monkeypatch):
     monkeypatch.setattr("ganport.trainer.findings.LEAST_VARIETY", 100.0)
     run, _ = whole
