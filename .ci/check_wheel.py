@@ -12,7 +12,13 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-DATA_FOLDERS = ("evaluation/models", "evaluation/references", "runtime/models", "trainer/pretrained", "web/page")
+DATA_FOLDERS = (
+    "evaluation/models",
+    "evaluation/references",
+    "runtime/models",
+    "trainer/pretrained",
+    "web/page",
+)
 SINGLE_FILES = ("ganport/py.typed", "ganport/web/package-lock.json")
 
 

@@ -6,7 +6,7 @@
     python -m scripts.bundle_faces faces faces-test
 
 writes runtime/models/faces.onnx and trainer/pretrained/faces.npz, each with a report faces.json beside it. A
-run that was stopped is continued. The weights of both files are stored in float16.
+run that was stopped is continued. The weights of both files are stored in float16, but for those that are too large for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAME = "faces"
 LICENCE = "CC BY 4.0"
 NETWORKS = Path("trainer/pretrained")
 RUN = Path("runs/bundled-faces")
-OPTIONS = ["--steps", "60000", "--mixed-precision", "auto", "--title", NAME]
+OPTIONS = ["--steps", "15000", "--mixed-precision", "auto", "--title", NAME]
 
 
 def make(images: Path, test_images: Path) -> None:
@@ -78,8 +78,9 @@ def write_networks(run: RunFolder) -> None:
 
 
 def stored(weight: np.ndarray) -> np.ndarray:
-    """Return a weight in float16 if it is a number with a fraction."""
-    return weight.astype(np.float16) if weight.dtype == np.float32 else weight
+    """Return a weight in float16, unless it is no floating-point number or too large for that."""
+    is_small = weight.dtype == np.float32 and np.abs(weight).max(initial=0) <= np.finfo(np.float16).max
+    return weight.astype(np.float16) if is_small else weight
 
 
 def main() -> None:

@@ -165,16 +165,17 @@ PAGE = """# Pretrained generators
 
 These generators come with the package. `ganport sample NAME` generates images with them, `ganport models`
 lists them, and `ganport inspect NAME` shows what a file says about itself. They were made by
-`python -m scripts.bundle_models NAME --data-dir DATA`. The figures are those of `ganport evaluate NAME`; the
-baseline (real vs. real) stands in brackets, and NAME.json holds the whole report.
+`python -m scripts.bundle_models NAME --data-dir DATA`, and `faces` by `python -m scripts.bundle_faces`. The
+figures are those of `ganport evaluate NAME`, of `faces` with 2,000 other faces as `--data`; the baseline (real
+vs. real) stands in brackets, and NAME.json holds the whole report.
 
 | name | images | recipe | file | Fréchet distance | precision, recall | label accuracy |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
 They are meant as an example, as a placeholder, and for tests. They generate only what these data sets show,
-in the handwriting, the clothes and the hands of these sets. None is good enough to enlarge a data set that a
-classifier is trained on.
+in the handwriting, the clothes, the hands and the style of these sets. None is good enough to enlarge a data
+set that a classifier is trained on.
 
 They were trained on the work of others. Copies of these files must carry these names and licences:
 
@@ -185,6 +186,11 @@ They were trained on the work of others. Copies of these files must carry these 
   [MIT](https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE).
 - `rock-paper-scissors`: [Rock, Paper, Scissors](https://laurencemoroney.com/datasets.html), rendered hands,
   by Laurence Moroney; [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/).
+- `faces`: cartoon faces of the style
+  ["Adventurer"](https://www.figma.com/community/file/1184595184137881796) by Lisa Wischofsky, drawn by
+  [DiceBear](https://www.dicebear.com/styles/adventurer/);
+  [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Its networks for `ganport train --from faces`
+  (trainer/pretrained) have the same licence.
 """
 
 

@@ -162,7 +162,7 @@ def test_a_cell_that_crashes_is_a_reason(tmp_path):
     ("option", "message"),
     [
         (("--engines", "gpu"), "--engines has no gpu; choose from x86-64, "),
-        (("--models", "mnist,cats"), "--models has no cats; choose from fashion-mnist, mnist, "),
+        (("--models", "mnist,cats"), "--models has no cats; choose from faces, fashion-mnist, mnist, "),
     ],
 )
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones(option, message):

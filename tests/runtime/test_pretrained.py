@@ -35,7 +35,7 @@ def test_name_that_is_not_pretrained_is_a_path(name):
 
 
 def test_similar_name_gets_an_error_that_lists_the_names():
-    expected = "or name a pretrained generator: fashion-mnist, mnist, rock-paper-scissors"
+    expected = "or name a pretrained generator: faces, fashion-mnist, mnist, rock-paper-scissors"
     with pytest.raises(ModelNotFoundError, match=expected):
         Sampler("minst")
 

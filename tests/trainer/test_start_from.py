@@ -367,6 +367,16 @@ def test_name_of_pretrained_networks_finds_their_files(tmp_path, monkeypatch, tr
     assert json.loads(again.start_file.read_text())["source"] == "squares"
 
 
+def test_bundled_networks_fit_the_recipe_for_images():
+    start = find_start("faces")
+    assert start.data == {"name": "faces", "images": 8000, "licence": "CC BY 4.0"}
+    weights = load_start_weights(start)
+    assert all(np.isfinite(each).all() for each in weights.arrays.values())
+    recipe = dataclasses.replace(load_recipe("images"), image_shape=start.image_shape)
+    networks = build_networks(recipe)
+    check_fit(weights, recipe, networks)
+
+
 def test_command_names_its_options(ganport, tmp_path):
     error = failure(ganport("train", "--from", "portraits"), 2)
     assert error.startswith("error: --from is 'portraits', and there is no run folder of this name;")
