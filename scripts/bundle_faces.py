@@ -6,7 +6,8 @@
     python -m scripts.bundle_faces faces faces-test
 
 writes runtime/models/faces.onnx and trainer/pretrained/faces.npz, each with a report faces.json beside it. A
-run that was stopped is continued. The weights of both files are stored in float16, but for those that are too large for it.
+run that was stopped is continued. The weights of both files are stored in float16, except those that are too
+large for it.
 """
 
 from __future__ import annotations

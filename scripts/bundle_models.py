@@ -166,8 +166,8 @@ PAGE = """# Pretrained generators
 These generators come with the package. `ganport sample NAME` generates images with them, `ganport models`
 lists them, and `ganport inspect NAME` shows what a file says about itself. They were made by
 `python -m scripts.bundle_models NAME --data-dir DATA`, and `faces` by `python -m scripts.bundle_faces`. The
-figures are those of `ganport evaluate NAME`, of `faces` with 2,000 other faces as `--data`; the baseline (real
-vs. real) stands in brackets, and NAME.json holds the whole report.
+figures are those of `ganport evaluate NAME`, for `faces` with 2,000 other faces as `--data`. The baseline
+(real vs. real) stands in brackets, and NAME.json holds the whole report.
 
 | name | images | recipe | file | Fréchet distance | precision, recall | label accuracy |
 | --- | --- | --- | --- | --- | --- | --- |
