@@ -65,6 +65,7 @@ def rows_of(report, *cells):
     return [row for row in rows if row[: len(cells)] == list(cells)]
 
 
+@pytest.mark.slow
 def test_gpu_benchmark_without_a_gpu_names_the_option_for_a_trial():
     line = failure(run_gpu_benchmark(CUDA_VISIBLE_DEVICES="-1"))
     assert line.startswith("error: There is no GPU (training: TensorFlow ")

@@ -89,6 +89,7 @@ def test_a_cluster_resumes_the_shards_of_one_process(machines, sampler, tmp_path
         list(write(sampler, 3_000, path, address=machines.address))
 
 
+@pytest.mark.slow
 def test_the_cluster_uses_the_options_of_the_sampler(machines, tmp_path):
     """The value range of a third-party generator is an option of Sampler, and not in the model file."""
     file = tmp_path / "third-party.onnx"

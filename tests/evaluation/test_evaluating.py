@@ -83,6 +83,7 @@ def test_a_fresh_process_needs_no_tensorflow(report):
     assert result.stdout == f"{report!r}\n"
 
 
+@pytest.mark.slow
 def test_a_path_bytes_and_an_open_sampler_give_the_same_report(report):
     path = PRETRAINED["mnist"]
     steps = []

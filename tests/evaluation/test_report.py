@@ -25,7 +25,13 @@ def width_of(rows):
     )
 
 
-@pytest.mark.parametrize("name", LABELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "rock-paper-scissors" else name
+        for name in LABELS
+    ],
+)
 def test_the_table_fits_a_terminal_even_for_noise(name):
     reference = load_reference(name)
     images = np.random.default_rng(0).integers(0, 256, (500, 28, 28, 1), dtype=np.uint8)
@@ -68,6 +74,7 @@ def test_the_description_says_what_was_compared_with_what(report):
     )
 
 
+@pytest.mark.slow
 def test_the_description_of_own_images_names_the_general_purpose_network(digits):
     data = dataclasses.replace(digits, name="mine", images=digits.images[::20], labels=digits.labels[::20])
     own = build_reference(data)

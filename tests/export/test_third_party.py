@@ -20,7 +20,7 @@ REMOVED = {"BatchNormalization", "Shape", "Tile", "Unsqueeze", "Slice"}
 
 
 # Each shape is exported in the benchmark of the devices, too; the fast tests keep one of each kind of layer.
-SLOW = ("residual", "upsampling")
+SLOW = ("residual", "upsampling", "self-attention")
 
 
 @pytest.mark.parametrize(

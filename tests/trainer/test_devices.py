@@ -93,6 +93,7 @@ def test_unreadable_cluster_is_an_error(monkeypatch, text):
         choose_devices("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="oneDNN is for x86 CPUs")
 @pytest.mark.parametrize(("setting", "expected"), [(None, "1"), ("0", "0")])
 def test_onednn_is_on_unless_the_user_decided_otherwise(setting, expected):

@@ -286,6 +286,7 @@ def test_best_checkpoint_is_kept_beside_the_last_two(run_small, small_recipe):
     assert set(run.checkpoint_steps()) == {50, 60, best}
 
 
+@pytest.mark.slow
 def test_best_checkpoint_has_the_smallest_frechet_distance(run_on, small_data, small_recipe):
     """The Fréchet distance, measured every `evaluate_interval` steps, decides, and not the pixel distance."""
     images, labels = np.tile(small_data.images, (10, 1, 1, 1)), np.tile(small_data.labels, 10)

@@ -301,7 +301,8 @@ def first_weights(networks):
     ("name", "jit"),
     [
         pytest.param("mnist-dense", True, marks=pytest.mark.slow),
-        ("mnist-minimal", True),
+        pytest.param("mnist-minimal", True, marks=pytest.mark.slow),
+        ("mnist-minimal", False),
         pytest.param("mnist-dropout", False, marks=pytest.mark.slow),
     ],
 )

@@ -164,7 +164,7 @@ def test_networks_of_a_recipe_from_memory_are_rebuilt_without_their_code(tmp_pat
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_auto_chooses_the_faster_precision_and_saves_the_choice(tmp_path, squares, own_recipe, jit):
     recipe = dataclasses.replace(own_recipe, jit=jit, steps=2)
     run = ganport.train(recipe, data=squares, mixed_precision="auto", out=tmp_path / "run", device="cpu")
