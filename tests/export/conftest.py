@@ -16,10 +16,13 @@ from ganport.export.sources import Source  # noqa: E402
 from ganport.trainer.recipes import load_recipe  # noqa: E402
 
 
+COMPARED_IMAGES = 72  # more than one batch
+
+
 @pytest.fixture(autouse=True)
 def fewer_compared_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare 72 images in each export and not 256. They are still more than one batch."""
-    monkeypatch.setattr(workload, "_MOST_IMAGES", 72)
+    """Compare fewer images in each export than the 256 of a user's export."""
+    monkeypatch.setattr(workload, "_MOST_IMAGES", COMPARED_IMAGES)
 
 
 def shake(model: keras.Model) -> keras.Model:

@@ -27,7 +27,7 @@ from ganport.export.writing import GOLDEN_SEEDS, write_model
 from ganport.runtime import Sampler, sample_latents
 from ganport.runtime.errors import UsageError
 from ganport.runtime.golden import check_golden
-from tests.export.conftest import shake
+from tests.export.conftest import COMPARED_IMAGES, shake
 
 
 def convolutional(activation="tanh"):
@@ -75,7 +75,7 @@ def test_error_in_the_contract_includes_the_loss_of_the_precision(tmp_path, prec
         ]
         for each, file in files.items()
     }
-    latents = sample_latents(np.array(compared_seeds(256)), source.latent_dim)
+    latents = sample_latents(np.array(compared_seeds(COMPARED_IMAGES)), source.latent_dim)
     exact, rounded = (
         open_on_cpu(onnx.load(file)).run(None, {"latent": latents})[0] for file in files.values()
     )
