@@ -15,7 +15,6 @@ from ganport.export import workload  # noqa: E402
 from ganport.export.sources import Source  # noqa: E402
 from ganport.trainer.recipes import load_recipe  # noqa: E402
 
-
 COMPARED_IMAGES = 72  # more than one batch
 
 
