@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 _INSTALL = "install a newer onnxruntime, or export the model"
-# What onnxruntime, C++ and Python say if there is too little memory, and what ganport says then.
+# What onnxruntime, CUDA, C++ and Python say if there is too little memory, and what ganport says then.
 _OUT_OF_MEMORY = (
     r"bad_alloc|bad allocation|[Ff]ailed to allocate|MemoryError|[Cc]annot allocate memory|not enough memory"
+    r"|out of memory|ALLOC_FAILED|smaller than requested bytes"
 )
 _ONLY_ONNX = "export the model with ONNX's own operations only"
 

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from ganport.runtime.session_errors import explain
+from ganport.runtime.session_errors import explain, is_out_of_memory
 
 VERSION = onnxruntime.__version__
 
@@ -120,6 +120,20 @@ def test_other_version_of_the_ort_format_is_explained(tmp_path):
 @pytest.mark.parametrize("content", [model(node("Tanh", inputs="q")), model(node("Tanh", alpha=1.0))])
 def test_other_errors_are_not_explained(content):
     assert explain(message_for(content), VERSION) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("CUDA failure 2: out of memory ; GPU=0", True),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", True),
+        ("Available memory of 0 is smaller than requested bytes of 1024", True),
+        ("std::bad_alloc", True),
+        ("Non-zero status code returned while running Gather node: indices out of bounds", False),
+    ],
+)
+def test_memory_of_a_gpu_is_memory_too(message, expected):
+    assert is_out_of_memory(message) is expected
 
 
 SHORT_OF_MEMORY = """
